@@ -1,0 +1,74 @@
+//! Whether the daemon can do its work, for `/readyz`, the metrics and systemd.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::sync::watch;
+
+use crate::metrics::labels;
+
+labels! {
+    /// The state of the XMPP link; while it is down, why.
+    pub enum LinkState {
+        Connecting = "connecting",
+        Up = "up",
+        /// Nothing listens there.
+        ConnectionRefused = "connection-refused",
+        /// The name does not resolve, or the host does not answer.
+        Unreachable = "unreachable",
+        /// The component secret is wrong.
+        NotAuthorized = "not-authorized",
+        /// The server has no such component.
+        HostUnknown = "host-unknown",
+        /// Another connection holds the component's name.
+        Conflict = "conflict",
+        /// The server closed the stream in order.
+        ServerShutdown = "server-shutdown",
+        /// No answer to a ping, or the server reads no more.
+        DeadPeer = "dead-peer",
+        /// The other side breaks the protocol, or ended the stream for another reason.
+        StreamError = "stream-error",
+    }
+}
+
+/// Ready means: pushes can be accepted and kept. The link is reported beside it, never part of it:
+/// an XMPP server that restarts must not take the daemon out of its load balancer, where a 404
+/// would make senders forget their subscriptions.
+#[derive(Clone)]
+pub struct Health {
+    link: watch::Receiver<LinkState>,
+    store_ok: Arc<AtomicBool>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Health {
+    pub fn new(link: watch::Receiver<LinkState>) -> Self {
+        Self {
+            link,
+            store_ok: Arc::new(AtomicBool::new(true)),
+            stopping: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    pub fn link(&self) -> LinkState {
+        *self.link.borrow()
+    }
+
+    pub fn store_ok(&self) -> bool {
+        self.store_ok.load(Ordering::Relaxed)
+    }
+
+    pub fn set_store_ok(&self, ok: bool) {
+        self.store_ok.store(ok, Ordering::Relaxed);
+    }
+
+    pub fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub fn ready(&self) -> bool {
+        self.store_ok() && !self.stopping.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,21 @@
+//! A UnifiedPush push server for XMPP.
+//!
+//! A phone registers over XMPP and gets an endpoint URL; an application server POSTs an encrypted
+//! Web Push message to that URL; the daemon relays it to the phone as an IQ and reports what
+//! happened. `ARCHITECTURE.md` holds the map of the modules and the invariants.
+
+pub mod acl;
+pub mod clock;
+pub mod config;
+pub mod delivery;
+pub mod health;
+pub mod limits;
+pub mod link;
+pub mod message;
+pub mod metrics;
+pub mod payload;
+pub mod random;
+pub mod registration;
+pub mod revocation;
+pub mod secret;
+pub mod token;

@@ -1,0 +1,125 @@
+//! What the XMPP link and the use cases say to each other: plain data, so that neither side knows
+//! how the other works.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use jid::Jid;
+use tokio::time::Instant;
+
+use crate::{clock::Timestamp, payload::Payload, registration::Digest};
+
+/// A push to send as an IQ of type set. The id is unguessable and made by the sender of the push.
+#[derive(Debug)]
+pub struct PushStanza {
+    pub id: String,
+    pub to: Jid,
+    pub application: Digest,
+    pub instance: Digest,
+    pub payload: Payload,
+    /// After this the sender was told that the push failed: it must not go out any more.
+    pub deadline: Instant,
+    pub sent: Sent,
+}
+
+/// Set by the link once the stanza was handed to the operating system.
+#[derive(Clone, Debug, Default)]
+pub struct Sent(Arc<AtomicBool>);
+
+impl Sent {
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What came back for a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A result: the phone handed the push to the app.
+    Acknowledged,
+    /// `item-not-found` or `feature-not-implemented`: the phone knows this registration no longer.
+    NotRegistered,
+    /// Any other error, well-formed or not: not now.
+    Failed,
+}
+
+/// A register stanza, its attributes as they came.
+#[derive(Debug)]
+pub struct RegisterRequest {
+    pub from: Jid,
+    pub id: String,
+    pub application: Option<String>,
+    pub instance: Option<String>,
+}
+
+/// The answer to a [`RegisterRequest`].
+#[derive(Debug)]
+pub struct RegisterReply {
+    pub to: Jid,
+    pub id: String,
+    pub result: Result<Registered, RegisterError>,
+}
+
+pub struct Registered {
+    pub endpoint: String,
+    pub expires: Timestamp,
+}
+
+/// The endpoint is a bearer secret.
+impl std::fmt::Debug for Registered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Registered(until {})", self.expires)
+    }
+}
+
+/// Why a registration was refused. Conditions and texts are mod_unified_push's where it has them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// auth/forbidden
+    #[error("the sender is not in the ACL")]
+    Forbidden,
+    /// modify/bad-request
+    #[error("{0}")]
+    BadRequest(String),
+    /// modify/not-acceptable
+    #[error("the endpoint for this address would exceed 1000 bytes; use a shorter resource")]
+    EndpointTooLong,
+    /// wait/resource-constraint
+    #[error("this account holds as many registrations as the server allows")]
+    TooMany,
+    /// wait/resource-constraint
+    #[error("this account registers too often; try again later")]
+    RateLimited,
+    /// wait/resource-constraint
+    #[error("too many registrations at once; try again later")]
+    Busy,
+    /// wait/internal-server-error
+    #[error("the registration could not be stored; try again later")]
+    StoreFailed,
+}
+
+/// What the link hands up. It is called from the link's own task, so every method returns at once.
+pub trait Inbound: Send + Sync + 'static {
+    /// Connected and authenticated.
+    fn link_up(&self);
+
+    /// The connection is gone, with whatever was waiting for an answer on it.
+    fn link_down(&self);
+
+    /// An answer to an IQ that is not the link's own. False when nothing waits for this id from
+    /// this sender: the answer came late, or from a stranger.
+    fn answer(&self, from: &Jid, id: &str, answer: Answer) -> bool;
+
+    /// Directed presence.
+    fn presence(&self, from: &Jid, available: bool);
+
+    /// Takes a registration; its reply goes out on the link's reply channel. Gives it back when
+    /// too many wait.
+    fn register(&self, request: RegisterRequest) -> Result<(), RegisterRequest>;
+}

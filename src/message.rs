@@ -1,0 +1,113 @@
+//! The headers of a Web Push message as types (RFC 8030 §5.2 to §5.4).
+
+use std::time::Duration;
+
+/// Time to live in seconds (RFC 8030 §5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ttl(u32);
+
+impl Ttl {
+    /// What a larger value is taken for.
+    const MAX: u32 = 1 << 31;
+
+    pub const ZERO: Self = Self(0);
+
+    pub fn from_secs(secs: u64) -> Self {
+        Self(u32::try_from(secs).unwrap_or(Self::MAX).min(Self::MAX))
+    }
+
+    pub fn as_secs(self) -> u32 {
+        self.0
+    }
+
+    pub fn as_duration(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+
+    /// `1*DIGIT`; a number beyond 2^31 is 2^31.
+    pub fn parse(header: &[u8]) -> Option<Self> {
+        if header.is_empty() || !header.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let digits = std::str::from_utf8(header).ok()?;
+        // All digits, so the only way to fail is to overflow.
+        Some(Self::from_secs(digits.parse().unwrap_or(u64::MAX)))
+    }
+}
+
+/// How urgent a message is to its user (RFC 8030 §5.3); later is more urgent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    VeryLow,
+    Low,
+    #[default]
+    Normal,
+    High,
+}
+
+impl Urgency {
+    pub fn parse(header: &[u8]) -> Option<Self> {
+        match header {
+            b"very-low" => Some(Self::VeryLow),
+            b"low" => Some(Self::Low),
+            b"normal" => Some(Self::Normal),
+            b"high" => Some(Self::High),
+            _ => None,
+        }
+    }
+}
+
+/// A later message with the same topic replaces a stored one (RFC 8030 §5.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic(String);
+
+impl Topic {
+    /// 1 to 32 characters of the URL-safe base64 alphabet.
+    pub fn parse(header: &[u8]) -> Option<Self> {
+        let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        if !(1..=32).contains(&header.len()) || !header.iter().all(allowed) {
+            return None;
+        }
+        String::from_utf8(header.to_vec()).ok().map(Self)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ttl_is_digits_and_saturates() {
+        assert_eq!(Ttl::parse(b"0"), Some(Ttl::ZERO));
+        assert_eq!(Ttl::parse(b"0060").map(Ttl::as_secs), Some(60));
+        for huge in ["2147483648", "2147483649", "99999999999999999999999999"] {
+            assert_eq!(Ttl::parse(huge.as_bytes()).map(Ttl::as_secs), Some(1 << 31));
+        }
+        for bad in ["", "-1", "+1", "1.5", "1 ", "soon", "\u{0661}"] {
+            assert_eq!(Ttl::parse(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn urgency_is_one_of_four_words() {
+        assert_eq!(Urgency::parse(b"very-low"), Some(Urgency::VeryLow));
+        assert!(Urgency::VeryLow < Urgency::Low && Urgency::Normal < Urgency::High);
+        for bad in ["", "High", "urgent", "low, high"] {
+            assert_eq!(Urgency::parse(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn topic_is_32_url_safe_characters_at_most() {
+        assert!(Topic::parse(&[b'a'; 32]).is_some());
+        assert!(Topic::parse(b"Az09-_").is_some());
+        assert_eq!(Topic::parse(&[b'a'; 33]), None);
+        for bad in ["", "a b", "a+b", "a/b", "a=", "ä"] {
+            assert_eq!(Topic::parse(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Every metric of the daemon, in a registry of its own. Labels are small closed sets: never a
+//! JID, a token or anything else that comes from outside.
+
+use std::marker::PhantomData;
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, process_collector::ProcessCollector,
+};
+
+use crate::health::LinkState;
+
+/// A label's values.
+pub trait Label: Copy + 'static {
+    const ALL: &'static [Self];
+
+    fn name(self) -> &'static str;
+
+    /// The position in `ALL`.
+    fn index(self) -> usize;
+}
+
+/// Declares an enum whose variants are the values of a metric's label.
+macro_rules! labels {
+    ($(#[$doc:meta])* pub enum $enum:ident {
+        $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $enum { $($(#[$variant_doc])* $variant,)* }
+
+        impl $crate::metrics::Label for $enum {
+            const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+pub(crate) use labels;
+
+labels! {
+    /// How a push ended.
+    pub enum PushResult {
+        Acknowledged = "acknowledged",
+        Unanswered = "unanswered",
+        SentUnanswered = "sent-unanswered",
+        DeviceError = "device-error",
+        LinkDown = "link-down",
+        Revoked = "revoked",
+        BadToken = "bad-token",
+        Guessing = "guessing",
+        Gone = "gone",
+        RateLimited = "rate-limited",
+        MemoryFull = "memory-full",
+        LinkBusy = "link-busy",
+        StoreFailed = "store-failed",
+        BadRequest = "bad-request",
+        TooLarge = "too-large",
+    }
+}
+
+labels! {
+    /// How a registration ended.
+    pub enum RegistrationResult {
+        Accepted = "accepted",
+        Forbidden = "forbidden",
+        BadRequest = "bad-request",
+        EndpointTooLong = "endpoint-too-long",
+        TooMany = "too-many",
+        RateLimited = "rate-limited",
+        Busy = "busy",
+        StoreFailed = "store-failed",
+    }
+}
+
+labels! {
+    /// Stanzas that were refused or ignored.
+    pub enum OddStanza {
+        TooLarge = "too-large",
+        TooDeep = "too-deep",
+        Malformed = "malformed",
+        Unsupported = "unsupported",
+        UnknownAnswer = "unknown-answer",
+        ReplyDropped = "reply-dropped",
+    }
+}
+
+/// Counters by one label, resolved once.
+pub struct Counters<L> {
+    children: Vec<IntCounter>,
+    label: PhantomData<L>,
+}
+
+impl<L: Label> Counters<L> {
+    fn new(registry: &Registry, name: &str, help: &str, label: &str) -> Self {
+        let family = IntCounterVec::new(Opts::new(name, help), &[label]);
+        let family = registered(registry, family);
+        let children = L::ALL
+            .iter()
+            .map(|value| family.with_label_values(&[value.name()]));
+        Self {
+            children: children.collect(),
+            label: PhantomData,
+        }
+    }
+
+    pub fn inc(&self, value: L) {
+        self.children[value.index()].inc();
+    }
+
+    pub fn get(&self, value: L) -> u64 {
+        self.children[value.index()].get()
+    }
+}
+
+/// One gauge per state: 1 for the present one, 0 for the others.
+pub struct StateGauge<L> {
+    children: Vec<IntGauge>,
+    label: PhantomData<L>,
+}
+
+impl<L: Label> StateGauge<L> {
+    fn new(registry: &Registry, name: &str, help: &str) -> Self {
+        let family = registered(
+            registry,
+            IntGaugeVec::new(Opts::new(name, help), &["state"]),
+        );
+        let children = L::ALL
+            .iter()
+            .map(|value| family.with_label_values(&[value.name()]));
+        Self {
+            children: children.collect(),
+            label: PhantomData,
+        }
+    }
+
+    pub fn set(&self, state: L) {
+        for (index, child) in self.children.iter().enumerate() {
+            child.set((index == state.index()).into());
+        }
+    }
+}
+
+pub struct Metrics {
+    registry: Registry,
+    pub pushes: Counters<PushResult>,
+    pub acknowledgement_seconds: Histogram,
+    pub in_flight: IntGauge,
+    pub in_flight_bytes: IntGauge,
+    pub registrations: Counters<RegistrationResult>,
+    pub stored_registrations: IntGauge,
+    pub revocations: IntCounter,
+    pub revocations_kept: IntGauge,
+    pub store_bytes: IntGauge,
+    pub link_state: StateGauge<LinkState>,
+    pub link_losses: Counters<LinkState>,
+    pub odd_stanzas: Counters<OddStanza>,
+    pub phones_available: IntGauge,
+    pub http_connections: IntGauge,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let r = &registry;
+        let build = Opts::new(
+            "unified_push_build_info",
+            "Always 1; the label tells the version.",
+        )
+        .const_label("version", env!("CARGO_PKG_VERSION"));
+        registered(r, IntGauge::with_opts(build)).set(1);
+        registry
+            .register(Box::new(ProcessCollector::for_self()))
+            .expect("the process metrics are registered once");
+        Self {
+            pushes: Counters::new(
+                r,
+                "unified_push_pushes_total",
+                "Pushes from application servers, by how they ended.",
+                "result",
+            ),
+            acknowledgement_seconds: registered(
+                r,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "unified_push_acknowledgement_seconds",
+                        "From accepting a push to its acknowledgement by the phone.",
+                    )
+                    .buckets(vec![
+                        0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+                    ]),
+                ),
+            ),
+            in_flight: gauge(
+                r,
+                "unified_push_in_flight",
+                "Pushes waiting for an acknowledgement.",
+            ),
+            in_flight_bytes: gauge(
+                r,
+                "unified_push_in_flight_bytes",
+                "Bytes of the limit in_flight_memory in use.",
+            ),
+            registrations: Counters::new(
+                r,
+                "unified_push_registrations_total",
+                "Registrations asked for by phones, by how they ended.",
+                "result",
+            ),
+            stored_registrations: gauge(
+                r,
+                "unified_push_stored_registrations",
+                "Registrations in the store (back end storage).",
+            ),
+            revocations: registered(
+                r,
+                IntCounter::new(
+                    "unified_push_revocations_total",
+                    "Registrations revoked by their phones.",
+                ),
+            ),
+            revocations_kept: gauge(
+                r,
+                "unified_push_revocations",
+                "Revocations kept until the endpoint would have expired.",
+            ),
+            store_bytes: gauge(r, "unified_push_store_bytes", "Size of the store's files."),
+            link_state: StateGauge::new(
+                r,
+                "unified_push_link_state",
+                "State of the link to the XMPP server: 1 for the present one.",
+            ),
+            link_losses: Counters::new(
+                r,
+                "unified_push_link_losses_total",
+                "Connections lost and attempts failed, by cause; each is followed by another try.",
+                "cause",
+            ),
+            odd_stanzas: Counters::new(
+                r,
+                "unified_push_odd_stanzas_total",
+                "Stanzas refused or ignored, by reason.",
+                "reason",
+            ),
+            phones_available: gauge(
+                r,
+                "unified_push_phones_available",
+                "Phones that announced themselves by directed presence.",
+            ),
+            http_connections: gauge(r, "unified_push_http_connections", "Open HTTP connections."),
+            registry,
+        }
+    }
+
+    /// The exposition text of Prometheus.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    registered(registry, IntGauge::new(name, help))
+}
+
+fn registered<C: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: prometheus::Result<C>,
+) -> C {
+    let collector = collector.expect("metric names and labels are literals of this file");
+    registry
+        .register(Box::new(collector.clone()))
+        .expect("each metric is registered once, in a registry of its own");
+    collector
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_child_is_there_from_the_start() {
+        let metrics = Metrics::new();
+        metrics.link_state.set(LinkState::Conflict);
+        let text = metrics.render().unwrap();
+        assert!(text.contains("unified_push_pushes_total{result=\"acknowledged\"} 0"));
+        assert!(text.contains("unified_push_link_state{state=\"conflict\"} 1"));
+        assert!(text.contains("unified_push_link_state{state=\"up\"} 0"));
+        assert!(text.contains("unified_push_build_info{version="));
+    }
+}

@@ -1,0 +1,158 @@
+//! Which registrations are dead before their time.
+//!
+//! The list mirrors the store's table, so that opening a token asks no database.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
+use jid::BareJid;
+
+use crate::{
+    clock::Timestamp,
+    registration::{Registration, RegistrationKey},
+};
+
+/// What a revocation kills.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// One application on one phone: the phone said that it knows it no longer.
+    Registration(RegistrationKey),
+    /// Everything of one account: the administrator said so.
+    Owner(BareJid),
+}
+
+/// Kills whatever was issued up to `at`; a later registration lives. Kept until `until`, when the
+/// last endpoint concerned would have expired anyway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    pub scope: Scope,
+    pub at: Timestamp,
+    pub until: Timestamp,
+}
+
+#[derive(Default)]
+pub struct RevocationList {
+    entries: RwLock<HashMap<Scope, Span>>,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    at: Timestamp,
+    until: Timestamp,
+}
+
+impl RevocationList {
+    /// Adds one; of two with the same scope the later instants count.
+    pub fn insert(&self, revocation: Revocation) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let Revocation { scope, at, until } = revocation;
+        let span = entries.entry(scope).or_insert(Span { at, until });
+        span.at = span.at.max(at);
+        span.until = span.until.max(until);
+    }
+
+    /// Replaces the whole list by what the store holds.
+    pub fn replace(&self, revocations: Vec<Revocation>) {
+        let fresh = revocations
+            .into_iter()
+            .map(|Revocation { scope, at, until }| (scope, Span { at, until }))
+            .collect();
+        *self.entries.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
+
+    /// Forgets what would have expired by itself.
+    pub fn purge(&self, now: Timestamp) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|_, span| span.until > now);
+    }
+
+    pub fn contains(&self, registration: &Registration) -> bool {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        if entries.is_empty() {
+            return false;
+        }
+        let key = registration.key();
+        let owner = Scope::Owner(key.owner.clone());
+        [Scope::Registration(key), owner]
+            .iter()
+            .filter_map(|scope| entries.get(scope))
+            .any(|span| registration.issued <= span.at)
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jid::Jid;
+
+    use super::*;
+    use crate::registration::Digest;
+
+    fn registration(issued: u64) -> Registration {
+        Registration {
+            owner: Jid::new("romeo@example.org/orchard").unwrap(),
+            application: Digest::from_bytes([1; 32]),
+            instance: Digest::from_bytes([2; 32]),
+            issued: Timestamp::from_secs(issued),
+            expires: Timestamp::from_secs(1000),
+        }
+    }
+
+    fn revocation(scope: Scope, at: u64) -> Revocation {
+        Revocation {
+            scope,
+            at: Timestamp::from_secs(at),
+            until: Timestamp::from_secs(1000),
+        }
+    }
+
+    #[test]
+    fn kills_what_was_issued_before_and_spares_a_later_registration() {
+        let list = RevocationList::default();
+        let key = registration(0).key();
+        list.insert(revocation(Scope::Registration(key.clone()), 10));
+        assert!(list.contains(&registration(10)));
+        assert!(!list.contains(&registration(11)));
+
+        // An older revocation that is learnt late takes nothing back.
+        list.insert(revocation(Scope::Registration(key), 5));
+        assert!(list.contains(&registration(10)));
+    }
+
+    #[test]
+    fn an_owners_revocation_covers_every_registration_of_the_account_only() {
+        let list = RevocationList::default();
+        list.insert(revocation(
+            Scope::Owner(BareJid::new("romeo@example.org").unwrap()),
+            10,
+        ));
+        assert!(list.contains(&registration(10)));
+        let other = Registration {
+            owner: Jid::new("juliet@example.org/x").unwrap(),
+            ..registration(1)
+        };
+        assert!(!list.contains(&other));
+    }
+
+    #[test]
+    fn forgets_what_has_expired_by_itself() {
+        let list = RevocationList::default();
+        list.insert(revocation(Scope::Registration(registration(0).key()), 10));
+        list.purge(Timestamp::from_secs(999));
+        assert_eq!(list.len(), 1);
+        list.purge(Timestamp::from_secs(1000));
+        assert!(list.is_empty());
+    }
+}
