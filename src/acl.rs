@@ -1,6 +1,6 @@
 //! Who may register: domains, bare JIDs, or everybody. It never applies to application servers.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use jid::{BareJid, Jid};
 
@@ -26,6 +26,16 @@ impl FromStr for AclEntry {
         }
         let jid = BareJid::new(text).map_err(|_| AclError(text.to_owned()))?;
         Ok(Self::Jid(jid))
+    }
+}
+
+/// As it is written.
+impl fmt::Display for AclEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everybody => f.write_str("*"),
+            Self::Jid(jid) => jid.fmt(f),
+        }
     }
 }
 
