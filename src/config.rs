@@ -1,12 +1,42 @@
 //! The configuration, validated. Built by layers (defaults, file, environment) with every problem
-//! reported at once.
+//! reported at once. It reads the file and the secrets' files, and nothing else: the environment
+//! comes as data, and no name is resolved.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+mod effective;
+mod keys;
+mod layers;
+mod read;
+mod report;
+mod secrets;
+mod settings;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use jid::BareJid;
 
 use crate::{acl::Acl, limits::Rate, message::Ttl, secret::Secret, token::Backend};
+
+pub use self::{effective::Effective, report::Report};
+use self::{report::verdict, settings::Settings};
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// What works but is probably not meant, for the log.
+    pub warnings: Vec<String>,
+    pub effective: Effective,
+}
 
 #[derive(Debug)]
 pub struct Config {
@@ -27,6 +57,7 @@ pub struct Config {
 
 #[derive(Debug)]
 pub struct Component {
+    /// Without a local part.
     pub domain: BareJid,
     pub host: String,
     pub port: u16,
@@ -91,4 +122,48 @@ pub enum Level {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// Loads all layers: the defaults, the file (`--config`, else `UNIFIED_PUSH_CONFIG`, else the one
+/// in /etc if it exists), the environment.
+pub fn load(
+    cli_path: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, Report> {
+    let variables: Vec<_> = environment.into_iter().collect();
+    let mut settings = Settings::default();
+    settings.credentials = variables
+        .iter()
+        .find(|(name, value)| name == "CREDENTIALS_DIRECTORY" && !value.is_empty())
+        .map(|(_, value)| PathBuf::from(value));
+    settings.merge(layers::defaults());
+    match layers::file(cli_path, &variables) {
+        Ok(file) => settings.merge(file),
+        // What the file would have set is unknown: more complaints would be noise.
+        Err(problem) => {
+            return Err(Report {
+                problems: vec![problem],
+                warnings: Vec::new(),
+            });
+        }
+    }
+    settings.merge(layers::environment(&variables));
+    match read::config(&mut settings) {
+        Some(config) if settings.problems.is_empty() => Ok(Loaded {
+            config,
+            effective: Effective::of(&settings),
+            warnings: settings.warnings,
+        }),
+        Some(_) | None => Err(Report {
+            problems: settings.problems,
+            warnings: settings.warnings,
+        }),
+    }
+}
+
+impl Loaded {
+    /// What `check-config` says of it.
+    pub fn verdict(&self) -> String {
+        verdict(&self.warnings)
+    }
 }

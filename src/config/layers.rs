@@ -1,0 +1,243 @@
+//! Where values come from: the defaults, a TOML file, the environment. Every value keeps its
+//! origin. Only options of the table get through; what else is named becomes a problem (file) or a
+//! warning (environment).
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    Metadata, Profile, Provider,
+    value::{Dict, Map, Value},
+};
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    keys::{self, Fallback, KEYS, PREFIX},
+    report::{Problem, nearest},
+};
+
+/// Read when no other file is named and it exists.
+const DEFAULT_FILE: &str = "/etc/unified-push/config.toml";
+const FILE_VARIABLE: &str = "UNIFIED_PUSH_CONFIG";
+
+/// One option as one layer has it. A string of the environment stays as it is: nothing is parsed
+/// before the option's type is known.
+#[derive(Clone)]
+pub struct Setting {
+    pub path: &'static str,
+    pub value: Value,
+    pub origin: String,
+}
+
+/// What a layer has, and what it should not have.
+#[derive(Default)]
+pub struct Layer {
+    pub settings: Vec<Setting>,
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<String>,
+}
+
+/// The layering itself is figment's.
+impl Provider for Setting {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.origin.clone())
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        let nested = figment::util::nest(self.path, self.value.clone());
+        Ok(Profile::Default.collect(nested.into_dict().unwrap_or_default()))
+    }
+}
+
+pub fn defaults() -> Layer {
+    let fixed = KEYS.iter().filter_map(|key| match key.fallback {
+        Fallback::Fixed(literal) => {
+            let parsed = DeValue::parse(literal).expect("the table's defaults are TOML");
+            Some(Setting {
+                path: key.path,
+                value: value(parsed.get_ref()),
+                origin: "default".to_owned(),
+            })
+        }
+        Fallback::Required | Fallback::Unset | Fallback::Derived(_) => None,
+    });
+    Layer {
+        settings: fixed.collect(),
+        ..Layer::default()
+    }
+}
+
+/// The file's layer; empty when no file is named and the default one does not exist.
+pub fn file(cli_path: Option<&Path>, variables: &[(OsString, OsString)]) -> Result<Layer, Problem> {
+    let variable = variables
+        .iter()
+        .find(|(name, value)| name == FILE_VARIABLE && !value.is_empty())
+        .map(|(_, value)| PathBuf::from(value));
+    let (path, named_by) = match (cli_path, variable) {
+        (Some(path), _) => (path.to_owned(), Some("--config")),
+        (None, Some(path)) => (path, Some(FILE_VARIABLE)),
+        (None, None) => (PathBuf::from(DEFAULT_FILE), None),
+    };
+    match (fs::read_to_string(&path), named_by) {
+        (Ok(text), _) => parse(&path, &text),
+        (Err(error), None) if error.kind() == io::ErrorKind::NotFound => Ok(Layer::default()),
+        (Err(error), named_by) => {
+            let problem = Problem::new(
+                path.display().to_string(),
+                format!("cannot be read: {error}"),
+                "name a readable TOML file with --config or UNIFIED_PUSH_CONFIG",
+            );
+            Err(match named_by {
+                Some(named_by) => problem.at(named_by),
+                None => problem,
+            })
+        }
+    }
+}
+
+/// The environment's layer. Names of Kubernetes' service variables are passed over: a Service that
+/// is called `unified-push` puts them into every pod of its namespace.
+pub fn environment(variables: &[(OsString, OsString)]) -> Layer {
+    let mut layer = Layer::default();
+    let known: Vec<String> = KEYS.iter().map(keys::Key::variable).collect();
+    for (name, value) in variables {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
+            continue;
+        };
+        if let Some(index) = known.iter().position(|variable| variable == name) {
+            match value.to_str() {
+                Some(text) => layer.settings.push(Setting {
+                    path: KEYS[index].path,
+                    value: Value::from(text),
+                    origin: name.to_owned(),
+                }),
+                None => layer.problems.push(
+                    Problem::new(KEYS[index].path, "is not UTF-8", "write it as UTF-8").at(name),
+                ),
+            }
+        } else if name != FILE_VARIABLE && !is_service_variable(name, value) {
+            let hint = match nearest(name, known.iter().map(String::as_str)) {
+                Some(right) => format!("did you mean {right}?"),
+                None => "it is ignored".to_owned(),
+            };
+            layer
+                .warnings
+                .push(format!("{name} is not an option; {hint}"));
+        }
+    }
+    layer
+}
+
+/// As Kubernetes and `docker run --link` make them: `..._SERVICE_HOST`, `..._SERVICE_PORT[_NAME]`,
+/// `..._PORT` with a URL, `..._PORT_8080_TCP[_ADDR]`.
+fn is_service_variable(name: &str, value: &OsStr) -> bool {
+    let is_url = value.to_str().is_some_and(|text| text.contains("://"));
+    let protocols = ["_TCP", "_UDP", "_SCTP"];
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || (name.ends_with("_PORT") && is_url)
+        || (name.contains("_PORT_") && protocols.iter().any(|p| name.contains(p)))
+}
+
+fn parse(path: &Path, text: &str) -> Result<Layer, Problem> {
+    let source = Source { path, text };
+    let table = DeTable::parse(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        // Only the parser's message: its long form quotes the line, which may hold a secret.
+        Problem::new(
+            source.locate(offset),
+            format!("is not TOML: {}", error.message()),
+            "correct the syntax; the options are checked after that",
+        )
+    })?;
+    let mut layer = Layer::default();
+    source.walk("", table.get_ref(), &mut layer);
+    Ok(layer)
+}
+
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    /// Takes the options out of a table, or complains of what is none.
+    fn walk(&self, section: &str, table: &DeTable<'_>, layer: &mut Layer) {
+        // By position: the table itself is sorted by name.
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        for (name, item) in entries {
+            let path = match section {
+                "" => name.get_ref().to_string(),
+                section => format!("{section}.{}", name.get_ref()),
+            };
+            let at = self.locate(name.span().start);
+            if let Some(key) = keys::find(&path) {
+                layer.settings.push(Setting {
+                    path: key.path,
+                    value: value(item.get_ref()),
+                    origin: self.locate(item.span().start),
+                });
+            } else if let Some(inner) = item.get_ref().as_table() {
+                if section.is_empty() && keys::is_section(&path) {
+                    self.walk(&path, inner, layer);
+                } else {
+                    let near = keys::nearest_section(&path).map(|near| format!("[{near}]"));
+                    layer.problems.push(unknown(path, "section", near, at));
+                }
+            } else if keys::is_section(&path) {
+                let remedy = format!("write [{path}] and its options below it");
+                layer
+                    .problems
+                    .push(Problem::new(path, "is a section, not an option", remedy).at(at));
+            } else {
+                let near = keys::nearest_path(&path).map(str::to_owned);
+                layer.problems.push(unknown(path, "option", near, at));
+            }
+        }
+    }
+
+    /// `file:line:column`, counted from 1, the column in characters.
+    fn locate(&self, offset: usize) -> String {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        format!("{}:{line}:{column}", self.path.display())
+    }
+}
+
+fn unknown(path: String, kind: &str, near: Option<String>, at: String) -> Problem {
+    let remedy = match near {
+        Some(near) => format!("did you mean {near}?"),
+        None => "remove it; docs/configuration.md lists what there is".to_owned(),
+    };
+    Problem::new(path, format!("is not a known {kind}"), remedy).at(at)
+}
+
+fn value(item: &DeValue<'_>) -> Value {
+    match item {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        DeValue::Integer(number) => match i128::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Value::from(number),
+            // Too large for any option, but still a number.
+            Err(_) => Value::from(number.as_str().parse().unwrap_or(f64::MAX)),
+        },
+        DeValue::Float(number) => Value::from(number.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Boolean(flag) => Value::from(*flag),
+        // No option is a date, so its text serves to complain of it.
+        DeValue::Datetime(date) => Value::from(date.to_string()),
+        DeValue::Array(items) => items
+            .iter()
+            .map(|item| value(item.get_ref()))
+            .collect::<Vec<_>>()
+            .into(),
+        DeValue::Table(table) => table
+            .iter()
+            .map(|(name, item)| (name.get_ref().to_string(), value(item.get_ref())))
+            .collect::<Dict>()
+            .into(),
+    }
+}

@@ -1,0 +1,211 @@
+//! What is refused, in which words, and what is only warned of.
+
+use super::*;
+
+#[test]
+fn all_problems_are_in_one_report_with_their_places() {
+    let toml = "\
+acl = [\"ok.example\", \"a@b/c\"]
+bakcend = \"jwt\"
+[http]
+  listen = \"nowhere\"
+requires_ttl = true
+[delivery]
+ack_timeout = \"6s\"
+[htpp]
+listen = \"secret stays unseen\"
+[component]
+port = 0
+domain = \"user@example.org\"
+";
+    let env = [
+        ("UNIFIED_PUSH_LIMITS__CONNECTIONS", "many"),
+        ("UNIFIED_PUSH_COMPONENT_SECRET", "x"),
+    ];
+    assert_eq!(
+        Files::new().report(toml, &env),
+        r#"unified-push: the configuration has 10 problems
+
+  bakcend (config.toml:2:1): is not a known option
+    did you mean backend?
+  http.requires_ttl (config.toml:5:1): is not a known option
+    did you mean http.require_ttl?
+  htpp (config.toml:8:2): is not a known section
+    did you mean [http]?
+  component.domain = "user@example.org" (config.toml:12:10): is not a domain
+    expected: domain
+  acl = ["ok.example", "a@b/c"] (config.toml:1:7): has a bad entry: "a@b/c" is neither a domain, a bare JID nor "*"
+    expected: list of domains, bare JIDs or "*"
+  component.port = 0 (config.toml:11:8): is less than 1
+    expected: number, 1 to 65535
+  component.secret: is missing
+    set it in the file as `secret_file = "..."` under [component], or in UNIFIED_PUSH_COMPONENT__SECRET_FILE
+  http.listen = "nowhere" (config.toml:4:12): is neither an address with a port nor a unix socket
+    expected: "ADDRESS:PORT" or "unix:/PATH"
+  delivery.ack_timeout = "6s" (config.toml:7:15): is more than 5s
+    expected: duration such as "800ms", or seconds; "1ms" to "5s"
+  limits.connections = "many" (UNIFIED_PUSH_LIMITS__CONNECTIONS): is not a whole number
+    expected: number, at least 1
+
+1 warning:
+
+  UNIFIED_PUSH_COMPONENT_SECRET is not an option; did you mean UNIFIED_PUSH_COMPONENT__SECRET?
+"#
+    );
+}
+
+#[test]
+fn nothing_set_names_both_required_options() {
+    let text = Files::new().report("", &[]);
+    assert!(text.contains("has 2 problems"), "{text}");
+    assert!(text.contains("component.domain: is missing"), "{text}");
+    assert!(text.contains("UNIFIED_PUSH_COMPONENT__DOMAIN"), "{text}");
+    assert!(text.contains("component.secret: is missing"), "{text}");
+}
+
+#[test]
+fn a_syntax_error_shows_line_and_column_but_not_the_line() {
+    let text = report("acl = []\nsecret = hunter2\n", &[]);
+    assert!(text.contains("config.toml:2:10: is not TOML: "), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn bad_values_are_refused() {
+    for (path, bad) in [
+        ("acl", "5"),
+        ("acl", "[5]"),
+        ("acl", "{ example = 1 }"),
+        ("backend", r#""opaque""#),
+        ("registration_ttl", "0"),
+        ("registration_ttl", "-1"),
+        ("registration_ttl", r#""0s""#),
+        ("registration_ttl", r#""999ms""#),
+        ("registration_ttl", r#""7 fortnights""#),
+        ("registration_ttl", "36500.5"),
+        ("registration_ttl", r#""40000d""#),
+        ("state_dir", r#""""#),
+        ("state_dir", "5"),
+        ("component.host", r#""127.0.0.1:5347""#),
+        ("component.host", r#""[::1]""#),
+        ("component.host", r#""a b""#),
+        ("component.port", "65536"),
+        (
+            "component.port",
+            "99999999999999999999999999999999999999999",
+        ),
+        ("component.port", "true"),
+        ("http.listen", r#""8080""#),
+        ("http.listen", r#""localhost:8080""#),
+        ("http.listen", r#""127.0.0.1:65536""#),
+        ("http.listen", r#""unix:relative""#),
+        ("http.public_url", r#""up.example.org""#),
+        ("http.public_url", r#""ftp://up.example.org""#),
+        ("http.public_url", r#""https://""#),
+        ("http.public_url", r#""https:///path""#),
+        ("http.public_url", r#""https://up.example.org:port""#),
+        ("http.public_url", r#""https://up.example.org:99999""#),
+        ("http.public_url", r#""https://user@up.example.org""#),
+        ("http.public_url", r#""https://up.example.org?a=b""#),
+        ("http.public_url", r#""https://up.example.org/#x""#),
+        ("http.public_url", r#""https://up.example.org/a b""#),
+        ("http.require_ttl", r#""yes""#),
+        ("http.require_ttl", "1"),
+        ("http.trusted_proxies", r#"["proxy"]"#),
+        ("http.trusted_proxies", r#"["10.0.0.0/33"]"#),
+        ("admin.listen", r#""127.0.0.1:8080""#),
+        ("delivery.ack_timeout", "0"),
+        ("delivery.ack_timeout", r#""5001ms""#),
+        ("delivery.default_ttl", "0"),
+        ("delivery.default_ttl", r#""29d""#),
+        ("delivery.max_ttl", r#""1h""#),
+        ("limits.endpoint_rate", r#""0/s""#),
+        ("limits.endpoint_rate", "5"),
+        ("limits.registrations_per_jid", "0"),
+        ("limits.registrations_per_jid", "4294967296"),
+        ("limits.in_flight_memory", "0"),
+        ("limits.in_flight_memory", r#""1 fathom""#),
+        ("limits.connections", "0"),
+        ("log.level", r#""loud""#),
+        ("log.format", r#""xml""#),
+        ("http", r#""127.0.0.1:8080""#),
+    ] {
+        let text = report(&format!("{path} = {bad}"), &[]);
+        assert!(text.contains("has 1 problem\n"), "{path} = {bad}: {text}");
+    }
+    let long = format!("https://up.example.org/{}", "a".repeat(200));
+    let text = report("", &[("UNIFIED_PUSH_HTTP__PUBLIC_URL", &long)]);
+    assert!(text.contains("is longer than 200 bytes"), "{text}");
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_is_refused() {
+    use std::os::unix::ffi::OsStringExt;
+    let mut env = variables(&[DOMAIN, SECRET]);
+    let latin = OsString::from_vec(vec![0xe4]);
+    env.push(("UNIFIED_PUSH_STATE_DIR".into(), latin));
+    let files = Files::new();
+    let path = files.write("config.toml", "");
+    let text = load(Some(&path), env).unwrap_err().to_string();
+    assert!(text.contains("(UNIFIED_PUSH_STATE_DIR): is not"), "{text}");
+}
+
+#[test]
+fn the_public_url_loses_its_trailing_slash_and_may_have_a_path() {
+    let url = |text| {
+        let env = [("UNIFIED_PUSH_HTTP__PUBLIC_URL", text)];
+        load_with("", &env).unwrap().config.http.public_url
+    };
+    assert_eq!(url("https://up.example.org/"), "https://up.example.org");
+    assert_eq!(url("https://[::1]:8443/a/b/"), "https://[::1]:8443/a/b");
+}
+
+#[test]
+fn what_is_probably_not_meant_is_warned_of() {
+    for (path, value, warned) in [
+        ("registration_ttl", "172799", "phones with Conversations"),
+        ("registration_ttl", "172800", ""),
+        ("component.host", r#""192.0.2.1""#, "not encrypted"),
+        ("component.host", r#""2001:db8::1""#, "not encrypted"),
+        ("component.host", r#""::ffff:192.0.2.1""#, "not encrypted"),
+        ("component.host", r#""10.1.2.3""#, ""),
+        ("component.host", r#""100.64.0.1""#, ""),
+        ("component.host", r#""fd00::1""#, ""),
+        ("component.host", r#""::1""#, ""),
+        ("component.host", r#""prosody""#, ""),
+        ("http.public_url", r#""http://up.example.org""#, "not https"),
+        ("acl", "[]", "nobody can register"),
+    ] {
+        let text = warnings(&format!("{path} = {value}"), &[]);
+        assert_eq!(text.is_empty(), warned.is_empty(), "{path}: {text}");
+        assert!(text.contains(warned), "{path}: {text}");
+    }
+    let jwt = [
+        ("UNIFIED_PUSH_BACKEND", "jwt"),
+        ("UNIFIED_PUSH_SECRET", LONG),
+    ];
+    assert!(warnings("", &jwt).contains("readable JIDs"));
+}
+
+#[test]
+fn jwt_needs_a_configured_secret_even_when_more_is_wrong() {
+    let env = [
+        ("UNIFIED_PUSH_BACKEND", "jwt"),
+        ("UNIFIED_PUSH_LOG__LEVEL", "loud"),
+    ];
+    let text = report("", &env);
+    assert!(text.contains("has 2 problems"), "{text}");
+    assert!(
+        text.contains("secret: is missing, and backend \"jwt\""),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_verdict_lists_the_warnings() {
+    assert_eq!(
+        load_with("acl = []", &[]).unwrap().verdict(),
+        "unified-push: the configuration is valid\n\n1 warning:\n\n  \
+         acl: is empty, so nobody can register\n"
+    );
+}

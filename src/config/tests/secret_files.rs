@@ -1,0 +1,273 @@
+//! Secrets: in place, in files, in the credentials directory; and that they show up nowhere.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::*;
+
+fn bytes(secret: &Secret) -> String {
+    String::from_utf8(secret.as_bytes().to_vec()).unwrap()
+}
+
+/// All secrets of a configuration: current, previous, the component's.
+fn secrets(config: &Config) -> (Option<String>, Vec<String>, String) {
+    (
+        config.secret.as_ref().map(bytes),
+        config.previous_secrets.iter().map(bytes).collect(),
+        bytes(&config.component.secret),
+    )
+}
+
+#[test]
+fn every_secret_comes_from_file_and_environment_in_place_and_by_file() {
+    let files = Files::new();
+    let (old, older) = ("1".repeat(32), "2".repeat(40));
+    let expected = (
+        Some(LONG.to_owned()),
+        vec![old.clone(), older.clone()],
+        "7".to_owned(),
+    );
+
+    let in_file = format!(
+        "secret = '{LONG}'\nprevious_secrets = ['{old}', '{older}']\n[component]\nsecret = '7'"
+    );
+    let loaded = files.load(&in_file, &[DOMAIN]).unwrap();
+    assert_eq!(secrets(&loaded.config), expected);
+
+    let both = format!("{old}, {older}");
+    let in_env = [
+        DOMAIN,
+        ("UNIFIED_PUSH_SECRET", LONG),
+        ("UNIFIED_PUSH_PREVIOUS_SECRETS", &both),
+        ("UNIFIED_PUSH_COMPONENT__SECRET", "7"),
+    ];
+    assert_eq!(secrets(&files.load("", &in_env).unwrap().config), expected);
+
+    let secret = files.write_private("secret", format!("{LONG}\n"));
+    let previous = files.write_private("previous", format!("{old}\r\n\n{older}\n"));
+    let component = files.write_private("component", "7\n");
+    let by_file = format!(
+        "secret_file = '{secret}'\nprevious_secrets_file = '{previous}'\n\
+         [component]\nsecret_file = '{component}'"
+    );
+    let loaded = files.load(&by_file, &[DOMAIN]).unwrap();
+    assert_eq!(secrets(&loaded.config), expected);
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+
+    let by_env = [
+        DOMAIN,
+        ("UNIFIED_PUSH_SECRET_FILE", &secret),
+        ("UNIFIED_PUSH_PREVIOUS_SECRETS_FILE", &previous),
+        ("UNIFIED_PUSH_COMPONENT__SECRET_FILE", &component),
+    ];
+    assert_eq!(secrets(&files.load("", &by_env).unwrap().config), expected);
+}
+
+#[test]
+fn a_later_layer_wins_for_secrets_too() {
+    let files = Files::new();
+    let toml = "secret_file = '/nonexistent'\n[component]\nsecret = 'of the file'";
+    let path = files.write_private("secret", LONG);
+    let env = [DOMAIN, SECRET, ("UNIFIED_PUSH_SECRET_FILE", path.as_str())];
+    let config = files.load(toml, &env).unwrap().config;
+    assert_eq!(bytes(&config.secret.unwrap()), LONG);
+    assert_eq!(bytes(&config.component.secret), SECRET.1);
+}
+
+#[test]
+fn strings_of_the_environment_stay_as_they_are() {
+    for odd in [
+        "0012", "12345", "true", "\"q\"", " spaced ", "[a,b]", "{a=b}", "1e3", "a,b", "~",
+    ] {
+        let env = [DOMAIN, ("UNIFIED_PUSH_COMPONENT__SECRET", odd)];
+        let config = Files::new().load("", &env).unwrap().config;
+        assert_eq!(bytes(&config.component.secret), odd);
+    }
+}
+
+#[test]
+fn a_number_for_a_secret_is_refused_and_never_shown() {
+    for number in [
+        "12345",
+        "1234567890123456789012345678901234567890123",
+        "1.5",
+        "true",
+    ] {
+        let text = Files::new().report(&format!("[component]\nsecret = {number}"), &[DOMAIN]);
+        assert!(
+            text.contains("component.secret (config.toml:2:10): is not a string; put it in quotes"),
+            "{text}"
+        );
+        assert!(!text.contains(number), "{text}");
+    }
+    let config = Files::new()
+        .load("[component]\nsecret = \"0012\"", &[DOMAIN])
+        .unwrap()
+        .config;
+    assert_eq!(bytes(&config.component.secret), "0012");
+}
+
+#[test]
+fn in_place_and_by_file_exclude_each_other_across_layers() {
+    for (path, file_path) in [
+        ("secret", "secret_file"),
+        ("previous_secrets", "previous_secrets_file"),
+        ("component.secret", "component.secret_file"),
+    ] {
+        let variable = super::super::keys::find(file_path).unwrap().variable();
+        let base = if path == "component.secret" {
+            vec![DOMAIN]
+        } else {
+            vec![DOMAIN, SECRET]
+        };
+        let env = [&base[..], &[(variable.as_str(), "/nonexistent")]].concat();
+        let text = Files::new().report(&format!("{path} = '{LONG}'"), &env);
+        assert!(
+            text.contains(&format!("is set, and so is {file_path} ({variable})")),
+            "{text}"
+        );
+        assert!(text.contains("has 1 problem\n"), "{text}");
+        assert!(!text.contains(LONG), "{text}");
+    }
+}
+
+#[test]
+fn weak_empty_and_unreadable_secrets_are_refused_without_showing_them() {
+    let files = Files::new();
+    let short = files.write_private("short", "hunter2hunter2");
+    let empty = files.write_private("empty", "\n");
+    let previous = files.write_private("previous", format!("{LONG}\nhunter2hunter2\n"));
+    for (variable, value, what) in [
+        (
+            "UNIFIED_PUSH_SECRET",
+            "hunter2hunter2",
+            "is shorter than 32 bytes",
+        ),
+        ("UNIFIED_PUSH_SECRET", "", "is empty"),
+        (
+            "UNIFIED_PUSH_SECRET_FILE",
+            &short,
+            "is shorter than 32 bytes",
+        ),
+        ("UNIFIED_PUSH_SECRET_FILE", &empty, "names an empty file"),
+        ("UNIFIED_PUSH_SECRET_FILE", "", "is empty"),
+        ("UNIFIED_PUSH_SECRET_FILE", "/nonexistent", "cannot be read"),
+        (
+            "UNIFIED_PUSH_SECRET_FILE",
+            "relative",
+            "$CREDENTIALS_DIRECTORY is not set",
+        ),
+        (
+            "UNIFIED_PUSH_PREVIOUS_SECRETS",
+            "hunter2hunter2",
+            "as number 1 a secret",
+        ),
+        (
+            "UNIFIED_PUSH_PREVIOUS_SECRETS_FILE",
+            &previous,
+            "as number 2 a secret",
+        ),
+    ] {
+        let text = files.report("", &[DOMAIN, SECRET, (variable, value)]);
+        assert!(text.contains("has 1 problem\n"), "{variable}: {text}");
+        assert!(text.contains(what), "{variable}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+        assert!(
+            !what.contains("shorter") || text.contains("unified-push gen-secret"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn no_previous_secrets_may_be_said_with_an_empty_value() {
+    for variable in [
+        "UNIFIED_PUSH_PREVIOUS_SECRETS",
+        "UNIFIED_PUSH_PREVIOUS_SECRETS_FILE",
+    ] {
+        let config = load_with("", &[(variable, "")]).unwrap().config;
+        assert!(config.previous_secrets.is_empty());
+    }
+}
+
+#[test]
+fn the_current_secret_is_no_previous_one() {
+    let old = "1".repeat(32);
+    let both = format!("{LONG},{old}");
+    let loaded = load_with(
+        "",
+        &[
+            ("UNIFIED_PUSH_SECRET", LONG),
+            ("UNIFIED_PUSH_PREVIOUS_SECRETS", &both),
+        ],
+    )
+    .unwrap();
+    assert_eq!(secrets(&loaded.config).1, [old]);
+    assert!(loaded.warnings[0].contains("has the current secret too"));
+}
+
+#[test]
+fn relative_paths_start_in_the_credentials_directory() {
+    let files = Files::new();
+    // As readable as systemd may make it: no warning in there.
+    files.write("secret", LONG);
+    let outside = Files::new();
+    let absolute = outside.write_private("previous", LONG);
+    let directory = files.0.path().to_str().unwrap();
+    let env = [
+        DOMAIN,
+        SECRET,
+        ("CREDENTIALS_DIRECTORY", directory),
+        ("UNIFIED_PUSH_SECRET_FILE", "secret"),
+        ("UNIFIED_PUSH_PREVIOUS_SECRETS_FILE", &absolute),
+    ];
+    let loaded = files.load("", &env).unwrap();
+    assert_eq!(bytes(&loaded.config.secret.unwrap()), LONG);
+    assert!(
+        !loaded.warnings.iter().any(|w| w.contains("chmod")),
+        "{:?}",
+        loaded.warnings
+    );
+
+    // Not named, not used.
+    let loaded = files.load("", &env[..3]).unwrap();
+    assert_eq!(loaded.config.secret, None);
+}
+
+#[test]
+fn a_file_that_others_may_read_is_warned_of_unless_it_is_a_link() {
+    let files = Files::new();
+    let path = files.write("secret", LONG);
+    let warned = |path: &Path| {
+        let env = [("UNIFIED_PUSH_SECRET_FILE", path.to_str().unwrap())];
+        warnings("", &env)
+    };
+    for (mode, expected) in [(0o600, false), (0o640, true), (0o604, true), (0o400, false)] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(warned(&path).contains("chmod 600"), expected, "{mode:o}");
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let link = files.0.path().join("link");
+    symlink(&path, &link).unwrap();
+    assert_eq!(warned(&link), "");
+}
+
+#[test]
+fn no_secret_is_printed() {
+    let old = "1".repeat(32);
+    let loaded = load_with(
+        "",
+        &[
+            ("UNIFIED_PUSH_SECRET", LONG),
+            ("UNIFIED_PUSH_PREVIOUS_SECRETS", &old),
+        ],
+    )
+    .unwrap();
+    let text = format!("{} {loaded:?}", loaded.effective);
+    for secret in [LONG, &old, SECRET.1] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    assert!(
+        text.contains("# secret is set, not shown  # UNIFIED_PUSH_SECRET\n"),
+        "{text}"
+    );
+}
