@@ -15,7 +15,7 @@ pub struct Message {
     pub payload: Payload,
 }
 
-/// How a push ended. `http::error` gives each its status.
+/// How a push ended. `http::answer` gives each its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The phone has it. `ttl` is the accepted time to live.

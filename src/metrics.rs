@@ -62,7 +62,7 @@ labels! {
         StoreFailed = "store-failed",
         BadRequest = "bad-request",
         TooLarge = "too-large",
-        /// The sender hung up before its answer, or its body did not come in time.
+        /// The sender hung up before its answer, or its body did not come whole and in time.
         Abandoned = "abandoned",
     }
 }

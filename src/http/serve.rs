@@ -63,7 +63,9 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let tasks = TaskTracker::new();
-    let slots = Arc::new(Semaphore::new(settings.connections));
+    let slots = Arc::new(Semaphore::new(
+        settings.connections.min(Semaphore::MAX_PERMITS),
+    ));
     let connection = Connection {
         router,
         settings,
