@@ -15,7 +15,7 @@ pub struct Message {
     pub payload: Payload,
 }
 
-/// How a push ended. `http::error` gives each its status.
+/// How a push ended. `http::answer` gives each its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The phone has it. `ttl` is the accepted time to live.
@@ -47,6 +47,12 @@ pub enum Outcome {
 /// The opaque id of a message resource (RFC 8030 §5): random, tells nothing about the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageId([u8; 16]);
+
+impl MessageId {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
 
 impl std::fmt::Display for MessageId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

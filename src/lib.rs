@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod delivery;
 pub mod health;
+pub mod http;
 pub mod limits;
 pub mod link;
 pub mod message;

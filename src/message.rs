@@ -46,14 +46,18 @@ pub enum Urgency {
 }
 
 impl Urgency {
+    /// One of the four words; like every literal in ABNF (RFC 5234 §2.3), in either case.
     pub fn parse(header: &[u8]) -> Option<Self> {
-        match header {
-            b"very-low" => Some(Self::VeryLow),
-            b"low" => Some(Self::Low),
-            b"normal" => Some(Self::Normal),
-            b"high" => Some(Self::High),
-            _ => None,
-        }
+        let words = [
+            ("very-low", Self::VeryLow),
+            ("low", Self::Low),
+            ("normal", Self::Normal),
+            ("high", Self::High),
+        ];
+        let (_, urgency) = words
+            .into_iter()
+            .find(|(word, _)| header.eq_ignore_ascii_case(word.as_bytes()))?;
+        Some(urgency)
     }
 }
 
@@ -96,7 +100,8 @@ mod tests {
     fn urgency_is_one_of_four_words() {
         assert_eq!(Urgency::parse(b"very-low"), Some(Urgency::VeryLow));
         assert!(Urgency::VeryLow < Urgency::Low && Urgency::Normal < Urgency::High);
-        for bad in ["", "High", "urgent", "low, high"] {
+        assert_eq!(Urgency::parse(b"High"), Some(Urgency::High));
+        for bad in ["", "urgent", "low, high"] {
             assert_eq!(Urgency::parse(bad.as_bytes()), None, "{bad:?}");
         }
     }

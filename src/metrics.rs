@@ -62,6 +62,8 @@ labels! {
         StoreFailed = "store-failed",
         BadRequest = "bad-request",
         TooLarge = "too-large",
+        /// The sender hung up before its answer, or its body did not come whole and in time.
+        Abandoned = "abandoned",
     }
 }
 
@@ -163,6 +165,7 @@ pub struct Metrics {
     pub odd_stanzas: Counters<OddStanza>,
     pub phones_available: IntGauge,
     pub http_connections: IntGauge,
+    pub http_panics: IntCounter,
 }
 
 impl Metrics {
@@ -253,7 +256,18 @@ impl Metrics {
                 "unified_push_phones_available",
                 "Phones that announced themselves by directed presence.",
             ),
-            http_connections: gauge(r, "unified_push_http_connections", "Open HTTP connections."),
+            http_connections: gauge(
+                r,
+                "unified_push_http_connections",
+                "Open HTTP connections, of both listeners.",
+            ),
+            http_panics: registered(
+                r,
+                IntCounter::new(
+                    "unified_push_http_panics_total",
+                    "HTTP requests answered 500 because of a defect in the daemon.",
+                ),
+            ),
             registry,
         }
     }

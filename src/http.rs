@@ -1,0 +1,169 @@
+//! The HTTP listeners: Web Push for application servers (RFC 8030 §5) on the public one, metrics
+//! and health on the admin one.
+//!
+//! Nothing here knows tokens, phones or XMPP: a request becomes a [`Message`], its [`Outcome`]
+//! becomes a status. Statuses are destructive: senders forget a subscription for ever on most 4xx,
+//! so whatever may pass is a 503. No URI is logged: it is a bearer secret.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderName, Method, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::get,
+};
+use futures::FutureExt;
+use ipnet::IpNet;
+use jid::BareJid;
+use tower_http::cors::{Any, CorsLayer};
+use tracing::{debug, error};
+
+use crate::{
+    delivery::{Delivery, Message, Outcome},
+    limits::Limiter,
+    metrics::Metrics,
+};
+
+mod admin;
+mod answer;
+mod client;
+mod headers;
+mod listener;
+mod page;
+mod push;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+pub use admin::admin;
+pub use client::ClientKey;
+pub use listener::{BindError, Listener};
+pub use serve::{ServeSettings, serve};
+
+/// How long the body of a push may take to arrive.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where pushes go.
+pub trait Deliver: Clone + Send + Sync + 'static {
+    /// `token` is the last segment of the path, as it came.
+    fn push(&self, token: &str, message: Message) -> impl Future<Output = Outcome> + Send;
+}
+
+impl Deliver for Delivery {
+    fn push(&self, token: &str, message: Message) -> impl Future<Output = Outcome> + Send {
+        Delivery::push(self, token, message)
+    }
+}
+
+/// What the public listener works with.
+pub struct Public<D> {
+    pub delivery: D,
+    /// What endpoints start with: http or https, without a trailing slash. Its path is where the
+    /// routes begin.
+    pub public_url: String,
+    /// What a person enters in the phone's app.
+    pub domain: BareJid,
+    pub require_ttl: bool,
+    pub trusted_proxies: Vec<IpNet>,
+    /// Tokens that fail authentication, per client. Its owner calls
+    /// [`forget_idle`](Limiter::forget_idle) now and then.
+    pub guesses: Arc<Limiter<ClientKey>>,
+    pub body_timeout: Duration,
+    pub metrics: Arc<Metrics>,
+}
+
+/// The routes of the public listener.
+pub fn public<D: Deliver>(public: Public<D>) -> Router {
+    let prefix = path_of(&public.public_url);
+    let page = page::Page::new(&public.domain);
+    let endpoint = get(push::discover)
+        .post(push::post::<D>)
+        .fallback(|| async { answer::method_not_allowed("GET, HEAD, OPTIONS, POST") });
+    let root = get(move || async move { page.response() })
+        .fallback(|| async { answer::method_not_allowed("GET, HEAD, OPTIONS") });
+    let mut router = Router::new()
+        .without_v07_checks()
+        .route(&format!("{prefix}/push/{{token}}"), endpoint)
+        .route(&format!("{prefix}/"), root.clone());
+    if !prefix.is_empty() {
+        router = router.route(&prefix, root);
+    }
+    let metrics = public.metrics.clone();
+    observed(router, metrics)
+        .layer(cors())
+        .with_state(Arc::new(public))
+}
+
+/// Adds what every router needs: the 404 for unknown paths, and [`observe`].
+fn observed<S: Clone + Send + Sync + 'static>(
+    router: Router<S>,
+    metrics: Arc<Metrics>,
+) -> Router<S> {
+    router
+        .fallback(|| async { answer::not_found() })
+        .layer(middleware::from_fn_with_state(metrics, observe))
+}
+
+/// Logs how a request ended. A panic ends in a 500 that tells nothing.
+async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+    let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            metrics.http_panics.inc();
+            error!(%method, route, "a request ended in a panic; please report this defect");
+            answer::internal_error()
+        }
+    };
+    debug!(%method, route, status = response.status().as_u16(), "request");
+    response
+}
+
+/// Web pages may push from any origin: an endpoint is its own permission.
+fn cors() -> CorsLayer {
+    let request_headers = [
+        HeaderName::from_static("ttl"),
+        HeaderName::from_static("urgency"),
+        HeaderName::from_static("topic"),
+        HeaderName::from_static("encryption"),
+        HeaderName::from_static("crypto-key"),
+        HeaderName::from_static("prefer"),
+        header::CONTENT_ENCODING,
+        header::CONTENT_TYPE,
+        header::AUTHORIZATION,
+    ];
+    let response_headers = [
+        header::LOCATION,
+        HeaderName::from_static("ttl"),
+        header::RETRY_AFTER,
+        header::LINK,
+    ];
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::OPTIONS,
+            Method::DELETE,
+        ])
+        .allow_headers(request_headers)
+        .expose_headers(response_headers)
+        .max_age(Duration::from_secs(86_400))
+        // The answer is the same for every origin.
+        .vary([])
+}
+
+/// The path of a URL as a route: braces would make captures of it.
+fn path_of(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = rest.find('/').map_or("", |start| &rest[start..]);
+    path.trim_end_matches('/')
+        .replace('{', "{{")
+        .replace('}', "}}")
+}

@@ -1,0 +1,51 @@
+//! The admin listener: `/metrics`, `/healthz` and `/readyz`. Not for the public.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tracing::error;
+
+use crate::{
+    health::Health,
+    http::{answer, observed},
+    metrics::{Label, Metrics},
+};
+
+/// The routes of the admin listener.
+pub fn admin(metrics: Arc<Metrics>, health: Health) -> Router {
+    let rendered = metrics.clone();
+    let router = Router::new()
+        .route("/metrics", get(move || async move { render(&rendered) }))
+        .route("/healthz", get(async || "alive\n"))
+        .route("/readyz", get(ready));
+    observed(router, metrics).with_state(health)
+}
+
+fn render(metrics: &Metrics) -> Response {
+    match metrics.render() {
+        Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => {
+            error!(%error, "cannot render the metrics");
+            answer::internal_error()
+        }
+    }
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    let ready = health.ready();
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let link = health.link().name();
+    let store = if health.store_ok() { "ok" } else { "failed" };
+    let body = format!(r#"{{"ready":{ready},"link":"{link}","store":"{store}"}}"#);
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}

@@ -1,0 +1,166 @@
+//! What application servers are told. The bodies are for people who debug a sender: they say what
+//! happened, and nothing about tokens, phones' addresses or the inside of the daemon.
+
+use axum::{
+    http::{
+        HeaderName, HeaderValue, StatusCode,
+        header::{ALLOW, CONNECTION, LOCATION, RETRY_AFTER},
+    },
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    delivery::{MessageId, Outcome},
+    http::headers::HeaderError,
+    message::Ttl,
+    metrics::PushResult,
+};
+
+/// Why a push is refused before its token is looked at.
+#[derive(Debug)]
+pub enum Refusal {
+    Header(HeaderError),
+    Empty,
+    TooLarge,
+    /// The body did not arrive in time.
+    Slow,
+    /// The body ended early, or its chunks are malformed.
+    Broken,
+}
+
+impl Refusal {
+    pub fn answer(&self) -> (PushResult, Response) {
+        match self {
+            Self::Header(error) => {
+                let body = format!("{error}\n");
+                let response = (StatusCode::BAD_REQUEST, body).into_response();
+                (PushResult::BadRequest, response)
+            }
+            Self::Empty => (
+                PushResult::BadRequest,
+                plain(StatusCode::BAD_REQUEST, "The body is empty.\n"),
+            ),
+            Self::TooLarge => (PushResult::TooLarge, too_large()),
+            Self::Slow => (
+                PushResult::Abandoned,
+                closing(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "The body did not arrive in time.\n",
+                ),
+            ),
+            Self::Broken => (
+                PushResult::Abandoned,
+                closing(
+                    StatusCode::BAD_REQUEST,
+                    "The body is incomplete or malformed.\n",
+                ),
+            ),
+        }
+    }
+}
+
+/// The one place that gives outcomes their statuses. `public_url` is what message resources start
+/// with.
+pub fn outcome(outcome: &Outcome, public_url: &str) -> (PushResult, Response) {
+    match outcome {
+        Outcome::Acknowledged { ttl, message } => (
+            PushResult::Acknowledged,
+            created(*ttl, *message, public_url),
+        ),
+        Outcome::SentUnanswered { message } => (
+            PushResult::SentUnanswered,
+            created(Ttl::ZERO, *message, public_url),
+        ),
+        Outcome::Unanswered => (
+            PushResult::Unanswered,
+            unavailable("60", "The phone did not answer in time.\n"),
+        ),
+        Outcome::DeviceError => (
+            PushResult::DeviceError,
+            unavailable("60", "The phone cannot be reached at the moment.\n"),
+        ),
+        Outcome::LinkDown => (
+            PushResult::LinkDown,
+            unavailable("30", "The XMPP server cannot be reached at the moment.\n"),
+        ),
+        Outcome::Revoked => (PushResult::Revoked, not_found()),
+        Outcome::BadToken => (PushResult::BadToken, not_found()),
+        Outcome::Gone => (PushResult::Gone, not_found()),
+        Outcome::RateLimited => (
+            PushResult::RateLimited,
+            unavailable("10", "Too many messages for this endpoint.\n"),
+        ),
+        Outcome::MemoryFull => (
+            PushResult::MemoryFull,
+            unavailable("10", "Too many messages wait for their phones.\n"),
+        ),
+        Outcome::LinkBusy => (
+            PushResult::LinkBusy,
+            unavailable("10", "The XMPP server takes messages too slowly.\n"),
+        ),
+        Outcome::StoreFailed => (
+            PushResult::StoreFailed,
+            unavailable("30", "The server's storage fails at the moment.\n"),
+        ),
+    }
+}
+
+/// For a token that fails authentication from a client that had too many of them. An endpoint that
+/// was ever issued with the present secrets never gets this: some senders take it for a 404.
+pub fn guessing() -> (PushResult, Response) {
+    let retry_after = [(RETRY_AFTER, HeaderValue::from_static("30"))];
+    let body = "Too many requests for endpoints that do not exist.\n";
+    let response = (StatusCode::TOO_MANY_REQUESTS, retry_after, body);
+    (PushResult::Guessing, response.into_response())
+}
+
+/// One and the same for every token that is not good, whatever the reason, and for unknown paths.
+pub fn not_found() -> Response {
+    plain(StatusCode::NOT_FOUND, "There is no such endpoint.\n")
+}
+
+pub fn method_not_allowed(allowed: &'static str) -> Response {
+    let allow = [(ALLOW, HeaderValue::from_static(allowed))];
+    let body = "This method is not allowed here.\n";
+    (StatusCode::METHOD_NOT_ALLOWED, allow, body).into_response()
+}
+
+pub fn internal_error() -> Response {
+    let body = "The server made a mistake.\n";
+    plain(StatusCode::INTERNAL_SERVER_ERROR, body)
+}
+
+/// RFC 8030 §5: the message resource is named even when nothing is kept there any more.
+fn created(ttl: Ttl, message: MessageId, public_url: &str) -> Response {
+    let location = HeaderValue::try_from(format!("{public_url}/message/{message}"))
+        .expect("neither a URL nor base64 has control characters");
+    let headers = [
+        (
+            HeaderName::from_static("ttl"),
+            HeaderValue::from(ttl.as_secs()),
+        ),
+        (LOCATION, location),
+    ];
+    (StatusCode::CREATED, headers).into_response()
+}
+
+fn unavailable(seconds: &'static str, body: &'static str) -> Response {
+    let retry_after = [(RETRY_AFTER, HeaderValue::from_static(seconds))];
+    (StatusCode::SERVICE_UNAVAILABLE, retry_after, body).into_response()
+}
+
+/// RFC 8030 §7.2.
+fn too_large() -> Response {
+    let body = "The body is larger than 4096 bytes.\n";
+    closing(StatusCode::PAYLOAD_TOO_LARGE, body)
+}
+
+/// Ends the connection as well: the rest of the body would have to be read to reuse it.
+fn closing(status: StatusCode, body: &'static str) -> Response {
+    let close = [(CONNECTION, HeaderValue::from_static("close"))];
+    (status, close, body).into_response()
+}
+
+fn plain(status: StatusCode, body: &'static str) -> Response {
+    (status, body).into_response()
+}

@@ -1,0 +1,117 @@
+//! The headers of a Web Push request (RFC 8030 §5.2 to §5.4). What others may send along (VAPID,
+//! encryption parameters, Prefer) is never a reason to refuse and is not even read.
+
+use axum::http::HeaderMap;
+
+use crate::message::{Topic, Ttl, Urgency};
+
+/// A bad header, as its sender's author is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    #[error("TTL: send it once, as a whole number of seconds, such as 86400.")]
+    Ttl,
+    #[error("TTL: it is missing, and this server requires it (RFC 8030, section 5.2).")]
+    TtlMissing,
+    #[error("Urgency: send it once at most, as one of very-low, low, normal, high.")]
+    Urgency,
+    #[error("Topic: send it once at most, as 1 to 32 characters out of A-Z, a-z, 0-9, - and _.")]
+    Topic,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct PushHeaders {
+    pub ttl: Option<Ttl>,
+    pub urgency: Urgency,
+    pub topic: Option<Topic>,
+}
+
+impl PushHeaders {
+    pub fn parse(headers: &HeaderMap, require_ttl: bool) -> Result<Self, HeaderError> {
+        let ttl = at_most_one(headers, "ttl", Ttl::parse, HeaderError::Ttl)?;
+        if require_ttl && ttl.is_none() {
+            return Err(HeaderError::TtlMissing);
+        }
+        let urgency = at_most_one(headers, "urgency", Urgency::parse, HeaderError::Urgency)?;
+        Ok(Self {
+            ttl,
+            urgency: urgency.unwrap_or_default(),
+            topic: at_most_one(headers, "topic", Topic::parse, HeaderError::Topic)?,
+        })
+    }
+}
+
+fn at_most_one<T>(
+    headers: &HeaderMap,
+    name: &'static str,
+    parse: impl Fn(&[u8]) -> Option<T>,
+    error: HeaderError,
+) -> Result<Option<T>, HeaderError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(error);
+    }
+    parse(value.as_bytes()).map(Some).ok_or(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn parse(headers: &[(&'static str, &'static str)]) -> Result<PushHeaders, HeaderError> {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| {
+                let name = HeaderName::from_static(name);
+                (name, HeaderValue::from_static(value))
+            })
+            .fold(HeaderMap::new(), |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            });
+        PushHeaders::parse(&headers, false)
+    }
+
+    #[test]
+    fn all_three_are_optional() {
+        let none = PushHeaders {
+            ttl: None,
+            urgency: Urgency::Normal,
+            topic: None,
+        };
+        assert_eq!(parse(&[]), Ok(none));
+        let all = PushHeaders {
+            ttl: Some(Ttl::from_secs(60)),
+            urgency: Urgency::High,
+            topic: Topic::parse(b"mail"),
+        };
+        let headers = [("ttl", "60"), ("urgency", "high"), ("topic", "mail")];
+        assert_eq!(parse(&headers), Ok(all));
+    }
+
+    #[test]
+    fn a_bad_or_doubled_header_is_named() {
+        let cases = [
+            ("ttl", "soon", "60", HeaderError::Ttl, "TTL"),
+            ("urgency", "urgent", "low", HeaderError::Urgency, "Urgency"),
+            ("topic", "a b", "mail", HeaderError::Topic, "Topic"),
+        ];
+        for (name, bad, good, error, shown) in cases {
+            assert_eq!(parse(&[(name, bad)]), Err(error));
+            assert_eq!(parse(&[(name, "")]), Err(error));
+            assert_eq!(parse(&[(name, good), (name, good)]), Err(error));
+            assert!(parse(&[(name, good)]).is_ok());
+            assert!(error.to_string().starts_with(shown));
+        }
+    }
+
+    #[test]
+    fn a_ttl_can_be_required() {
+        let missing = PushHeaders::parse(&HeaderMap::new(), true);
+        assert_eq!(missing, Err(HeaderError::TtlMissing));
+    }
+}

@@ -1,0 +1,190 @@
+//! Bound sockets: TCP or Unix, bound here or handed over by systemd.
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    net::{self, IpAddr, SocketAddr},
+    os::unix::{
+        self,
+        fs::{FileTypeExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use crate::config::Listen;
+
+/// The socket is open to every account of the machine, like a port on loopback: a proxy runs as
+/// another user. The mode of its directory can narrow that.
+const SOCKET_MODE: u32 = 0o666;
+
+#[derive(Debug)]
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A connection just accepted.
+pub enum Accepted {
+    Tcp(TcpStream, IpAddr),
+    Unix(UnixStream),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("cannot listen on {address}: {source}")]
+    Tcp {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("cannot listen on unix:{}: {source}", .path.display())]
+    Unix { path: PathBuf, source: io::Error },
+    #[error("cannot listen on unix:{}: something that is no socket has this name; move it away or choose another path", .0.display())]
+    NotASocket(PathBuf),
+    #[error("cannot listen on unix:{}: another process listens there; stop it or choose another path", .0.display())]
+    InUse(PathBuf),
+}
+
+impl Listener {
+    /// Binds. A Unix socket that nobody listens on any more is replaced.
+    pub async fn bind(listen: &Listen) -> Result<Self, BindError> {
+        match listen {
+            Listen::Tcp(address) => {
+                let listener = TcpListener::bind(address).await;
+                listener.map(Self::Tcp).map_err(|source| BindError::Tcp {
+                    address: *address,
+                    source,
+                })
+            }
+            Listen::Unix(path) => {
+                remove_stale(path)?;
+                bind_unix(path)
+                    .map(Self::Unix)
+                    .map_err(|source| BindError::Unix {
+                        path: path.clone(),
+                        source,
+                    })
+            }
+        }
+    }
+
+    /// Where it listens, for the log and for tests that bind port 0.
+    pub fn address(&self) -> io::Result<Listen> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(Listen::Tcp),
+            Self::Unix(listener) => {
+                let address = listener.local_addr()?;
+                let path = address.as_pathname().unwrap_or(Path::new("unnamed"));
+                Ok(Listen::Unix(path.to_owned()))
+            }
+        }
+    }
+
+    pub async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok(Accepted::Tcp(stream, peer.ip()))
+            }
+            Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+impl TryFrom<net::TcpListener> for Listener {
+    type Error = io::Error;
+
+    fn try_from(listener: net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener).map(Self::Tcp)
+    }
+}
+
+impl TryFrom<unix::net::UnixListener> for Listener {
+    type Error = io::Error;
+
+    fn try_from(listener: unix::net::UnixListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        UnixListener::from_std(listener).map(Self::Unix)
+    }
+}
+
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))?;
+    Ok(listener)
+}
+
+/// A daemon that was killed leaves its socket behind, and no other can bind there.
+fn remove_stale(path: &Path) -> Result<(), BindError> {
+    let failed = |source| BindError::Unix {
+        path: path.to_owned(),
+        source,
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(BindError::NotASocket(path.to_owned()));
+        }
+        Ok(_) => {}
+    }
+    match unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+        Ok(_) => Err(BindError::InUse(path.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let listen = Listen::Unix(directory.path().join("http.sock"));
+        drop(Listener::bind(&listen).await.unwrap());
+        let live = Listener::bind(&listen).await.unwrap();
+        assert_eq!(live.address().unwrap(), listen);
+        let second = Listener::bind(&listen).await;
+        assert!(matches!(second, Err(BindError::InUse(_))), "{second:?}");
+    }
+
+    #[tokio::test]
+    async fn another_file_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("precious");
+        fs::write(&path, "data").unwrap();
+        let refused = Listener::bind(&Listen::Unix(path.clone())).await;
+        assert!(
+            matches!(refused, Err(BindError::NotASocket(_))),
+            "{refused:?}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"data");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_of_another_user_may_connect() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("http.sock");
+        let _listener = Listener::bind(&Listen::Unix(path.clone())).await.unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, SOCKET_MODE);
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_named() {
+        let first = Listener::bind(&Listen::Tcp(([127, 0, 0, 1], 0).into()))
+            .await
+            .unwrap();
+        let Listen::Tcp(address) = first.address().unwrap() else {
+            panic!("not TCP")
+        };
+        let error = Listener::bind(&Listen::Tcp(address)).await.unwrap_err();
+        assert!(error.to_string().contains(&address.to_string()), "{error}");
+    }
+}

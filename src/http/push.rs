@@ -1,0 +1,113 @@
+//! The push resource: `POST /push/{token}` takes a message, `GET` tells that this is UnifiedPush.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, Uri, header::CONTENT_TYPE, request::Parts},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
+use tokio::time::timeout;
+
+use crate::{
+    delivery::{Message, Outcome},
+    http::{
+        Deliver, Public,
+        answer::{self, Refusal},
+        client::{Peer, client_key},
+        headers::PushHeaders,
+    },
+    metrics::{Metrics, PushResult},
+    payload::{MAX_PAYLOAD, Payload, PayloadError},
+};
+
+/// The same for every token, so that it tells nothing about one.
+pub async fn discover() -> Response {
+    let body = r#"{"unifiedpush":{"version":1}}"#;
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+pub async fn post<D: Deliver>(State(public): State<Arc<Public<D>>>, request: Request) -> Response {
+    let mut count = CountOnDrop {
+        metrics: &public.metrics,
+        result: PushResult::Abandoned,
+    };
+    let (parts, body) = request.into_parts();
+    let (result, response) = match read(&public, &parts.headers, body).await {
+        Err(refusal) => refusal.answer(),
+        Ok(message) => {
+            let outcome = public.delivery.push(token(&parts.uri), message).await;
+            if outcome == Outcome::BadToken && !public.admits_guess(&parts) {
+                answer::guessing()
+            } else {
+                answer::outcome(&outcome, &public.public_url)
+            }
+        }
+    };
+    count.result = result;
+    response
+}
+
+impl<D> Public<D> {
+    fn admits_guess(&self, request: &Parts) -> bool {
+        // Requests that came over no socket of ours share one bucket.
+        let peer = request.extensions.get().copied().unwrap_or(Peer::Local);
+        let client = client_key(peer, &request.headers, &self.trusted_proxies);
+        self.guesses.admit(&client)
+    }
+}
+
+/// Counts a request even when it is dropped before its answer.
+struct CountOnDrop<'a> {
+    metrics: &'a Metrics,
+    result: PushResult,
+}
+
+impl Drop for CountOnDrop<'_> {
+    fn drop(&mut self) {
+        self.metrics.pushes.inc(self.result);
+    }
+}
+
+/// The last segment, not decoded: tokens consist of unreserved characters.
+fn token(uri: &Uri) -> &str {
+    uri.path().rsplit('/').next().unwrap_or_default()
+}
+
+async fn read<D>(public: &Public<D>, headers: &HeaderMap, body: Body) -> Result<Message, Refusal> {
+    // Before anything is read: who waits for `100 Continue` need not send the body at all.
+    if body.size_hint().lower() > MAX_PAYLOAD as u64 {
+        return Err(Refusal::TooLarge);
+    }
+    let PushHeaders {
+        ttl,
+        urgency,
+        topic,
+    } = PushHeaders::parse(headers, public.require_ttl).map_err(Refusal::Header)?;
+    let body = timeout(public.body_timeout, collect(body))
+        .await
+        .map_err(|_| Refusal::Slow)??;
+    let payload = Payload::new(body).map_err(|error| match error {
+        PayloadError::Empty => Refusal::Empty,
+        PayloadError::TooLarge => Refusal::TooLarge,
+    })?;
+    Ok(Message {
+        ttl,
+        topic,
+        urgency,
+        payload,
+    })
+}
+
+/// Never holds more than the largest payload, whatever length was announced.
+async fn collect(body: Body) -> Result<Bytes, Refusal> {
+    match Limited::new(body, MAX_PAYLOAD).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
+        Err(_) => Err(Refusal::Broken),
+    }
+}

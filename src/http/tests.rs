@@ -1,0 +1,301 @@
+//! What the tests of the listeners share: a delivery that answers as its token says, requests
+//! through the router, and raw bytes over a socket.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Request},
+};
+use http_body_util::BodyExt;
+use jid::BareJid;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Semaphore,
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::*;
+use crate::{
+    config::Listen,
+    delivery::MessageId,
+    message::{Topic, Ttl, Urgency},
+};
+
+mod admin;
+mod routes;
+mod senders;
+mod shutdown;
+mod sockets;
+mod statuses;
+
+const MESSAGE: MessageId = MessageId::from_bytes([7; 16]);
+const LOCATION: &str = "https://up.example.org/base/message/BwcHBwcHBwcHBwcHBwcHBw";
+
+fn acknowledged() -> Outcome {
+    Outcome::Acknowledged {
+        ttl: Ttl::from_secs(60),
+        message: MESSAGE,
+    }
+}
+
+/// Every outcome. A new variant breaks this match, and with it whoever decides about outcomes here.
+fn every_outcome() -> Vec<Outcome> {
+    let after = |outcome: &Outcome| match outcome {
+        Outcome::Acknowledged { .. } => Some(Outcome::SentUnanswered { message: MESSAGE }),
+        Outcome::SentUnanswered { .. } => Some(Outcome::Unanswered),
+        Outcome::Unanswered => Some(Outcome::DeviceError),
+        Outcome::DeviceError => Some(Outcome::LinkDown),
+        Outcome::LinkDown => Some(Outcome::Revoked),
+        Outcome::Revoked => Some(Outcome::BadToken),
+        Outcome::BadToken => Some(Outcome::Gone),
+        Outcome::Gone => Some(Outcome::RateLimited),
+        Outcome::RateLimited => Some(Outcome::MemoryFull),
+        Outcome::MemoryFull => Some(Outcome::LinkBusy),
+        Outcome::LinkBusy => Some(Outcome::StoreFailed),
+        Outcome::StoreFailed => None,
+    };
+    std::iter::successors(Some(acknowledged()), after).collect()
+}
+
+/// What a delivery was given.
+#[derive(Debug, PartialEq)]
+struct Taken {
+    token: String,
+    ttl: Option<Ttl>,
+    urgency: Urgency,
+    topic: Option<Topic>,
+    body: Vec<u8>,
+}
+
+/// Ends as the token says: `panic`, `wait` (until the gate opens), the name of an outcome's
+/// variant; anything else is acknowledged.
+#[derive(Clone)]
+struct Fake {
+    taken: Arc<Mutex<Vec<Taken>>>,
+    entered: Arc<Semaphore>,
+    gate: Arc<Semaphore>,
+}
+
+impl Fake {
+    fn new() -> Self {
+        Self {
+            taken: Arc::default(),
+            entered: Arc::new(Semaphore::new(0)),
+            gate: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    fn taken(&self) -> Vec<Taken> {
+        std::mem::take(&mut self.taken.lock().unwrap())
+    }
+}
+
+impl Deliver for Fake {
+    async fn push(&self, token: &str, message: Message) -> Outcome {
+        self.taken.lock().unwrap().push(Taken {
+            token: token.to_owned(),
+            ttl: message.ttl,
+            urgency: message.urgency,
+            topic: message.topic,
+            body: message.payload.as_bytes().to_vec(),
+        });
+        self.entered.add_permits(1);
+        match token {
+            "panic" => panic!("hunter2"),
+            "wait" => {
+                self.gate.acquire().await.unwrap().forget();
+                acknowledged()
+            }
+            name => every_outcome()
+                .into_iter()
+                .find(|outcome| variant(outcome) == name)
+                .unwrap_or(acknowledged()),
+        }
+    }
+}
+
+fn variant(outcome: &Outcome) -> String {
+    let debug = format!("{outcome:?}");
+    debug.split(' ').next().unwrap().to_owned()
+}
+
+struct Fixture {
+    fake: Fake,
+    metrics: Arc<Metrics>,
+    router: Router,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Public<Fake>)) -> Self {
+        let fake = Fake::new();
+        let metrics = Arc::new(Metrics::new());
+        let mut settings = Public {
+            delivery: fake.clone(),
+            public_url: "https://up.example.org/base".to_owned(),
+            domain: BareJid::new("up.example.org").unwrap(),
+            require_ttl: false,
+            trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+            guesses: Arc::new(Limiter::new("1/h, burst 3".parse().unwrap())),
+            body_timeout: BODY_TIMEOUT,
+            metrics: metrics.clone(),
+        };
+        change(&mut settings);
+        Self {
+            fake,
+            metrics,
+            router: public(settings),
+        }
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        ask(&self.router, method, path, headers, body).await
+    }
+
+    async fn post(&self, token: &str) -> Answer {
+        self.ask("POST", &format!("/base/push/{token}"), &[], "x")
+            .await
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// A request through a router, without a socket.
+async fn ask(
+    router: &Router,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::from(body.to_owned())).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body: String::from_utf8(body.to_vec()).unwrap(),
+    }
+}
+
+/// A listener on loopback. Dropping it leaves the task to the runtime's end.
+struct Server {
+    address: std::net::SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// For waits whose end a test awaits.
+const SHORT: Duration = Duration::from_millis(300);
+/// For waits that must not decide a test.
+const LONG: Duration = Duration::from_secs(60);
+
+fn settings(metrics: &Metrics) -> ServeSettings {
+    ServeSettings {
+        patience: LONG,
+        drain: LONG,
+        ..ServeSettings::new(100, metrics.http_connections.clone())
+    }
+}
+
+impl Server {
+    async fn start(fixture: &Fixture, settings: ServeSettings) -> Self {
+        let listen = Listen::Tcp(([127, 0, 0, 1], 0).into());
+        let listener = Listener::bind(&listen).await.unwrap();
+        let Listen::Tcp(address) = listener.address().unwrap() else {
+            panic!("asked for TCP");
+        };
+        let shutdown = CancellationToken::new();
+        let router = fixture.router.clone();
+        let task = tokio::spawn(serve(listener, router, settings, shutdown.clone()));
+        Self {
+            address,
+            shutdown,
+            task,
+        }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends bytes and reads until the server closes.
+    async fn exchange(&self, request: &[u8]) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(request).await.unwrap();
+        to_end(&mut stream).await
+    }
+}
+
+/// What arrives until the other side closes or resets.
+async fn to_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut all = Vec::new();
+    let reading = async {
+        let mut chunk = [0; 1024];
+        while let Ok(len @ 1..) = stream.read(&mut chunk).await {
+            all.extend_from_slice(&chunk[..len]);
+        }
+    };
+    timeout(LONG / 3, reading)
+        .await
+        .expect("the connection ends");
+    String::from_utf8(all).unwrap()
+}
+
+/// One response whose body is announced by its length, from a connection that stays open.
+async fn one_answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut all = Vec::new();
+    loop {
+        let text = std::str::from_utf8(&all).unwrap();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .find_map(|l| l.strip_prefix("content-length: "));
+            if body.len() == length.map_or(0, |l| l.parse().unwrap()) {
+                return text.to_owned();
+            }
+        }
+        all.push(stream.read_u8().await.expect("an answer"));
+    }
+}
+
+fn statuses(text: &str) -> Vec<&str> {
+    text.split("HTTP/1.1 ")
+        .skip(1)
+        .map(|answer| &answer[..3])
+        .collect()
+}
+
+/// A POST with a body of `x`es and its length.
+fn post(token: &str, length: usize, more: &str) -> Vec<u8> {
+    let body = "x".repeat(length);
+    let head = format!("POST /base/push/{token} HTTP/1.1\r\nHost: up.example.org\r\n");
+    format!("{head}Content-Length: {length}\r\n{more}\r\n{body}").into_bytes()
+}
+
+const CLOSE: &str = "Connection: close\r\n";

@@ -1,0 +1,152 @@
+//! Everything on the public listener but the POST itself.
+
+use super::*;
+
+#[tokio::test]
+async fn discovery_answers_alike_for_every_token() {
+    let fixture = Fixture::new();
+    for token in ["good", "BadToken", "Gone", "panic"] {
+        let path = format!("/base/push/{token}");
+        let answer = fixture.ask("GET", &path, &[], "").await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.body, r#"{"unifiedpush":{"version":1}}"#);
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+
+        let head = fixture.ask("HEAD", &path, &[], "").await;
+        assert_eq!((head.status, head.body.as_str()), (200, ""));
+        assert_eq!(head.header("content-type"), Some("application/json"));
+        assert_eq!(head.header("content-length"), Some("29"));
+    }
+    assert_eq!(fixture.fake.taken(), []);
+}
+
+#[tokio::test]
+async fn a_browser_may_push_from_any_origin() {
+    let fixture = Fixture::new();
+    let headers = [
+        ("Origin", "https://app.example"),
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "ttl,content-encoding"),
+    ];
+    let preflight = fixture.ask("OPTIONS", "/base/push/t", &headers, "").await;
+    assert_eq!(preflight.status, 200);
+    let lists = |name, wanted: &[&str]| {
+        let got = preflight.header(name).unwrap().to_ascii_lowercase();
+        let got: Vec<_> = got.split(',').map(str::trim).collect();
+        for value in wanted {
+            assert!(got.contains(value), "{name} lacks {value}: {got:?}");
+        }
+    };
+    lists("access-control-allow-origin", &["*"]);
+    lists("access-control-allow-methods", &["get", "head", "post"]);
+    let request_headers = [
+        "ttl",
+        "urgency",
+        "topic",
+        "content-encoding",
+        "content-type",
+        "authorization",
+        "encryption",
+        "crypto-key",
+        "prefer",
+    ];
+    lists("access-control-allow-headers", &request_headers);
+    lists("access-control-max-age", &["86400"]);
+
+    for token in ["good", "Gone", "LinkDown"] {
+        let answer = fixture.post(token).await;
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+        let exposed = answer.header("access-control-expose-headers");
+        assert_eq!(exposed, Some("location,ttl,retry-after,link"));
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_refused_with_what_is_allowed() {
+    let fixture = Fixture::new();
+    for method in ["PUT", "DELETE", "PATCH"] {
+        let answer = fixture.ask(method, "/base/push/t", &[], "x").await;
+        assert_eq!(answer.status, 405, "{method}");
+        assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS, POST"));
+    }
+    let answer = fixture.ask("POST", "/base/", &[], "x").await;
+    assert_eq!(answer.status, 405);
+    assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
+}
+
+#[tokio::test]
+async fn people_get_a_page_that_loads_nothing() {
+    let fixture = Fixture::new();
+    for path in ["/base", "/base/"] {
+        let answer = fixture.ask("GET", path, &[], "").await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.body.contains("up.example.org"));
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn routes_begin_at_the_path_of_the_public_url() {
+    let odd = Fixture::with(|public| public.public_url = "http://up.example.org/{a}/:b".into());
+    let answer = odd.ask("POST", "/{a}/:b/push/t", &[], "x").await;
+    assert_eq!(answer.status, 201);
+    assert_eq!(odd.ask("POST", "/z/:b/push/t", &[], "x").await.status, 404);
+
+    let bare = Fixture::with(|public| public.public_url = "https://up.example.org".into());
+    assert_eq!(bare.ask("POST", "/push/t", &[], "x").await.status, 201);
+    assert_eq!(bare.ask("GET", "/", &[], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_counted_and_kept_quiet() {
+    let fixture = Fixture::new();
+    let answer = fixture.post("panic").await;
+    assert_eq!(answer.status, 500);
+    assert_eq!(answer.body, "The server made a mistake.\n");
+    assert_eq!(fixture.metrics.http_panics.get(), 1);
+}
+
+/// Writes of a log, kept.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_names_the_route_and_never_the_uri() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    server.exchange(&post("first", 3, CLOSE)).await;
+    // Tests beside this one may have met these log lines just before the subscriber was there.
+    tracing::callsite::rebuild_interest_cache();
+    for token in ["bearer-token", "panic", "BadToken"] {
+        server.exchange(&post(token, 3, CLOSE)).await;
+    }
+    let broken = b"POST /base/push/bearer-token HTTP/1.1\r\nHost: x\r\nBad Header\r\n\r\n";
+    server.exchange(broken).await;
+    drop(guard);
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("/base/push/{token}"), "{log}");
+    assert!(log.contains("status=201"), "{log}");
+    for secret in ["bearer-token", "push/panic", "BadToken", "xxx", "hunter2"] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
+}
