@@ -18,4 +18,5 @@ pub mod random;
 pub mod registration;
 pub mod revocation;
 pub mod secret;
+pub mod store;
 pub mod token;
