@@ -54,6 +54,8 @@ impl Secret {
     pub fn id(&self) -> KeyId {
         let mut id = [0; 8];
         id.copy_from_slice(&self.derive("key-id")[..8]);
+        // It then begins with a letter: on a command line it must not look like an option.
+        id[0] &= 0x7f;
         KeyId(id)
     }
 }

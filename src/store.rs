@@ -169,11 +169,21 @@ impl Store {
         self.read(sqlite::revocations).await
     }
 
-    /// True once after another process has changed something. Cheap enough to ask each second.
-    pub async fn changed_elsewhere(&self) -> Result<bool, StoreError> {
-        // Asked of the connection that writes: what it writes itself does not count.
-        let present = self.write(sqlite::data_version).await?;
-        Ok(self.0.data_version.swap(present, Ordering::Relaxed) != present)
+    /// All revocations, if another process has changed something since this was last asked; cheap
+    /// enough to be asked each second.
+    pub async fn revocations_if_changed(&self) -> Result<Option<Vec<Revocation>>, StoreError> {
+        let known = self.0.data_version.load(Ordering::Relaxed);
+        let (present, revocations) = self
+            // Asked of the connection that writes: what it writes itself does not count.
+            .write(move |db| {
+                let present = sqlite::data_version(db)?;
+                let changed = present != known;
+                let revocations = changed.then(|| sqlite::revocations(db)).transpose()?;
+                Ok((present, revocations))
+            })
+            .await?;
+        self.0.data_version.store(present, Ordering::Relaxed);
+        Ok(revocations)
     }
 
     /// Records that tokens of this secret may live until then.

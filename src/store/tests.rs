@@ -281,12 +281,12 @@ async fn another_process_may_work_on_the_same_files() {
     let cli = Store::open_existing(dir.path()).unwrap();
     daemon.register(romeo(1, NOW)).await.unwrap();
     // Its own work is no news.
-    assert!(!daemon.changed_elsewhere().await.unwrap());
+    assert_eq!(daemon.revocations_if_changed().await.unwrap(), None);
 
     let revoked = cli.revoke(scope(), after(1), NOW).await.unwrap();
-    assert!(daemon.changed_elsewhere().await.unwrap());
-    assert!(!daemon.changed_elsewhere().await.unwrap());
-    assert_eq!(daemon.revocations().await.unwrap(), [revoked]);
+    let news = daemon.revocations_if_changed().await.unwrap();
+    assert_eq!(news, Some(vec![revoked]));
+    assert_eq!(daemon.revocations_if_changed().await.unwrap(), None);
     assert!(found(&daemon, 1).await.revoked);
     daemon.ping().await.unwrap();
 }
