@@ -15,6 +15,7 @@ pub mod message;
 pub mod metrics;
 pub mod payload;
 pub mod random;
+pub mod registrar;
 pub mod registration;
 pub mod revocation;
 pub mod secret;
