@@ -5,6 +5,7 @@
 use std::{
     collections::HashMap,
     sync::{PoisonError, RwLock},
+    time::Duration,
 };
 
 use jid::BareJid;
@@ -53,15 +54,6 @@ impl RevocationList {
         span.until = span.until.max(until);
     }
 
-    /// Replaces the whole list by what the store holds.
-    pub fn replace(&self, revocations: Vec<Revocation>) {
-        let fresh = revocations
-            .into_iter()
-            .map(|Revocation { scope, at, until }| (scope, Span { at, until }))
-            .collect();
-        *self.entries.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-    }
-
     /// Forgets what would have expired by itself.
     pub fn purge(&self, now: Timestamp) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
@@ -69,16 +61,32 @@ impl RevocationList {
     }
 
     pub fn contains(&self, registration: &Registration) -> bool {
+        let at = self.at(|| registration.key());
+        at.is_some_and(|at| registration.issued <= at)
+    }
+
+    /// When a registration that is made now counts as issued: after every revocation known, else
+    /// it would be dead on arrival, as when the clock was set back.
+    pub fn issue_time(&self, key: &RegistrationKey, now: Timestamp) -> Timestamp {
+        let at = self.at(|| key.clone());
+        at.map_or(now, |at| {
+            now.max(at.saturating_add(Duration::from_millis(1)))
+        })
+    }
+
+    /// The latest revocation that concerns a key, which is not built for an empty list.
+    fn at(&self, key: impl FnOnce() -> RegistrationKey) -> Option<Timestamp> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         if entries.is_empty() {
-            return false;
+            return None;
         }
-        let key = registration.key();
+        let key = key();
         let owner = Scope::Owner(key.owner.clone());
         [Scope::Registration(key), owner]
             .iter()
             .filter_map(|scope| entries.get(scope))
-            .any(|span| registration.issued <= span.at)
+            .map(|span| span.at)
+            .max()
     }
 
     pub fn len(&self) -> usize {
@@ -144,6 +152,26 @@ mod tests {
             ..registration(1)
         };
         assert!(!list.contains(&other));
+    }
+
+    #[test]
+    fn what_is_issued_at_or_before_a_revocation_by_the_clock_still_lives() {
+        let list = RevocationList::default();
+        let key = registration(0).key();
+        let at = Timestamp::from_secs(10);
+        assert_eq!(list.issue_time(&key, at), at);
+        list.insert(revocation(Scope::Registration(key.clone()), 10));
+        list.insert(revocation(Scope::Owner(key.owner.clone()), 20));
+        for now in [5, 20] {
+            let issued = list.issue_time(&key, Timestamp::from_secs(now));
+            assert_eq!(issued, Timestamp::from_millis(20_001));
+            assert!(!list.contains(&Registration {
+                issued,
+                ..registration(0)
+            }));
+        }
+        let later = Timestamp::from_secs(21);
+        assert_eq!(list.issue_time(&key, later), later);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Secrets: never printed, wiped from memory when dropped.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::hkdf::{HKDF_SHA256, Salt};
 use zeroize::Zeroizing;
 
@@ -48,6 +49,54 @@ impl Secret {
             .expect("32 bytes are far below HKDF's limit of 255 blocks");
         key
     }
+
+    /// A name for this secret that may be shown and stored.
+    pub fn id(&self) -> KeyId {
+        let mut id = [0; 8];
+        id.copy_from_slice(&self.derive("key-id")[..8]);
+        // It then begins with a letter: on a command line it must not look like an option.
+        id[0] &= 0x7f;
+        KeyId(id)
+    }
+}
+
+/// Names a secret without telling anything about it; shown as 11 characters of URL-safe base64.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyId([u8; 8]);
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a key id has 11 characters, as a start or `inspect` names it")]
+pub struct KeyIdError;
+
+impl KeyId {
+    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    pub fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = KeyIdError;
+
+    fn from_str(text: &str) -> Result<Self, KeyIdError> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| KeyIdError)?;
+        bytes.try_into().map(Self).map_err(|_| KeyIdError)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -74,6 +123,17 @@ mod tests {
         let secret = Secret::new([7; 32]);
         assert_ne!(secret.derive("a"), secret.derive("b"));
         assert_eq!(secret.derive("a"), Secret::new([7; 32]).derive("a"));
+    }
+
+    #[test]
+    fn a_key_id_is_read_as_it_is_shown() {
+        let id = Secret::new([7; 32]).id();
+        assert_eq!(id.to_string().len(), 11);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_ne!(id, Secret::new([8; 32]).id());
+        for bad in ["", "AAAA", "not a key id"] {
+            assert_eq!(KeyId::from_str(bad), Err(KeyIdError), "{bad:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,49 @@
 //! The tokens in endpoint URLs: issued by the configured back end, opened by their form.
+//!
+//! A token is a bearer secret: who has it may push. It is handed out once, to its phone, and never
+//! shown. Opening one authenticates it first, then looks at its expiry, then at the revocations.
+
+mod claims;
+mod issuers;
+mod jwt;
+mod keyring;
+mod paseto;
+mod state_secret;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use jid::Jid;
+
+pub use self::{
+    issuers::{IssuersError, KeyIds, check_issuers},
+    keyring::Keyring,
+    state_secret::{StateSecret, StateSecretError, gen_secret},
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    random::{Random, random_array},
+    registration::{Digest, Registration},
+    revocation::{Revocation, RevocationList, Scope},
+    secret::KeyId,
+    store::{NewRegistration, Registered, Store, StoreError},
+};
+
+/// Longer is none of ours, since an endpoint has at most 1000 bytes. Nor is it likely Prosody's.
+const MAX_TOKEN: usize = 2048;
+
+/// How far ahead an issuer's life is recorded, so that the stateless back ends write once in so
+/// long and not for each registration.
+const NOTE_AHEAD: Duration = Duration::from_secs(86400);
 
 /// Which kind of token is issued. Tokens of every kind are opened whatever this says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -6,4 +51,307 @@ pub enum Backend {
     Paseto,
     Jwt,
     Storage,
+}
+
+/// As in the configuration.
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Paseto => "paseto",
+            Self::Jwt => "jwt",
+            Self::Storage => "storage",
+        })
+    }
+}
+
+/// How tokens are issued.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    pub backend: Backend,
+    pub ttl: Duration,
+    /// Where they are known, which is with [`Backend::Storage`].
+    pub registrations_per_jid: u32,
+}
+
+/// Issues, opens and revokes. Cheap to clone.
+#[derive(Clone)]
+pub struct Tokens(Arc<Inner>);
+
+struct Inner {
+    keyring: Keyring,
+    policy: Policy,
+    store: Store,
+    revocations: RevocationList,
+    /// Until when the store knows of tokens under the current secret, in milliseconds.
+    noted_until: AtomicU64,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct Issued {
+    pub token: String,
+    /// In whole seconds, as the phone is told.
+    pub expires: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    pub registration: Registration,
+    pub backend: Backend,
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum IssueError {
+    #[error("the account holds as many registrations as it may")]
+    TooMany,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Made up, or of a secret that is gone.
+    #[error("no token of ours, or of a secret that is gone")]
+    Forged,
+    /// Authentic, but expired or revoked.
+    #[error("authentic, but expired or revoked")]
+    Dead,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What there is to say about an authentic token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    pub backend: Backend,
+    /// The secret that it rests on.
+    pub key: KeyId,
+    /// None: of [`Backend::Storage`], and the store has it no longer. It has expired, and nothing
+    /// more is known.
+    pub registration: Option<Registration>,
+    pub expired: bool,
+    pub revoked: bool,
+}
+
+impl Tokens {
+    /// Reads the revocations. See also [`check_issuers`], which is for the start of the daemon.
+    pub async fn load(
+        keyring: Keyring,
+        policy: Policy,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, StoreError> {
+        let tokens = Self(Arc::new(Inner {
+            keyring,
+            policy,
+            store,
+            revocations: RevocationList::default(),
+            noted_until: AtomicU64::new(0),
+            clock,
+            random,
+        }));
+        tokens.take_over(tokens.0.store.revocations().await?);
+        Ok(tokens)
+    }
+
+    pub async fn issue(
+        &self,
+        owner: &Jid,
+        application: Digest,
+        instance: Digest,
+    ) -> Result<Issued, IssueError> {
+        let now = self.0.clock.now();
+        let expires = now.saturating_add(self.0.policy.ttl).as_secs();
+        let registration = Registration {
+            owner: owner.clone(),
+            application,
+            instance,
+            issued: now,
+            expires: Timestamp::from_secs(expires),
+        };
+        match self.0.policy.backend {
+            Backend::Storage => self.issue_stored(registration).await,
+            Backend::Paseto => {
+                let registration = self.dated(registration).await?;
+                Ok(Issued {
+                    token: paseto::seal(self.0.keyring.current(), &registration),
+                    expires: registration.expires,
+                })
+            }
+            Backend::Jwt => {
+                let registration = self.dated(registration).await?;
+                Ok(Issued {
+                    token: jwt::sign(self.0.keyring.current(), &registration, &*self.0.random),
+                    expires: registration.expires,
+                })
+            }
+        }
+    }
+
+    /// Before a stateless token is made: dates it after its revocations, and records that the
+    /// secret has issued.
+    async fn dated(&self, registration: Registration) -> Result<Registration, StoreError> {
+        let Inner {
+            revocations,
+            noted_until,
+            ..
+        } = &*self.0;
+        if registration.expires.as_millis() > noted_until.load(Ordering::Relaxed) {
+            let until = registration.expires.saturating_add(NOTE_AHEAD);
+            let key = self.0.keyring.current().id;
+            self.0.store.note_issuer(key, until).await?;
+            noted_until.fetch_max(until.as_millis(), Ordering::Relaxed);
+        }
+        let issued = revocations.issue_time(&registration.key(), registration.issued);
+        Ok(Registration {
+            issued,
+            ..registration
+        })
+    }
+
+    async fn issue_stored(&self, registration: Registration) -> Result<Issued, IssueError> {
+        let key = self.0.keyring.current();
+        let owner = registration.key();
+        let generation = random_array(&*self.0.random);
+        let live_until = registration.expires.saturating_add(NOTE_AHEAD);
+        let new = NewRegistration {
+            key: key.id,
+            generation,
+            id: stored::Name::new(key, &owner, &generation).hash(),
+            limit: self.0.policy.registrations_per_jid,
+            live_until,
+            registration,
+        };
+        match self.0.store.register(new).await? {
+            Registered::Stored {
+                generation,
+                expires,
+            } => Ok(Issued {
+                token: stored::Name::new(key, &owner, &generation).token(key),
+                expires,
+            }),
+            Registered::TooMany => Err(IssueError::TooMany),
+        }
+    }
+
+    /// The registration that a token stands for, if it lives.
+    pub async fn open(&self, token: &str) -> Result<Opened, OpenError> {
+        let Inspection {
+            backend,
+            registration,
+            expired,
+            revoked,
+            ..
+        } = self.inspect(token).await?;
+        match registration {
+            Some(registration) if !expired && !revoked => Ok(Opened {
+                registration,
+                backend,
+            }),
+            Some(_) | None => Err(OpenError::Dead),
+        }
+    }
+
+    /// What a token says, dead or alive; never [`OpenError::Dead`].
+    pub async fn inspect(&self, token: &str) -> Result<Inspection, OpenError> {
+        if token.len() > MAX_TOKEN {
+            return Err(OpenError::Forged);
+        }
+        let keyring = &self.0.keyring;
+        if token.starts_with(paseto::PREFIX) {
+            let (key, registration) = paseto::open(keyring, token).ok_or(OpenError::Forged)?;
+            return Ok(self.judge(Backend::Paseto, key, registration, false));
+        }
+        if token.starts_with("eyJ") && token.matches('.').count() == 2 {
+            let (key, registration) = jwt::open(keyring, token).ok_or(OpenError::Forged)?;
+            return Ok(self.judge(Backend::Jwt, key, registration, false));
+        }
+        let (key, name) = stored::verify(keyring, token).ok_or(OpenError::Forged)?;
+        let backend = Backend::Storage;
+        Ok(match self.0.store.find(name.hash()).await? {
+            Some(row) => self.judge(backend, key, row.registration, row.revoked),
+            None => Inspection {
+                backend,
+                key,
+                registration: None,
+                expired: true,
+                revoked: false,
+            },
+        })
+    }
+
+    fn judge(
+        &self,
+        backend: Backend,
+        key: KeyId,
+        registration: Registration,
+        revoked: bool,
+    ) -> Inspection {
+        Inspection {
+            backend,
+            key,
+            expired: registration.expires <= self.0.clock.now(),
+            revoked: revoked || self.0.revocations.contains(&registration),
+            registration: Some(registration),
+        }
+    }
+
+    /// Kills what was issued up to `at`, first in the store. `min_until` is the expiry of the token
+    /// at hand, or the present time.
+    pub async fn revoke(
+        &self,
+        scope: Scope,
+        at: Timestamp,
+        min_until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let revocation = self.0.store.revoke(scope, at, min_until).await?;
+        self.0.revocations.insert(revocation);
+        Ok(())
+    }
+
+    /// How many revocations are kept.
+    pub fn revocations(&self) -> usize {
+        self.0.revocations.len()
+    }
+
+    /// Takes over what another process, the command line's, has revoked or forgotten. To be called
+    /// each second.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        if let Some(revocations) = self.0.store.revocations_if_changed().await? {
+            self.0.noted_until.store(0, Ordering::Relaxed);
+            self.take_over(revocations);
+        }
+        Ok(())
+    }
+
+    /// Forgets what has expired. To be called now and then.
+    pub async fn purge(&self) -> Result<(), StoreError> {
+        let now = self.0.clock.now();
+        self.0.revocations.purge(now);
+        self.0.store.purge(now).await
+    }
+
+    fn take_over(&self, revocations: Vec<Revocation>) {
+        for revocation in revocations {
+            self.0.revocations.insert(revocation);
+        }
+    }
+}
+
+/// A token is a bearer secret.
+impl fmt::Debug for Issued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Issued(until {})", self.expires)
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens")
+            .field("keyring", &self.0.keyring)
+            .field("policy", &self.0.policy)
+            .finish_non_exhaustive()
+    }
 }

@@ -1,0 +1,271 @@
+//! Use case: a phone registers and gets an endpoint.
+//!
+//! The order of the checks is mod_unified_push's, and so are the texts. It knows nothing of stanzas
+//! or HTTP.
+
+use std::sync::Arc;
+
+use jid::BareJid;
+use tracing::{debug, info, warn};
+
+use crate::{
+    acl::Acl,
+    limits::{Limiter, Rate},
+    link::{RegisterError, RegisterReply, RegisterRequest, Registered},
+    metrics::{Metrics, RegistrationResult},
+    registration::{Digest, DigestError},
+    store::StoreError,
+    token::{IssueError, Tokens},
+};
+
+/// What phones and senders can be relied on to take (UnifiedPush: an endpoint is at most 1000
+/// bytes).
+const MAX_ENDPOINT: usize = 1000;
+
+pub struct Registrar {
+    acl: Acl,
+    tokens: Tokens,
+    /// Keyed by account: only those that the ACL lets in, so strangers fill no table.
+    rate: Limiter<BareJid>,
+    public_url: String,
+    metrics: Arc<Metrics>,
+}
+
+impl Registrar {
+    /// `public_url` is what endpoints start with, without a trailing slash; `rate` is what one
+    /// account may ask for.
+    pub fn new(
+        acl: Acl,
+        tokens: Tokens,
+        rate: Rate,
+        public_url: String,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            acl,
+            tokens,
+            rate: Limiter::new(rate),
+            public_url,
+            metrics,
+        }
+    }
+
+    pub async fn register(&self, request: RegisterRequest) -> RegisterReply {
+        let result = self.try_register(&request).await;
+        self.metrics.registrations.inc(label(&result));
+        if let Err(error) = &result {
+            report(error, &request);
+        }
+        RegisterReply {
+            to: request.from,
+            id: request.id,
+            result,
+        }
+    }
+
+    async fn try_register(&self, request: &RegisterRequest) -> Result<Registered, RegisterError> {
+        if !self.acl.permits(&request.from) {
+            return Err(RegisterError::Forbidden);
+        }
+        if !self.rate.admit(&request.from.to_bare()) {
+            return Err(RegisterError::RateLimited);
+        }
+        let bad = |name| move |e: DigestError| RegisterError::BadRequest(format!("{name}: {e}"));
+        let instance = Digest::parse(request.instance.as_deref()).map_err(bad("instance"))?;
+        let application =
+            Digest::parse(request.application.as_deref()).map_err(bad("application"))?;
+        let issued = self
+            .tokens
+            .issue(&request.from, application, instance)
+            .await
+            .map_err(|e| match e {
+                IssueError::TooMany => RegisterError::TooMany,
+                IssueError::Store(StoreError::Busy) => RegisterError::Busy,
+                IssueError::Store(StoreError::Failed(why)) => {
+                    warn!(why, "a registration could not be stored");
+                    RegisterError::StoreFailed
+                }
+            })?;
+        let endpoint = format!("{}/push/{}", self.public_url, issued.token);
+        if endpoint.len() > MAX_ENDPOINT {
+            return Err(RegisterError::EndpointTooLong);
+        }
+        Ok(Registered {
+            endpoint,
+            expires: issued.expires,
+        })
+    }
+
+    /// Forgets the accounts that have not registered lately. To be called now and then.
+    pub fn forget_idle(&self) {
+        self.rate.forget_idle();
+    }
+}
+
+/// Phones show no refusal to their users, so that this is all that anybody sees of one.
+fn report(error: &RegisterError, request: &RegisterRequest) {
+    info!(%error, "registration refused");
+    debug!(from = %request.from, "the refused registration came from");
+}
+
+fn label(result: &Result<Registered, RegisterError>) -> RegistrationResult {
+    match result {
+        Ok(_) => RegistrationResult::Accepted,
+        Err(RegisterError::Forbidden) => RegistrationResult::Forbidden,
+        Err(RegisterError::BadRequest(_)) => RegistrationResult::BadRequest,
+        Err(RegisterError::EndpointTooLong) => RegistrationResult::EndpointTooLong,
+        Err(RegisterError::TooMany) => RegistrationResult::TooMany,
+        Err(RegisterError::RateLimited) => RegistrationResult::RateLimited,
+        Err(RegisterError::Busy) => RegistrationResult::Busy,
+        Err(RegisterError::StoreFailed) => RegistrationResult::StoreFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jid::Jid;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        clock::{ManualClock, Timestamp},
+        random::SystemRandom,
+        secret::Secret,
+        store::Store,
+        token::{Backend, Keyring, Policy},
+    };
+
+    const URL: &str = "https://up.example.org";
+
+    async fn registrar(backend: Backend) -> (TempDir, Registrar) {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::load(
+            Keyring::new(&Secret::new([7; 32]), &[]),
+            Policy {
+                backend,
+                ttl: Duration::from_secs(604_800),
+                registrations_per_jid: 2,
+            },
+            Store::open(dir.path()).unwrap(),
+            Arc::new(ManualClock::new(Timestamp::from_secs(1_764_000_000))),
+            Arc::new(SystemRandom::new()),
+        );
+        let registrar = Registrar::new(
+            Acl::new(vec!["example.org".parse().unwrap()]),
+            tokens.await.unwrap(),
+            "1/s, burst 4".parse().unwrap(),
+            URL.to_owned(),
+            Arc::new(Metrics::new()),
+        );
+        (dir, registrar)
+    }
+
+    fn request(from: &str, application: u8) -> RegisterRequest {
+        RegisterRequest {
+            from: Jid::new(from).unwrap(),
+            id: "r1".to_owned(),
+            application: Some(Digest::from_bytes([application; 32]).to_base64()),
+            instance: Some(Digest::from_bytes([9; 32]).to_base64()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_phone_gets_an_endpoint_whose_token_opens() {
+        for backend in [Backend::Paseto, Backend::Jwt, Backend::Storage] {
+            let (_dir, registrar) = registrar(backend).await;
+            let reply = registrar.register(request("romeo@example.org/x", 1)).await;
+            assert_eq!(
+                (reply.to.as_str(), &*reply.id),
+                ("romeo@example.org/x", "r1")
+            );
+            let registered = reply.result.unwrap();
+            assert_eq!(registered.expires.to_string(), "2025-12-01T16:00:00Z");
+            let token = registered
+                .endpoint
+                .strip_prefix("https://up.example.org/push/");
+            let opened = registrar.tokens.open(token.unwrap()).await.unwrap();
+            assert_eq!(opened.registration.owner, reply.to);
+            let accepted = registrar
+                .metrics
+                .registrations
+                .get(RegistrationResult::Accepted);
+            assert_eq!(accepted, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stranger_is_refused_before_anything_else() {
+        let (_dir, registrar) = registrar(Backend::Paseto).await;
+        let mut stranger = request("mallory@example.net/x", 1);
+        stranger.instance = None;
+        let reply = registrar.register(stranger).await;
+        assert_eq!(reply.result.unwrap_err(), RegisterError::Forbidden);
+        assert!(registrar.rate.is_empty());
+        let forbidden = registrar
+            .metrics
+            .registrations
+            .get(RegistrationResult::Forbidden);
+        assert_eq!(forbidden, 1);
+    }
+
+    #[tokio::test]
+    async fn digests_are_refused_with_prosodys_texts_instance_first() {
+        let (_dir, registrar) = registrar(Backend::Paseto).await;
+        let good = Digest::from_bytes([1; 32]).to_base64();
+        for (application, instance, text) in [
+            (None, None, "instance: no value provided"),
+            (Some("!"), Some("!"), "instance: invalid base64"),
+            (Some("!"), Some(&*good), "application: invalid base64"),
+            (
+                Some("AAAA"),
+                Some(&*good),
+                "application: incorrect decoded length, expected 32",
+            ),
+        ] {
+            let mut request = request("romeo@example.org/x", 1);
+            request.application = application.map(str::to_owned);
+            request.instance = instance.map(str::to_owned);
+            let error = registrar.register(request).await.result.unwrap_err();
+            assert_eq!(error, RegisterError::BadRequest(text.to_owned()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_registers_only_so_often_whatever_its_resource() {
+        let (_dir, registrar) = registrar(Backend::Paseto).await;
+        for resource in ["a", "b", "c", "d"] {
+            let from = format!("romeo@example.org/{resource}");
+            assert!(registrar.register(request(&from, 1)).await.result.is_ok());
+        }
+        let fifth = registrar.register(request("romeo@example.org/e", 1)).await;
+        assert_eq!(fifth.result.unwrap_err(), RegisterError::RateLimited);
+        let juliet = registrar.register(request("juliet@example.org/a", 1)).await;
+        assert!(juliet.result.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_account_holds_only_so_many() {
+        let (_dir, registrar) = registrar(Backend::Storage).await;
+        for app in [1, 2] {
+            let reply = registrar
+                .register(request("romeo@example.org/x", app))
+                .await;
+            assert!(reply.result.is_ok());
+        }
+        let third = registrar.register(request("romeo@example.org/x", 3)).await;
+        assert_eq!(third.result.unwrap_err(), RegisterError::TooMany);
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_cannot_fit_is_refused() {
+        let (_dir, registrar) = registrar(Backend::Paseto).await;
+        let longest = format!("romeo@example.org/{}", "x".repeat(700));
+        let reply = registrar.register(request(&longest, 1)).await;
+        assert_eq!(reply.result.unwrap_err(), RegisterError::EndpointTooLong);
+        let long = format!("romeo@example.org/{}", "x".repeat(400));
+        let reply = registrar.register(request(&long, 1)).await;
+        assert!(reply.result.unwrap().endpoint.len() <= MAX_ENDPOINT);
+    }
+}

@@ -1,0 +1,262 @@
+//! The database's file: made, checked and brought to the present schema.
+//!
+//! `PRAGMA user_version` counts the migrations that a file has seen. A file of a newer version is
+//! refused before SQLite touches it.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind, Read},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+const FILE: &str = "unified-push.db";
+
+/// Each brings the schema from its position in this list to the next.
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+
+/// As `PRAGMA auto_vacuum` shows it.
+const INCREMENTAL: u32 = 2;
+
+/// How long to wait for another process, such as the command line's.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the store cannot be opened, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "the state directory {path} cannot be made: {source}. Make it, owned by the user that \
+         runs unified-push, or set `state_dir`"
+    )]
+    Directory { path: PathBuf, source: io::Error },
+    #[error(
+        "{path} cannot be opened for writing: {source}. Let the user that runs unified-push write \
+         to the state directory, or set `state_dir`"
+    )]
+    File { path: PathBuf, source: io::Error },
+    #[error(
+        "there is no {path}. Either `state_dir` is not the daemon's, or the daemon has never run"
+    )]
+    Missing { path: PathBuf },
+    #[error(
+        "{path} was written by a newer version of unified-push (schema {found}; this version knows \
+         {known}). Run that version, or restore a backup made by this one"
+    )]
+    Newer {
+        path: PathBuf,
+        found: u32,
+        known: u32,
+    },
+    #[error("{path} cannot be used as the store: {source}. Restore a backup, or move it away")]
+    Sqlite {
+        path: PathBuf,
+        source: rusqlite::Error,
+    },
+    #[error("no thread for the store: {0}")]
+    Thread(io::Error),
+}
+
+/// Makes the directory (its last component only) and the file where they are missing.
+pub(super) fn make(state_dir: &Path) -> Result<PathBuf, OpenError> {
+    if !state_dir.exists() {
+        let made = DirBuilder::new().mode(0o700).create(state_dir);
+        made.map_err(|source| OpenError::Directory {
+            path: state_dir.to_owned(),
+            source,
+        })?;
+    }
+    check(state_dir, true)
+}
+
+/// For a database that must be there already.
+pub(super) fn find(state_dir: &Path) -> Result<PathBuf, OpenError> {
+    check(state_dir, false)
+}
+
+/// Before SQLite opens the file: it would take a file that it may not write for a read-only
+/// database, and complain at the first write only.
+fn check(state_dir: &Path, create: bool) -> Result<PathBuf, OpenError> {
+    let path = state_dir.join(FILE);
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(create)
+        .mode(0o600)
+        .open(&path);
+    let version = match opened.and_then(header_version) {
+        Ok(version) => version,
+        Err(e) if e.kind() == ErrorKind::NotFound && !create => {
+            return Err(OpenError::Missing { path });
+        }
+        Err(source) => return Err(OpenError::File { path, source }),
+    };
+    refuse_newer(&path, version)?;
+    Ok(path)
+}
+
+/// `user_version` as SQLite's file format keeps it (its section 1.3); 0 for an empty file.
+fn header_version(mut file: File) -> io::Result<u32> {
+    let mut header = [0; 64];
+    match file.read_exact(&mut header) {
+        Ok(()) => {
+            let [.., a, b, c, d] = header;
+            Ok(u32::from_be_bytes([a, b, c, d]))
+        }
+        Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(0),
+        Err(e) => Err(e),
+    }
+}
+
+fn refuse_newer(path: &Path, found: u32) -> Result<(), OpenError> {
+    let known = u32::try_from(MIGRATIONS.len()).expect("a handful");
+    if found <= known {
+        return Ok(());
+    }
+    Err(OpenError::Newer {
+        path: path.to_owned(),
+        found,
+        known,
+    })
+}
+
+/// A connection to a database that [`make`] or [`find`] has found good.
+pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
+    let failed = |source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(failed)?;
+    configure(&db).map_err(failed)?;
+    Ok(db)
+}
+
+fn configure(db: &Connection) -> rusqlite::Result<()> {
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    // Only for a new file, and before its first page. To set it again writes to the file, which
+    // another process would take for news.
+    let auto_vacuum: u32 = db.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
+    if auto_vacuum != INCREMENTAL {
+        db.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+    }
+    // FULL: a commit is on the disk when it is answered.
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA journal_size_limit = 16777216;",
+    )
+}
+
+pub(super) fn migrate(path: &Path, db: &mut Connection) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    loop {
+        let step = Transaction::new(db, TransactionBehavior::Immediate).map_err(failed)?;
+        // Asked anew inside the transaction: another process may have migrated meanwhile, and the
+        // newest number may lie in the log, not in the file's header.
+        let version: u32 = step
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(failed)?;
+        refuse_newer(path, version)?;
+        let Some(migration) = MIGRATIONS.get(version as usize) else {
+            return Ok(());
+        };
+        step.execute_batch(migration)
+            .and_then(|()| step.pragma_update(None, "user_version", version + 1))
+            .and_then(|()| step.commit())
+            .map_err(failed)?;
+    }
+}
+
+/// Bytes on the disk, with the log.
+pub(super) fn file_bytes(path: &Path) -> u64 {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    [path, Path::new(&log)]
+        .iter()
+        .filter_map(|file| fs::metadata(file).ok())
+        .map(|metadata| metadata.len())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn open(state_dir: &Path) -> Result<Connection, OpenError> {
+        let path = make(state_dir)?;
+        let mut db = connect(&path)?;
+        migrate(&path, &mut db)?;
+        Ok(db)
+    }
+
+    #[test]
+    fn the_directory_and_the_file_are_for_the_daemon_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("state");
+        let _db = open(&dir).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&dir), 0o700);
+        for file in fs::read_dir(&dir).unwrap() {
+            let file = file.unwrap().path();
+            assert_eq!(mode(&file), 0o600, "{file:?}");
+        }
+    }
+
+    #[test]
+    fn a_newer_database_is_refused_and_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        let db = open(dir.path()).unwrap();
+        db.pragma_update(None, "user_version", 99).unwrap();
+        drop(db);
+        let before = fs::read(&path).unwrap();
+        let error = open(dir.path()).unwrap_err();
+        assert!(matches!(error, OpenError::Newer { found: 99, .. }));
+        let text = error.to_string();
+        assert!(text.contains("unified-push.db was written by a newer version"));
+        assert_eq!(fs::read(&path).unwrap(), before);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_newer_version_that_is_still_in_the_log_is_refused_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = open(dir.path()).unwrap();
+        writer.pragma_update(None, "user_version", 99).unwrap();
+        let error = open(dir.path()).unwrap_err();
+        assert!(matches!(error, OpenError::Newer { found: 99, .. }));
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_named_with_the_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        for bad in [&file, &file.join("below"), &dir.path().join("a/b")] {
+            let text = open(bad).unwrap_err().to_string();
+            assert!(text.contains(bad.to_str().unwrap()), "{text}");
+            assert!(text.contains("state_dir"), "{text}");
+        }
+        let text = find(dir.path()).unwrap_err().to_string();
+        assert!(text.starts_with("there is no "), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), [b' '; 4096]).unwrap();
+        let error = open(dir.path()).unwrap_err();
+        assert!(matches!(
+            error,
+            OpenError::Newer { .. } | OpenError::Sqlite { .. }
+        ));
+    }
+}

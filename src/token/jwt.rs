@@ -1,0 +1,171 @@
+//! JWT with HS256 (RFC 7519), as Prosody's mod_unified_push makes them: a moved Prosody's endpoints
+//! keep working with its secret. Signed, not encrypted: whoever sees the endpoint reads the JID.
+//!
+//! Ours carry more than Prosody's: a random `jti`, else two registrations within a second were one
+//! token and a revoked one could come back, `iat` and the key's id. Every check of a claim is left
+//! to whoever opens a token.
+
+use std::sync::Once;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{
+    Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header, Validation,
+    crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
+    errors::{Error, ErrorKind},
+};
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+use signature::{Signer, Verifier};
+
+use super::{
+    claims::Subject,
+    keyring::{Key, Keyring},
+};
+use crate::{
+    clock::Timestamp,
+    random::{Random, random_array},
+    registration::Registration,
+    secret::KeyId,
+};
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    #[serde(flatten)]
+    subject: Subject,
+    /// Seconds.
+    exp: Number,
+    /// Seconds, to the millisecond.
+    #[serde(default)]
+    iat: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jti: Option<String>,
+}
+
+/// Whole when we write it; others may write a fraction.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Whole(u64),
+    Other(f64),
+}
+
+pub(super) fn sign(key: &Key, registration: &Registration, random: &dyn Random) -> String {
+    let claims = Claims {
+        subject: Subject::of(registration),
+        exp: Number::Whole(registration.expires.as_secs()),
+        iat: Some(seconds(registration.issued)),
+        jti: Some(URL_SAFE_NO_PAD.encode(random_array::<16>(random))),
+    };
+    let header = Header {
+        kid: Some(key.id.to_string()),
+        ..Header::new(Algorithm::HS256)
+    };
+    jsonwebtoken::encode(&header, &claims, &key.jwt_sign)
+        .expect("strings and finite numbers serialize, and HMAC takes any key")
+}
+
+/// None unless one of our secrets signed it, with HS256.
+pub(super) fn open(keyring: &Keyring, token: &str) -> Option<(KeyId, Registration)> {
+    let header = jsonwebtoken::decode_header(token).ok()?;
+    let (key, claims) = match header.kid {
+        Some(kid) => {
+            let key = keyring.get(kid.parse().ok()?)?;
+            (key, verify(key, token)?)
+        }
+        None => keyring
+            .all()
+            .find_map(|key| Some((key, verify(key, token)?)))?,
+    };
+    // Without a date of issue, any revocation is later.
+    let issued = claims.iat.map_or(Timestamp::from_millis(0), timestamp);
+    let expires = match claims.exp {
+        Number::Whole(seconds) => Timestamp::from_secs(seconds),
+        Number::Other(seconds) => timestamp(seconds),
+    };
+    Some((key.id, claims.subject.into_registration(issued, expires)?))
+}
+
+fn verify(key: &Key, token: &str) -> Option<Claims> {
+    let mut signature_only = Validation::new(Algorithm::HS256);
+    signature_only.required_spec_claims.clear();
+    signature_only.validate_exp = false;
+    signature_only.validate_aud = false;
+    let opened = jsonwebtoken::decode(token, &key.jwt_verify, &signature_only);
+    opened.ok().map(|token| token.claims)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds fit until the year 287396"
+)]
+fn seconds(time: Timestamp) -> f64 {
+    time.as_millis() as f64 / 1000.0
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates: before 1970 is 1970, and the far future is the last instant"
+)]
+fn timestamp(seconds: f64) -> Timestamp {
+    Timestamp::from_millis((seconds * 1000.0).round() as u64)
+}
+
+/// Gives jsonwebtoken ring's HMAC, since none of its bundled backends is built in. Before its first
+/// use: it falls back to a provider that panics, for good.
+pub(super) fn install() {
+    static PROVIDER: CryptoProvider = CryptoProvider {
+        signer_factory: |algorithm, key| Ok(Box::new(Hs256::signer(*algorithm, key)?)),
+        verifier_factory: |algorithm, key| Ok(Box::new(Hs256::verifier(*algorithm, key)?)),
+        key_utils: KeyUtils::new_unimplemented(),
+    };
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        PROVIDER
+            .install_default()
+            .expect("nothing else in this process installs a provider, or uses one before");
+    });
+}
+
+struct Hs256(hmac::Key);
+
+impl Hs256 {
+    fn signer(algorithm: Algorithm, key: &EncodingKey) -> Result<Self, Error> {
+        Self::new(algorithm, key.family(), key.as_bytes())
+    }
+
+    fn verifier(algorithm: Algorithm, key: &DecodingKey) -> Result<Self, Error> {
+        Self::new(algorithm, key.family(), key.try_get_as_bytes()?)
+    }
+
+    fn new(algorithm: Algorithm, family: AlgorithmFamily, key: &[u8]) -> Result<Self, Error> {
+        if algorithm != Algorithm::HS256 || family != AlgorithmFamily::Hmac {
+            return Err(ErrorKind::InvalidAlgorithm.into());
+        }
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, key)))
+    }
+}
+
+impl Signer<Vec<u8>> for Hs256 {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(hmac::sign(&self.0, message).as_ref().to_vec())
+    }
+}
+
+impl Verifier<Vec<u8>> for Hs256 {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        hmac::verify(&self.0, message, signature).map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtSigner for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+impl JwtVerifier for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}

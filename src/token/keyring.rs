@@ -1,0 +1,78 @@
+//! The secrets as keys: the current one issues, the previous ones still open (rotation).
+
+use std::fmt;
+
+use jsonwebtoken::{DecodingKey, EncodingKey};
+use pasetors::{keys::SymmetricKey, version4::V4};
+use ring::hmac;
+
+use super::jwt;
+use crate::secret::{KeyId, Secret};
+
+pub struct Keyring {
+    current: Key,
+    previous: Vec<Key>,
+}
+
+/// One secret, split by purpose.
+pub(super) struct Key {
+    pub id: KeyId,
+    pub paseto: SymmetricKey<V4>,
+    pub jwt_sign: EncodingKey,
+    pub jwt_verify: DecodingKey,
+    /// Makes the half of a storage token that names its row.
+    pub stored_name: hmac::Key,
+    /// Makes the half that shows that the first one is ours.
+    pub stored_tag: hmac::Key,
+}
+
+impl Keyring {
+    pub fn new(current: &Secret, previous: &[Secret]) -> Self {
+        jwt::install();
+        Self {
+            current: Key::new(current),
+            previous: previous.iter().map(Key::new).collect(),
+        }
+    }
+
+    pub fn contains(&self, id: KeyId) -> bool {
+        self.get(id).is_some()
+    }
+
+    pub(super) fn current(&self) -> &Key {
+        &self.current
+    }
+
+    pub(super) fn get(&self, id: KeyId) -> Option<&Key> {
+        self.all().find(|key| key.id == id)
+    }
+
+    /// The current one first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.current).chain(&self.previous)
+    }
+}
+
+impl Key {
+    fn new(secret: &Secret) -> Self {
+        let mac = |purpose| hmac::Key::new(hmac::HMAC_SHA256, &*secret.derive(purpose));
+        let paseto = secret.derive("endpoint/paseto/v1");
+        Self {
+            id: secret.id(),
+            paseto: SymmetricKey::from(&*paseto).expect("a v4 key has 32 bytes"),
+            // As Prosody does, so that its endpoints move here with its secret.
+            jwt_sign: EncodingKey::from_secret(secret.as_bytes()),
+            jwt_verify: DecodingKey::from_secret(secret.as_bytes()),
+            stored_name: mac("endpoint/storage-name/v1"),
+            stored_tag: mac("endpoint/storage-tag/v1"),
+        }
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.all().map(|key| key.id))
+            .finish()
+    }
+}

@@ -1,0 +1,319 @@
+mod forgery;
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    clock::ManualClock,
+    random::SystemRandom,
+    registration::RegistrationKey,
+    secret::Secret,
+    store::{Issuer, Sizes},
+};
+
+const NOW: Timestamp = Timestamp::from_millis(1_763_900_000_123);
+const WEEK: Duration = Duration::from_secs(7 * 86400);
+const BACKENDS: [Backend; 3] = [Backend::Paseto, Backend::Jwt, Backend::Storage];
+
+/// What the vectors below rest on.
+fn secret() -> Secret {
+    Secret::new("0123456789abcdef0123456789abcdef")
+}
+
+struct Rig {
+    dir: TempDir,
+    clock: Arc<ManualClock>,
+    tokens: Tokens,
+}
+
+impl Rig {
+    async fn new(backend: Backend) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let clock = Arc::new(ManualClock::new(NOW));
+        let tokens = with(&store, &clock, backend, Keyring::new(&secret(), &[])).await;
+        Self { dir, clock, tokens }
+    }
+
+    /// The same store and clock with other secrets.
+    async fn rotated(&self, backend: Backend, keyring: Keyring) -> Tokens {
+        with(&self.tokens.0.store, &self.clock, backend, keyring).await
+    }
+
+    async fn issue(&self) -> String {
+        issue(&self.tokens, "romeo@example.org/orchard", 1).await
+    }
+
+    async fn issuers(&self) -> Vec<Issuer> {
+        self.tokens.0.store.issuers().await.unwrap()
+    }
+}
+
+async fn with(store: &Store, clock: &Arc<ManualClock>, backend: Backend, keys: Keyring) -> Tokens {
+    let policy = Policy {
+        backend,
+        ttl: WEEK,
+        registrations_per_jid: 100_000,
+    };
+    let random = Arc::new(SystemRandom::new());
+    Tokens::load(keys, policy, store.clone(), clock.clone(), random)
+        .await
+        .unwrap()
+}
+
+async fn issue(tokens: &Tokens, jid: &str, app: u8) -> String {
+    let jid = Jid::new(jid).unwrap();
+    let (application, instance) = (Digest::from_bytes([app; 32]), Digest::from_bytes([2; 32]));
+    let issued = tokens.issue(&jid, application, instance).await.unwrap();
+    issued.token
+}
+
+#[track_caller]
+fn assert_forged(opened: Result<Opened, OpenError>) {
+    assert!(matches!(opened, Err(OpenError::Forged)), "{opened:?}");
+}
+
+#[track_caller]
+fn assert_dead(opened: Result<Opened, OpenError>) {
+    assert!(matches!(opened, Err(OpenError::Dead)), "{opened:?}");
+}
+
+fn scope() -> Scope {
+    Scope::Registration(RegistrationKey {
+        owner: jid::BareJid::new("romeo@example.org").unwrap(),
+        application: Digest::from_bytes([1; 32]),
+        instance: Digest::from_bytes([2; 32]),
+    })
+}
+
+#[tokio::test]
+async fn a_token_says_what_was_registered_whatever_the_backend_is_now() {
+    for backend in BACKENDS {
+        let rig = Rig::new(backend).await;
+        let jid = Jid::new("romeo@example.org/orchard").unwrap();
+        let (application, instance) = (Digest::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
+        let issued = rig.tokens.issue(&jid, application, instance).await.unwrap();
+        let registration = Registration {
+            owner: jid,
+            application,
+            instance,
+            issued: NOW,
+            // The fraction is gone: it is what the phone is told.
+            expires: Timestamp::from_secs(1_763_900_000 + 7 * 86400),
+        };
+        assert_eq!(issued.expires, registration.expires);
+        let opened = Opened {
+            registration,
+            backend,
+        };
+        for now in BACKENDS {
+            let tokens = rig.rotated(now, Keyring::new(&secret(), &[])).await;
+            assert_eq!(tokens.open(&issued.token).await.unwrap(), opened);
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_fit_an_endpoint_and_need_no_escaping() {
+    for (backend, longest) in [
+        (Backend::Paseto, 480),
+        (Backend::Jwt, 480),
+        (Backend::Storage, 43),
+    ] {
+        let token = Rig::new(backend).await.issue().await;
+        assert!(token.len() <= longest, "{backend}: {}", token.len());
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        assert!(token.chars().all(plain), "{backend}");
+    }
+}
+
+#[tokio::test]
+async fn a_previous_secret_opens_but_never_issues() {
+    let new = || Secret::new([8; 32]);
+    for backend in BACKENDS {
+        let rig = Rig::new(backend).await;
+        let old = rig.issue().await;
+        let rotated = rig
+            .rotated(backend, Keyring::new(&new(), &[secret()]))
+            .await;
+        rotated.open(&old).await.unwrap();
+        let fresh = issue(&rotated, "romeo@example.org/orchard", 1).await;
+        assert_ne!(fresh, old);
+        rotated.open(&old).await.unwrap();
+
+        let only_new = rig.rotated(backend, Keyring::new(&new(), &[])).await;
+        assert_eq!(only_new.inspect(&fresh).await.unwrap().key, new().id());
+        assert_forged(only_new.open(&old).await);
+        assert_forged(rig.tokens.open(&fresh).await);
+    }
+}
+
+/// Made by `util.jwt.sign` of Prosody 0.12.3 with [`secret`].
+const PROSODY_JWT: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpbnN0YW5jZSI6IkFnSUNBZ0lDQWdJQ0\
+    FnSUNBZ0lDQWdJQ0FnSUNBZ0lDQWdJQ0FnSUNBZ0k9IiwiZXhwIjoxNzY0MDAwMDAwLCJzdWIiOiJyb21lb0BleGFtcGxlL\
+    m9yZy9vcmNoYXJkIiwiYXBwbGljYXRpb24iOiJBUUVCQVFFQkFRRUJBUUVCQVFFQkFRRUJBUUVCQVFFQkFRRUJBUUVCQVFF\
+    PSJ9.0SzTyG7UOgCx4H5kWsBbdP5NRn-VsLK3T3-OkeH82Zw";
+
+#[tokio::test]
+async fn a_token_of_prosodys_opens_with_its_secret() {
+    let rig = Rig::new(Backend::Paseto).await;
+    let previous = Keyring::new(&Secret::new([8; 32]), &[secret()]);
+    let moved = rig.rotated(Backend::Storage, previous).await;
+    for tokens in [&rig.tokens, &moved] {
+        let opened = tokens.open(PROSODY_JWT).await.unwrap();
+        assert_eq!(opened.backend, Backend::Jwt);
+        let expected = Registration {
+            owner: Jid::new("romeo@example.org/orchard").unwrap(),
+            application: Digest::from_bytes([1; 32]),
+            instance: Digest::from_bytes([2; 32]),
+            issued: Timestamp::from_secs(0),
+            expires: Timestamp::from_secs(1_764_000_000),
+        };
+        assert_eq!(opened.registration, expected);
+    }
+    rig.tokens.revoke(scope(), NOW, NOW).await.unwrap();
+    assert_dead(rig.tokens.open(PROSODY_JWT).await);
+    rig.clock.advance(Duration::from_secs(100_000));
+    assert_dead(moved.open(PROSODY_JWT).await);
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_dead_and_the_next_one_lives() {
+    for backend in BACKENDS {
+        let rig = Rig::new(backend).await;
+        let token = rig.issue().await;
+        rig.tokens.revoke(scope(), NOW, NOW).await.unwrap();
+        assert_dead(rig.tokens.open(&token).await);
+        assert!(rig.tokens.inspect(&token).await.unwrap().revoked);
+        // Within the same millisecond.
+        let next = rig.issue().await;
+        assert_ne!(next, token);
+        rig.tokens.open(&next).await.unwrap();
+
+        // A restart, and other registrations of the account, change nothing.
+        let restarted = rig.rotated(backend, Keyring::new(&secret(), &[])).await;
+        assert_dead(restarted.open(&token).await);
+        restarted.open(&next).await.unwrap();
+        let other = issue(&restarted, "romeo@example.org/orchard", 7).await;
+        restarted.open(&other).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_by_another_process_is_taken_over() {
+    let rig = Rig::new(Backend::Paseto).await;
+    let token = rig.issue().await;
+    let cli = Store::open_existing(rig.dir.path()).unwrap();
+    cli.revoke(scope(), NOW, NOW).await.unwrap();
+    rig.tokens.open(&token).await.unwrap();
+    rig.tokens.refresh().await.unwrap();
+    assert_dead(rig.tokens.open(&token).await);
+    assert_eq!(rig.tokens.revocations(), 1);
+}
+
+#[tokio::test]
+async fn storage_gives_the_same_url_while_it_lives_and_never_after() {
+    let rig = Rig::new(Backend::Storage).await;
+    let first = rig.issue().await;
+    rig.clock.advance(Duration::from_secs(3600));
+    assert_eq!(
+        issue(&rig.tokens, "romeo@example.org/balcony", 1).await,
+        first
+    );
+    let opened = rig.tokens.open(&first).await.unwrap().registration;
+    assert_eq!(opened.owner.as_str(), "romeo@example.org/balcony");
+    assert_eq!(opened.issued, rig.clock.now());
+
+    rig.clock.advance(WEEK);
+    let second = rig.issue().await;
+    assert_ne!(second, first);
+    assert_dead(rig.tokens.open(&first).await);
+    // Known to have been ours even when nothing is left of it.
+    rig.tokens.purge().await.unwrap();
+    assert_dead(rig.tokens.open(&first).await);
+    assert_eq!(rig.tokens.inspect(&first).await.unwrap().registration, None);
+    let Sizes { registrations, .. } = rig.tokens.0.store.sizes().await.unwrap();
+    assert_eq!(registrations, 1);
+}
+
+#[tokio::test]
+async fn stateless_tokens_of_the_same_instant_differ() {
+    for backend in [Backend::Paseto, Backend::Jwt] {
+        let rig = Rig::new(backend).await;
+        assert_ne!(rig.issue().await, rig.issue().await);
+    }
+}
+
+#[tokio::test]
+async fn issuing_is_recorded_before_and_once_a_day() {
+    for backend in BACKENDS {
+        let rig = Rig::new(backend).await;
+        assert_eq!(rig.issuers().await, []);
+        rig.issue().await;
+        let first = rig.issuers().await;
+        let expires = Timestamp::from_secs(1_763_900_000 + 7 * 86400);
+        assert!(first[0].key == secret().id() && first[0].live_until >= expires);
+        if backend == Backend::Storage {
+            continue; // It writes anyway.
+        }
+        rig.clock.advance(Duration::from_secs(86_000));
+        rig.issue().await;
+        assert_eq!(rig.issuers().await, first);
+        rig.clock.advance(Duration::from_secs(1000));
+        rig.issue().await;
+        assert!(rig.issuers().await[0].live_until > first[0].live_until);
+    }
+}
+
+#[tokio::test]
+async fn a_start_without_the_secret_of_living_endpoints_is_refused() {
+    let rig = Rig::new(Backend::Paseto).await;
+    rig.issue().await;
+    let store = &rig.tokens.0.store;
+    let (old, new) = (secret(), Secret::new([8; 32]));
+    let rotated = Keyring::new(&new, std::slice::from_ref(&old));
+    check_issuers(store, &rotated, NOW).await.unwrap();
+    let without = Keyring::new(&new, &[]);
+    let error = check_issuers(store, &without, NOW).await.unwrap_err();
+    let text = error.to_string();
+    for part in ["`previous_secrets`", &format!("forget-key {}`", old.id())] {
+        assert!(text.contains(part), "{text}");
+    }
+    let later = NOW.saturating_add(WEEK + NOTE_AHEAD);
+    check_issuers(store, &without, later).await.unwrap();
+    store.forget_key(old.id()).await.unwrap();
+    check_issuers(store, &without, NOW).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_bearer_lies_in_the_database() {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let rig = Rig::new(Backend::Storage).await;
+    let token = rig.issue().await;
+    let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+    let (name, tag) = bytes.split_at(20);
+    let mut files = 0;
+    for file in fs::read_dir(rig.dir.path()).unwrap() {
+        let content = fs::read(file.unwrap().path()).unwrap();
+        files += usize::from(content.windows(17).any(|w| w == b"romeo@example.org"));
+        for part in [token.as_bytes(), name, tag, secret().as_bytes()] {
+            assert!(!content.windows(part.len()).any(|window| window == part));
+        }
+    }
+    assert!(files > 0, "looked at the wrong files");
+}
+
+#[tokio::test]
+async fn debug_shows_no_bearer_and_no_secret() {
+    let rig = Rig::new(Backend::Jwt).await;
+    let jid = Jid::new("romeo@example.org/orchard").unwrap();
+    let digest = Digest::from_bytes([1; 32]);
+    let issued = rig.tokens.issue(&jid, digest, digest).await.unwrap();
+    let shown = format!("{issued:?} {:?} {:?}", rig.tokens, rig.tokens.0.keyring);
+    assert!(!shown.contains(&issued.token) && !shown.contains("0123456789"));
+    let opened = rig.tokens.open(&issued.token).await.unwrap();
+    let digest = digest.to_base64();
+    assert!(!format!("{opened:?}").contains(&digest));
+}
