@@ -19,3 +19,4 @@ pub mod registration;
 pub mod revocation;
 pub mod secret;
 pub mod token;
+pub mod xmpp;
