@@ -22,3 +22,4 @@ pub mod revocation;
 pub mod secret;
 pub mod store;
 pub mod token;
+pub mod xmpp;

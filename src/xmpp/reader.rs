@@ -1,0 +1,346 @@
+//! The bounded parser of what the server sends: bytes in, stanzas out.
+//!
+//! What a stranger writes reaches us through the server, up to 512 KiB a stanza and as deep as that
+//! allows. Only stanzas within [`MAX_STANZA`] and [`MAX_DEPTH`] are parsed; of the others the
+//! attributes are read and the rest is skipped, unbuffered, to the end tag. So nothing but the
+//! server's own end of the stream, or bytes that are no XML at all, ends the stream.
+
+use bytes::{Buf, BytesMut};
+use rxml::{Parse, WithOptions};
+
+use super::{
+    frame::{Framer, Mark, NotWellFormed},
+    stanza::{Builder, Fault, Head, Stanza},
+};
+
+/// Larger stanzas are skipped; in bytes. The largest that has a purpose is far smaller.
+pub const MAX_STANZA: usize = 64 * 1024;
+
+/// Deeper stanzas are skipped; in levels, the stanza's own included.
+pub const MAX_DEPTH: u32 = 32;
+
+/// How much is read from the socket at once, in bytes.
+const CHUNK: usize = 16 * 1024;
+
+#[derive(Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every event is a stanza, and none is kept"
+)]
+pub enum Event {
+    Stanza(Stanza),
+    /// A stanza of which not even the attributes could be read.
+    Unreadable(Fault),
+    /// The server closed the stream in order.
+    End,
+}
+
+pub struct Reader {
+    buffer: BytesMut,
+    /// How much of the buffer the framer has seen.
+    scanned: usize,
+    framer: Framer,
+    /// Set while the rest of a stanza is skipped.
+    skipping: Option<Skip>,
+    parser: rxml::Parser,
+}
+
+struct Skip {
+    /// None: not even the attributes fit.
+    head: Option<Head>,
+    fault: Fault,
+}
+
+impl Reader {
+    /// Starts behind the stream's header and the handshake.
+    pub fn new() -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            scanned: 0,
+            framer: Framer::new(MAX_DEPTH),
+            skipping: None,
+            parser: parser(),
+        }
+    }
+
+    /// Where to put bytes; call [`next_event`](Self::next_event) until it has no more before asking again.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        self.buffer.reserve(CHUNK);
+        &mut self.buffer
+    }
+
+    /// The next event in what was read; None when more has to be read.
+    pub fn next_event(&mut self) -> Result<Option<Event>, NotWellFormed> {
+        loop {
+            if self.scanned == 0 && self.framer.at_rest() {
+                self.skip_white_space();
+            }
+            let (taken, mark) = self.framer.scan(&self.buffer[self.scanned..])?;
+            self.scanned += taken;
+            if self.skipping.is_none() {
+                if self.scanned > MAX_STANZA {
+                    self.start_skipping(Fault::TooLarge);
+                } else if mark == Some(Mark::TooDeep) {
+                    self.start_skipping(Fault::TooDeep);
+                }
+            }
+            match mark {
+                Some(Mark::StanzaEnd) => return Ok(Some(self.stanza())),
+                Some(Mark::StreamEnd) => return Ok(Some(Event::End)),
+                Some(Mark::TooDeep) => (),
+                None => {
+                    if self.skipping.is_some() {
+                        self.discard();
+                    }
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    fn skip_white_space(&mut self) {
+        let blanks = self.buffer.iter().take_while(|b| b.is_ascii_whitespace());
+        let blanks = blanks.count();
+        self.buffer.advance(blanks);
+    }
+
+    fn start_skipping(&mut self, fault: Fault) {
+        let head = head(&self.buffer[..self.scanned.min(MAX_STANZA)]);
+        self.skipping = Some(Skip { head, fault });
+    }
+
+    fn discard(&mut self) {
+        self.buffer.advance(self.scanned);
+        self.scanned = 0;
+    }
+
+    /// The stanza that ends with what was scanned.
+    fn stanza(&mut self) -> Event {
+        let event = match self.skipping.take() {
+            Some(Skip { head, fault }) => match head {
+                Some(head) => Event::Stanza(Stanza {
+                    head,
+                    content: Err(fault),
+                }),
+                None => Event::Unreadable(fault),
+            },
+            None => self.parse(),
+        };
+        self.discard();
+        event
+    }
+
+    fn parse(&mut self) -> Event {
+        let mut rest = &self.buffer[..self.scanned];
+        let mut builder: Option<Builder> = None;
+        loop {
+            match (self.parser.parse(&mut rest, false), &mut builder) {
+                (Ok(Some(rxml::Event::StartElement(_, name, attributes))), None) => {
+                    builder = Some(Builder::new(Head::new(&name, attributes)));
+                }
+                (Ok(Some(rxml::Event::StartElement(_, name, attributes))), Some(builder)) => {
+                    builder.open(&name, attributes);
+                }
+                (Ok(Some(rxml::Event::Text(_, text))), Some(builder)) => builder.text(&text),
+                (Ok(Some(rxml::Event::EndElement(_))), Some(open)) => {
+                    if open.close() {
+                        break;
+                    }
+                }
+                _ => {
+                    // Its state is of no use any more.
+                    self.parser = parser();
+                    return match builder {
+                        Some(builder) => Event::Stanza(builder.fail(Fault::Malformed)),
+                        None => Event::Unreadable(Fault::Malformed),
+                    };
+                }
+            }
+        }
+        match builder {
+            Some(builder) => Event::Stanza(builder.finish()),
+            None => Event::Unreadable(Fault::Malformed),
+        }
+    }
+}
+
+/// A parser within a stream, where the next thing is a stanza.
+fn parser() -> rxml::Parser {
+    let mut parser = rxml::Parser::with_options(rxml::parser::Options {
+        max_token_length: MAX_STANZA,
+        ..Default::default()
+    });
+    let mut header: &[u8] = b"<stream:stream xmlns='jabber:component:accept' \
+        xmlns:stream='http://etherx.jabber.org/streams'>";
+    while let Ok(Some(event)) = parser.parse(&mut header, false) {
+        if matches!(event, rxml::Event::StartElement(..)) {
+            break;
+        }
+    }
+    parser
+}
+
+/// The attributes of the stanza that begins with these bytes, if its start tag is among them.
+fn head(mut start: &[u8]) -> Option<Head> {
+    match parser().parse(&mut start, false) {
+        Ok(Some(rxml::Event::StartElement(_, name, attributes))) => {
+            Some(Head::new(&name, attributes))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::xmpp::stanza::{Content, Kind, Request};
+
+    /// Everything that comes out of `text`, fed in chunks of `size`.
+    fn events(text: &str, size: usize) -> Vec<Event> {
+        let mut reader = Reader::new();
+        let mut events = Vec::new();
+        for chunk in text.as_bytes().chunks(size) {
+            reader.buffer().extend_from_slice(chunk);
+            while let Some(event) = reader.next_event().unwrap() {
+                events.push(event);
+            }
+            assert!(
+                reader.buffer.len() <= MAX_STANZA + size,
+                "memory is bounded"
+            );
+        }
+        events
+    }
+
+    fn one(text: &str) -> Stanza {
+        let mut events = events(text, CHUNK);
+        match (events.pop(), events.is_empty()) {
+            (Some(Event::Stanza(stanza)), true) => stanza,
+            (event, _) => panic!("not one stanza, {event:?} last"),
+        }
+    }
+
+    fn iq(content: &str) -> String {
+        format!("<iq type='set' id='i' from='a@b/c' to='up.example.org'>{content}</iq>")
+    }
+
+    fn fault(text: &str) -> Fault {
+        let stanza = one(text);
+        assert_eq!(stanza.head.id, "i", "the sender can be answered");
+        assert_eq!(stanza.head.from.as_deref(), Some("a@b/c"));
+        stanza.content.expect_err("it is at fault")
+    }
+
+    #[test]
+    fn a_stanza_is_the_same_however_it_is_cut() {
+        let text = format!(
+            " {}\n<iq type='result' id='a&amp;b' from=\"c@d/e'f\"/><presence from='a@b/c'/></stream:stream>",
+            iq(
+                "<register xmlns='http://gultsch.de/xmpp/drafts/unified-push' application='x' instance='y'/>"
+            )
+        );
+        let whole = events(&text, text.len());
+        assert_eq!(whole.len(), 4);
+        assert_eq!(whole.last(), Some(&Event::End));
+        for size in 1..text.len() {
+            assert_eq!(events(&text, size), whole, "in chunks of {size}");
+        }
+        let Event::Stanza(register) = &whole[0] else {
+            panic!("{:?}", whole[0]);
+        };
+        let request = Request::Register {
+            application: Some("x".into()),
+            instance: Some("y".into()),
+        };
+        let content = register.content.as_ref().unwrap();
+        assert_eq!(content.request, Some(request));
+        assert_eq!(content.children, 1);
+        let Event::Stanza(result) = &whole[1] else {
+            panic!("{:?}", whole[1]);
+        };
+        assert_eq!(result.head.id, "a&b");
+        assert_eq!(result.head.from.as_deref(), Some("c@d/e'f"));
+        assert_eq!(result.content, Ok(Content::default()));
+    }
+
+    #[test]
+    fn the_condition_of_an_error_is_found_beside_an_echo() {
+        let error = "<push xmlns='x'><error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></push>\
+            <error type='cancel'><text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>t</text>\
+            <own xmlns='x'/><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>\
+            <error><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+        let content = one(&iq(error)).content.unwrap();
+        assert_eq!(content.condition.as_deref(), Some("item-not-found"));
+        assert_eq!(one(&iq("<error/>")).content.unwrap().condition, None);
+    }
+
+    #[test]
+    fn a_stream_error_keeps_condition_and_text() {
+        let error = one(
+            "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>\
+             <text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>Replaced &amp; gone</text></stream:error>",
+        );
+        assert_eq!(error.head.kind, Kind::StreamError);
+        let content = error.content.unwrap();
+        assert_eq!(content.condition.as_deref(), Some("conflict"));
+        assert_eq!(content.text.as_deref(), Some("Replaced & gone"));
+    }
+
+    #[test]
+    fn limits_are_exact() {
+        let nested = |levels: usize| iq(&("<a>".repeat(levels) + &"</a>".repeat(levels)));
+        assert!(one(&nested(MAX_DEPTH as usize - 1)).content.is_ok());
+        assert_eq!(fault(&nested(MAX_DEPTH as usize)), Fault::TooDeep);
+        let long = |len: usize| iq(&"x".repeat(len - iq("").len()));
+        assert!(one(&long(MAX_STANZA)).content.is_ok());
+        assert_eq!(fault(&long(MAX_STANZA + 1)), Fault::TooLarge);
+    }
+
+    #[test]
+    fn abuse_is_skipped_and_the_next_stanza_is_read() {
+        let attribute = |len| iq(&format!("<a b='{}'/>", "x".repeat(len)));
+        assert!(one(&attribute(9000)).content.is_ok());
+        for (abuse, expected) in [
+            (iq(&"x".repeat(300 * 1024)), Fault::TooLarge),
+            (attribute(500 * 1024), Fault::TooLarge),
+            (
+                iq(&("<a>".repeat(4000) + &"</a>".repeat(4000))),
+                Fault::TooDeep,
+            ),
+            (iq("<p:a/>"), Fault::Malformed),
+            (iq("<a></b>"), Fault::Malformed),
+            (iq("<a b='1' b='2'/>"), Fault::Malformed),
+            (iq("&unknown;"), Fault::Malformed),
+        ] {
+            assert_eq!(fault(&abuse), expected);
+            let followed = events(&(abuse + &iq("")), CHUNK);
+            assert_eq!(followed.len(), 2);
+            assert_eq!(followed[1], Event::Stanza(one(&iq(""))));
+        }
+    }
+
+    #[test]
+    fn a_start_tag_over_the_limit_leaves_nobody_to_answer() {
+        let huge = format!("<iq id='{}'/>", "x".repeat(MAX_STANZA));
+        assert_eq!(events(&huge, CHUNK), [Event::Unreadable(Fault::TooLarge)]);
+    }
+
+    #[test]
+    fn depth_costs_its_bytes_only() {
+        let deep = iq(&("<a>".repeat(80_000) + &"</a>".repeat(80_000)));
+        let start = Instant::now();
+        assert_eq!(fault(&deep), Fault::TooDeep);
+        assert!(start.elapsed().as_millis() < 1000, "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn what_is_no_xml_ends_the_stream() {
+        let mut reader = Reader::new();
+        reader
+            .buffer()
+            .extend_from_slice(b"HTTP/1.1 400 Bad Request");
+        assert_eq!(reader.next_event(), Err(NotWellFormed));
+    }
+}

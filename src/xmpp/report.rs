@@ -1,0 +1,56 @@
+//! What the log says about the link: each change of its state once, a lasting fault now and then.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tracing::{debug, info, warn};
+
+use super::{link::LinkSettings, loss::Loss, stream::is_private};
+use crate::health::LinkState;
+
+/// A fault that lasts is repeated in the log after so many attempts.
+const REPEAT: u32 = 20;
+
+pub struct Reporter {
+    domain: String,
+    /// The fault that the last attempts met, and how many they were.
+    fault: Option<(LinkState, u32)>,
+    warned_of_plaintext: bool,
+}
+
+impl Reporter {
+    pub fn new(settings: &LinkSettings) -> Self {
+        Self {
+            domain: settings.domain.to_string(),
+            fault: None,
+            warned_of_plaintext: false,
+        }
+    }
+
+    pub fn up(&mut self, peer: SocketAddr) {
+        self.fault = None;
+        info!(%peer, component = self.domain, "connected to the XMPP server");
+        if !is_private(peer.ip()) && !self.warned_of_plaintext {
+            self.warned_of_plaintext = true;
+            warn!(
+                %peer,
+                "the link to the XMPP server is not encrypted and leaves the private network: \
+                 put a tunnel between them"
+            );
+        }
+    }
+
+    pub fn lost(&mut self, loss: &Loss, pause: Duration) {
+        let state = loss.state();
+        let attempts = match self.fault {
+            Some((last, attempts)) if last == state => attempts + 1,
+            _ => 1,
+        };
+        self.fault = Some((state, attempts));
+        let retry = humantime::format_duration(Duration::from_secs(pause.as_secs()));
+        if attempts % REPEAT == 1 {
+            warn!(attempts, %retry, "no link to the XMPP server: {loss}");
+        } else {
+            debug!(attempts, %retry, "still no link to the XMPP server: {loss}");
+        }
+    }
+}

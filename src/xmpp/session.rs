@@ -1,0 +1,261 @@
+//! What a stanza means to this component: stanzas in, actions out. No I/O and no time here.
+//!
+//! RFC 6120 §8, RFC 6121 §3 and §4, XEP-0030, XEP-0092, XEP-0199 and `register`. Nothing that a
+//! stranger sends is ever fatal: it is answered if it asks for an answer, and counted.
+
+use std::sync::Arc;
+
+use jid::{BareJid, Jid};
+
+use super::{
+    loss::Loss,
+    stanza::{Content, Fault, Head, Kind, Request, Stanza},
+    writer::{Body, Reply, ResultContent, StanzaError},
+};
+use crate::{
+    link::{Answer, RegisterRequest},
+    metrics::{Metrics, OddStanza},
+};
+
+/// What to do about a stanza.
+#[derive(Debug)]
+pub enum Action {
+    Reply(Reply),
+    Answer {
+        from: Jid,
+        id: String,
+        answer: Answer,
+    },
+    Presence {
+        from: Jid,
+        available: bool,
+    },
+    Register(RegisterRequest),
+    /// The server ended the stream.
+    End(Loss),
+}
+
+/// One connection's.
+pub struct Session {
+    domain: Jid,
+    metrics: Arc<Metrics>,
+    /// The id of our last ping; unguessable.
+    ping: Option<String>,
+}
+
+impl Session {
+    pub fn new(domain: BareJid, metrics: Arc<Metrics>) -> Self {
+        Self {
+            domain: domain.into(),
+            metrics,
+            ping: None,
+        }
+    }
+
+    /// A ping with this id goes out: its answer is nobody else's.
+    pub fn pinged(&mut self, id: String) {
+        self.ping = Some(id);
+    }
+
+    pub fn handle(&self, stanza: Stanza) -> Option<Action> {
+        let Stanza { head, content } = stanza;
+        if let Err(fault) = &content {
+            self.fault(*fault);
+        }
+        match head.kind {
+            Kind::Iq => self.iq(head, content),
+            Kind::Presence => self.presence(head),
+            Kind::Message => None,
+            Kind::StreamError => Some(Action::End(end(content))),
+            Kind::Unknown => self.odd(OddStanza::Unsupported),
+        }
+    }
+
+    /// Counts a stanza that cannot be read.
+    pub fn fault(&self, fault: Fault) {
+        self.odd(match fault {
+            Fault::TooLarge => OddStanza::TooLarge,
+            Fault::TooDeep => OddStanza::TooDeep,
+            Fault::Malformed => OddStanza::Malformed,
+        });
+    }
+
+    fn odd(&self, odd: OddStanza) -> Option<Action> {
+        self.metrics.odd_stanzas.inc(odd);
+        None
+    }
+
+    fn iq(&self, head: Head, content: Result<Content, Fault>) -> Option<Action> {
+        // The server fills `from` in. Without one there is nobody to answer.
+        let Some(from) = head.from.as_deref().and_then(|from| Jid::new(from).ok()) else {
+            return self.odd(OddStanza::Malformed);
+        };
+        let id = head.id;
+        match head.r#type.as_str() {
+            // Whatever a result carries, it is one.
+            "result" => self.answer(from, id, Answer::Acknowledged),
+            "error" => self.answer(from, id, failure(content)),
+            kind => {
+                let to = self.addressee(head.to.as_deref());
+                let decision = if kind == "get" || kind == "set" {
+                    self.decide(kind, &to, content)
+                } else {
+                    Err((StanzaError::BadRequest, Some(OddStanza::Malformed)))
+                };
+                self.act(decision, from, to, id)
+            }
+        }
+    }
+
+    fn answer(&self, from: Jid, id: String, answer: Answer) -> Option<Action> {
+        if self.ping.as_ref() == Some(&id) {
+            return None;
+        }
+        Some(Action::Answer { from, id, answer })
+    }
+
+    /// Which address of ours was meant; the component's own when it is none.
+    fn addressee(&self, to: Option<&str>) -> Jid {
+        match to {
+            Some(to) if to != self.domain.as_str() => {
+                Jid::new(to).unwrap_or_else(|_| self.domain.clone())
+            }
+            _ => self.domain.clone(),
+        }
+    }
+
+    /// What a request deserves.
+    fn decide(&self, kind: &str, to: &Jid, content: Result<Content, Fault>) -> Decision {
+        let content = content.map_err(|fault| match fault {
+            Fault::TooLarge | Fault::TooDeep => (StanzaError::PolicyViolation, None),
+            Fault::Malformed => (StanzaError::BadRequest, None),
+        })?;
+        if content.children != 1 {
+            return Err((StanzaError::BadRequest, Some(OddStanza::Malformed)));
+        }
+        let unsupported = (
+            StanzaError::ServiceUnavailable,
+            Some(OddStanza::Unsupported),
+        );
+        if *to != self.domain {
+            return Err(unsupported);
+        }
+        match (kind, content.request) {
+            ("get", Some(Request::Ping)) => Ok(Granted::Result(ResultContent::Nothing)),
+            ("get", Some(Request::Version)) => Ok(Granted::Result(ResultContent::Version)),
+            ("get", Some(Request::DiscoInfo { node: None })) => {
+                Ok(Granted::Result(ResultContent::DiscoInfo))
+            }
+            ("get", Some(Request::DiscoItems { node: None })) => {
+                Ok(Granted::Result(ResultContent::DiscoItems))
+            }
+            ("get", Some(Request::DiscoInfo { .. } | Request::DiscoItems { .. })) => {
+                Err((StanzaError::ItemNotFound, Some(OddStanza::Unsupported)))
+            }
+            (
+                "set",
+                Some(Request::Register {
+                    application,
+                    instance,
+                }),
+            ) => Ok(Granted::Register {
+                application,
+                instance,
+            }),
+            (_, _) => Err(unsupported),
+        }
+    }
+
+    fn act(&self, decision: Decision, from: Jid, to: Jid, id: String) -> Option<Action> {
+        let body = match decision {
+            Ok(Granted::Register {
+                application,
+                instance,
+            }) => {
+                return Some(Action::Register(RegisterRequest {
+                    from,
+                    id,
+                    application,
+                    instance,
+                }));
+            }
+            Ok(Granted::Result(content)) => Body::Result { id, content },
+            Err((error, odd)) => {
+                odd.map(|odd| self.odd(odd));
+                Body::Error { id, error }
+            }
+        };
+        Some(Action::Reply(Reply {
+            from: to,
+            to: from,
+            body,
+        }))
+    }
+
+    fn presence(&self, head: Head) -> Option<Action> {
+        let Some(from) = head.from.as_deref().and_then(|from| Jid::new(from).ok()) else {
+            return self.odd(OddStanza::Malformed);
+        };
+        let to = self.addressee(head.to.as_deref());
+        if to != self.domain {
+            return self.odd(OddStanza::Unsupported);
+        }
+        let reply = |body| {
+            Some(Action::Reply(Reply {
+                from: to,
+                to: from.clone(),
+                body,
+            }))
+        };
+        match head.r#type.as_str() {
+            "" => Some(Action::Presence {
+                from,
+                available: true,
+            }),
+            "unavailable" => Some(Action::Presence {
+                from,
+                available: false,
+            }),
+            // There is nothing to see: we are there for whoever registers.
+            "subscribe" => reply(Body::Unsubscribed),
+            "probe" => reply(Body::Unavailable),
+            "subscribed" | "unsubscribe" | "unsubscribed" | "error" => None,
+            _ => self.odd(OddStanza::Malformed),
+        }
+    }
+}
+
+/// A refusal, and what it is counted as unless it has been already.
+type Decision = Result<Granted, (StanzaError, Option<OddStanza>)>;
+
+enum Granted {
+    Result(ResultContent),
+    Register {
+        application: Option<String>,
+        instance: Option<String>,
+    },
+}
+
+/// What an error means for a push. Only the phone's own two conditions say anything about the
+/// registration.
+fn failure(content: Result<Content, Fault>) -> Answer {
+    let condition = content.ok().and_then(|content| content.condition);
+    match condition.as_deref() {
+        Some("item-not-found" | "feature-not-implemented") => Answer::NotRegistered,
+        _ => Answer::Failed,
+    }
+}
+
+fn end(content: Result<Content, Fault>) -> Loss {
+    let content = content.unwrap_or_default();
+    Loss::StreamError {
+        condition: content
+            .condition
+            .unwrap_or_else(|| "undefined-condition".into()),
+        text: content.text,
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,0 +1,300 @@
+//! The session's answers, from XML to XML.
+
+use super::*;
+use crate::xmpp::{
+    reader::{Event, Reader},
+    writer,
+};
+
+fn session() -> Session {
+    Session::new(
+        BareJid::new("up.example.org").unwrap(),
+        Arc::new(Metrics::new()),
+    )
+}
+
+fn handle(session: &Session, xml: &str) -> Option<Action> {
+    let mut reader = Reader::new();
+    reader.buffer().extend_from_slice(xml.as_bytes());
+    match reader.next_event() {
+        Ok(Some(Event::Stanza(stanza))) => session.handle(stanza),
+        event => panic!("not a stanza: {event:?}"),
+    }
+}
+
+fn act(xml: &str) -> Option<Action> {
+    handle(&session(), xml)
+}
+
+/// The reply as it goes out.
+fn reply(xml: &str) -> String {
+    let Some(Action::Reply(reply)) = act(xml) else {
+        panic!("no reply to {xml}");
+    };
+    let mut out = Vec::new();
+    writer::reply(&mut out, &reply);
+    String::from_utf8(out).unwrap()
+}
+
+fn iq(kind: &str, content: &str) -> String {
+    format!("<iq type='{kind}' id='1' from='a@b/c' to='up.example.org'>{content}</iq>")
+}
+
+fn result(content: &str) -> String {
+    format!("<iq type='result' id='1' from='up.example.org' to='a@b/c'>{content}</iq>")
+}
+
+fn error(kind: &str, condition: &str) -> String {
+    format!(
+        "<iq type='error' id='1' from='up.example.org' to='a@b/c'><error type='{kind}'>\
+         <{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
+    )
+}
+
+const REGISTER: &str =
+    "<register xmlns='http://gultsch.de/xmpp/drafts/unified-push' application='x'/>";
+const PING: &str = "<ping xmlns='urn:xmpp:ping'/>";
+
+fn disco(what: &str, node: &str) -> String {
+    iq(
+        "get",
+        &format!("<query xmlns='http://jabber.org/protocol/disco#{what}'{node}/>"),
+    )
+}
+
+#[test]
+fn says_what_it_is() {
+    assert_eq!(
+        reply(&disco("info", "")),
+        result(
+            "<query xmlns='http://jabber.org/protocol/disco#info'>\
+             <identity category='pubsub' type='push' name='unified-push'/>\
+             <feature var='http://jabber.org/protocol/disco#info'/>\
+             <feature var='http://jabber.org/protocol/disco#items'/>\
+             <feature var='urn:xmpp:ping'/><feature var='jabber:iq:version'/>\
+             <feature var='http://gultsch.de/xmpp/drafts/unified-push'/></query>"
+        )
+    );
+    assert_eq!(
+        reply(&disco("items", "")),
+        result("<query xmlns='http://jabber.org/protocol/disco#items'/>")
+    );
+    let not_found = error("cancel", "item-not-found");
+    assert_eq!(reply(&disco("info", " node='n'")), not_found);
+    assert_eq!(reply(&disco("items", " node='n'")), not_found);
+    assert_eq!(reply(&iq("get", PING)), result(""));
+    let version = concat!(
+        "<query xmlns='jabber:iq:version'><name>unified-push</name><version>",
+        env!("CARGO_PKG_VERSION"),
+        "</version></query>"
+    );
+    assert_eq!(
+        reply(&iq("get", "<query xmlns='jabber:iq:version'/>")),
+        result(version)
+    );
+}
+
+#[test]
+fn refuses_what_it_does_not_do() {
+    let unavailable = error("cancel", "service-unavailable");
+    for request in [
+        iq("get", REGISTER),
+        iq("set", PING),
+        iq(
+            "set",
+            "<unregister xmlns='http://gultsch.de/xmpp/drafts/unified-push'/>",
+        ),
+        iq("get", "<query xmlns='jabber:iq:roster'/>"),
+        iq("set", "<register xmlns='unifiedpush.org'/>"),
+        iq("set", "<error/>"),
+    ] {
+        assert_eq!(reply(&request), unavailable, "{request}");
+    }
+}
+
+#[test]
+fn answers_for_its_own_address_only() {
+    for other in ["node@up.example.org", "up.example.org/resource"] {
+        let to_other = |xml: String| xml.replace("to='up.example.org'", &format!("to='{other}'"));
+        let expected = error("cancel", "service-unavailable");
+        let expected = expected.replace("from='up.example.org'", &format!("from='{other}'"));
+        for request in [iq("get", PING), iq("set", REGISTER), disco("info", "")] {
+            assert_eq!(reply(&to_other(request)), expected);
+        }
+    }
+    let normalised = iq("get", PING).replace("to='up.", "to='UP.");
+    assert_eq!(reply(&normalised), result(""));
+}
+
+#[test]
+fn a_malformed_request_is_a_bad_request() {
+    let bad = error("modify", "bad-request");
+    for request in [
+        iq("get", ""),
+        iq("set", &REGISTER.repeat(2)),
+        iq("bogus", PING),
+        iq("", PING),
+        iq("get", PING).replace("type='get' ", ""),
+        iq("get", "<p:ping/>"),
+    ] {
+        let session = session();
+        let Some(Action::Reply(_)) = handle(&session, &request) else {
+            panic!("no reply to {request}");
+        };
+        assert_eq!(session.metrics.odd_stanzas.get(OddStanza::Malformed), 1);
+        assert_eq!(reply(&request), bad, "{request}");
+    }
+    assert_eq!(
+        reply(&iq("get", "").replace("id='1'", "")),
+        bad.replace("id='1'", "id=''")
+    );
+}
+
+#[test]
+fn what_is_over_the_limits_violates_the_policy() {
+    let deep = iq("get", &("<a>".repeat(4000) + &"</a>".repeat(4000)));
+    let large = iq("set", &"x".repeat(300 * 1024));
+    for abuse in [deep, large] {
+        assert_eq!(reply(&abuse), error("modify", "policy-violation"));
+    }
+}
+
+#[test]
+fn nobody_is_answered_who_cannot_be() {
+    for from in ["", "from=''", "from='@'", "from='a@b@c/'"] {
+        let session = session();
+        let request = iq("get", PING).replace("from='a@b/c'", from);
+        assert!(handle(&session, &request).is_none(), "{from}");
+        assert_eq!(session.metrics.odd_stanzas.get(OddStanza::Malformed), 1);
+    }
+}
+
+#[test]
+fn a_registration_is_passed_on_as_it_came() {
+    let Some(Action::Register(request)) = act(&iq("set", REGISTER)) else {
+        panic!("no registration");
+    };
+    assert_eq!(request.from, Jid::new("a@b/c").unwrap());
+    assert_eq!(request.id, "1");
+    assert_eq!(request.application.as_deref(), Some("x"));
+    assert_eq!(request.instance, None);
+}
+
+fn answer(xml: &str) -> Option<Answer> {
+    match act(xml) {
+        Some(Action::Answer { from, id, answer }) => {
+            assert_eq!((from.as_str(), id.as_str()), ("a@b/c", "1"));
+            Some(answer)
+        }
+        None => None,
+        other => panic!("an answer got {other:?}"),
+    }
+}
+
+#[test]
+fn only_two_conditions_speak_about_the_registration() {
+    let error = |condition: &str| {
+        iq(
+            "error",
+            &format!(
+                "<push xmlns='http://gultsch.de/xmpp/drafts/unified-push'>eA==</push><error type='cancel'>\
+             <{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+            ),
+        )
+    };
+    assert_eq!(
+        answer(&error("item-not-found")),
+        Some(Answer::NotRegistered)
+    );
+    assert_eq!(
+        answer(&error("feature-not-implemented")),
+        Some(Answer::NotRegistered)
+    );
+    for condition in ["service-unavailable", "gone", "recipient-unavailable"] {
+        assert_eq!(answer(&error(condition)), Some(Answer::Failed));
+    }
+}
+
+#[test]
+fn an_answer_however_odd_is_never_answered() {
+    assert_eq!(answer(&iq("result", "")), Some(Answer::Acknowledged));
+    let odd = [
+        "".into(),
+        "<a/><b/>".into(),
+        "<error/>".into(),
+        "<error><item-not-found/></error>".into(),
+        "<p:error/>".into(),
+        "x".repeat(300 * 1024),
+        "<a>".repeat(4000) + &"</a>".repeat(4000),
+    ];
+    for content in odd {
+        assert_eq!(answer(&iq("result", &content)), Some(Answer::Acknowledged));
+        assert_eq!(answer(&iq("error", &content)), Some(Answer::Failed));
+    }
+    for from in ["", "from='@'"] {
+        for kind in ["result", "error"] {
+            assert!(act(&iq(kind, "").replace("from='a@b/c'", from)).is_none());
+        }
+    }
+}
+
+#[test]
+fn the_answer_to_its_own_ping_is_nobody_elses() {
+    let mut session = session();
+    session.pinged("1".into());
+    assert!(handle(&session, &iq("result", "")).is_none());
+    assert!(handle(&session, &iq("error", "")).is_none());
+    let other = iq("result", "").replace("id='1'", "id='2'");
+    assert!(handle(&session, &other).is_some());
+}
+
+fn presence(kind: &str) -> String {
+    format!("<presence{kind} from='a@b/c' to='up.example.org'/>")
+}
+
+#[test]
+fn presence_is_passed_on() {
+    for (kind, expected) in [("", true), (" type='unavailable'", false)] {
+        let Some(Action::Presence { from, available }) = act(&presence(kind)) else {
+            panic!("no presence");
+        };
+        assert_eq!((from.as_str(), available), ("a@b/c", expected));
+    }
+    let elsewhere = presence("").replace("to='up", "to='node@up");
+    assert!(act(&elsewhere).is_none());
+}
+
+#[test]
+fn subscriptions_are_declined_politely() {
+    let of = |kind: &str| format!("<presence type='{kind}' from='up.example.org' to='a@b/c'/>");
+    assert_eq!(reply(&presence(" type='subscribe'")), of("unsubscribed"));
+    assert_eq!(reply(&presence(" type='probe'")), of("unavailable"));
+    for kind in ["subscribed", "unsubscribe", "unsubscribed", "error", "foo"] {
+        assert!(
+            act(&presence(&format!(" type='{kind}'"))).is_none(),
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn messages_are_ignored() {
+    for kind in ["", " type='bogus'", " type='error'"] {
+        assert!(
+            act(&format!(
+                "<message{kind} from='a@b/c'><body>x</body></message>"
+            ))
+            .is_none()
+        );
+    }
+}
+
+#[test]
+fn a_stream_error_ends_the_link() {
+    let Some(Action::End(loss)) =
+        act("<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")
+    else {
+        panic!("no end");
+    };
+    assert_eq!(loss.state(), crate::health::LinkState::Conflict);
+}

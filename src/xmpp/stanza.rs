@@ -1,0 +1,204 @@
+//! What a stanza says, as far as this component cares. It is put together from parser events
+//! without a tree: nothing here recurses, and what is not needed is not kept.
+//!
+//! RFC 6120 §8; the requests are XEP-0030, XEP-0092, XEP-0199 and `register`.
+
+use rxml::{AttrMap, Namespace, QName};
+use xmpp_parsers::ns;
+
+use crate::registration;
+
+/// A stanza. `from` and the rest of its attributes are as they came.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stanza {
+    pub head: Head,
+    pub content: Result<Content, Fault>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Head {
+    pub kind: Kind,
+    /// Missing is the empty string.
+    pub r#type: String,
+    /// Missing is the empty string: some servers make the one of the other anyway.
+    pub id: String,
+    pub from: Option<String>,
+    pub to: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Iq,
+    Presence,
+    Message,
+    /// `<error/>` of the stream itself.
+    StreamError,
+    /// Nothing that a server sends to a component.
+    Unknown,
+}
+
+/// What is inside.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// How many child elements there are.
+    pub children: usize,
+    /// What the first child asks for.
+    pub request: Option<Request>,
+    /// The defined condition of an error, of the stanza or of the stream.
+    pub condition: Option<String>,
+    /// The text of a stream error.
+    pub text: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Request {
+    DiscoInfo {
+        node: Option<String>,
+    },
+    DiscoItems {
+        node: Option<String>,
+    },
+    Ping,
+    Version,
+    Register {
+        application: Option<String>,
+        instance: Option<String>,
+    },
+}
+
+/// Why the content is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    TooLarge,
+    TooDeep,
+    /// XML that a server should not have let through.
+    Malformed,
+}
+
+impl Head {
+    pub fn new(name: &QName, attributes: AttrMap) -> Self {
+        let mut attributes = attributes;
+        let mut take = |name: &str| attributes.remove(Namespace::none(), name);
+        Self {
+            kind: Kind::of(name),
+            r#type: take("type").unwrap_or_default(),
+            id: take("id").unwrap_or_default(),
+            from: take("from"),
+            to: take("to"),
+        }
+    }
+}
+
+impl Kind {
+    fn of((namespace, name): &QName) -> Self {
+        // Some servers leave the namespace in which the sender wrote the stanza.
+        let is_stanza = [ns::COMPONENT, ns::JABBER_CLIENT].contains(&namespace.as_str());
+        match name.as_str() {
+            "iq" if is_stanza => Self::Iq,
+            "presence" if is_stanza => Self::Presence,
+            "message" if is_stanza => Self::Message,
+            "error" if namespace.as_str() == ns::STREAM => Self::StreamError,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Takes a stanza's elements in as they come and keeps what is needed.
+pub struct Builder {
+    head: Head,
+    content: Content,
+    /// How many elements are open, the stanza's own included.
+    depth: usize,
+    /// The depth at which an element is an error's defined condition; 0 outside of an error.
+    conditions_at: usize,
+    in_text: bool,
+}
+
+impl Builder {
+    pub fn new(head: Head) -> Self {
+        let is_stream_error = head.kind == Kind::StreamError;
+        Self {
+            head,
+            content: Content::default(),
+            depth: 1,
+            conditions_at: if is_stream_error { 2 } else { 0 },
+            in_text: false,
+        }
+    }
+
+    /// A start tag.
+    pub fn open(&mut self, name: &QName, attributes: AttrMap) {
+        self.depth += 1;
+        let (namespace, local) = (name.0.as_str(), name.1.as_str());
+        if self.depth == self.conditions_at {
+            self.condition(namespace, local);
+        } else if self.depth == 2 {
+            self.content.children += 1;
+            if local == "error" {
+                self.conditions_at = 3;
+            } else if self.content.children == 1 {
+                self.content.request = Request::of(namespace, local, attributes);
+            }
+        }
+    }
+
+    fn condition(&mut self, namespace: &str, name: &str) {
+        if ![ns::XMPP_STANZAS, ns::XMPP_STREAMS].contains(&namespace) {
+            return;
+        }
+        if name == "text" {
+            self.in_text = self.head.kind == Kind::StreamError;
+        } else if self.content.condition.is_none() {
+            self.content.condition = Some(name.to_owned());
+        }
+    }
+
+    pub fn text(&mut self, text: &str) {
+        if self.in_text {
+            let so_far = self.content.text.get_or_insert_default();
+            so_far.push_str(text);
+        }
+    }
+
+    /// An end tag. True when it is the stanza's own.
+    pub fn close(&mut self) -> bool {
+        self.in_text = false;
+        if self.conditions_at == self.depth + 1 {
+            self.conditions_at = 0;
+        }
+        self.depth -= 1;
+        self.depth == 0
+    }
+
+    pub fn finish(self) -> Stanza {
+        Stanza {
+            head: self.head,
+            content: Ok(self.content),
+        }
+    }
+
+    /// The stanza turns out to be none.
+    pub fn fail(self, fault: Fault) -> Stanza {
+        Stanza {
+            head: self.head,
+            content: Err(fault),
+        }
+    }
+}
+
+impl Request {
+    fn of(namespace: &str, name: &str, mut attributes: AttrMap) -> Option<Self> {
+        let mut take = |name: &str| attributes.remove(Namespace::none(), name);
+        match (namespace, name) {
+            (ns::DISCO_INFO, "query") => Some(Self::DiscoInfo { node: take("node") }),
+            (ns::DISCO_ITEMS, "query") => Some(Self::DiscoItems { node: take("node") }),
+            (ns::PING, "ping") => Some(Self::Ping),
+            (ns::VERSION, "query") => Some(Self::Version),
+            (registration::NS, "register") => Some(Self::Register {
+                application: take("application"),
+                instance: take("instance"),
+            }),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Gets a connection: resolve, connect, shake hands (XEP-0114 §3). tokio-xmpp negotiates; then the
+//! socket is taken back, because its stream ends on what any stranger may send.
+
+use std::{
+    borrow::Cow,
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use futures::{SinkExt, StreamExt};
+use jid::BareJid;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::BufReader,
+    net::{
+        TcpStream, lookup_host,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::timeout,
+};
+use tokio_xmpp::xmlstream::{ReadError, StreamHeader, Timeouts, XmlStream, initiate_stream};
+use xmpp_parsers::{component::Handshake, ns, stream_error::StreamError};
+use xso::FromXml;
+
+use super::{loss::Loss, reader::Reader};
+use crate::secret::Secret;
+
+/// How long the kernel tries to get bytes acknowledged before it gives the connection up.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub struct Connection {
+    pub peer: SocketAddr,
+    /// Holds what came behind the handshake.
+    pub reader: Reader,
+    pub read: OwnedReadHalf,
+    pub write: OwnedWriteHalf,
+}
+
+/// Connects to the first address of the host that takes the connection.
+pub async fn connect(host: &str, port: u16, limit: Duration) -> Result<TcpStream, Loss> {
+    let unresolvable = |source| Loss::Unresolvable {
+        host: host.to_owned(),
+        source,
+    };
+    let addresses = match timeout(limit, lookup_host((host, port))).await {
+        Ok(addresses) => addresses.map_err(unresolvable)?,
+        Err(_) => return Err(unresolvable(io::ErrorKind::TimedOut.into())),
+    };
+    let mut loss = None;
+    for address in addresses {
+        let failed = match timeout(limit, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                tune(&stream).map_err(Loss::Cut)?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => unreachable(address, &error),
+            Err(_) => unreachable(address, &io::ErrorKind::TimedOut.into()),
+        };
+        // A refusal tells more than an address family that this machine does not have.
+        if !matches!(loss, Some(Loss::Refused { .. })) {
+            loss = Some(failed);
+        }
+    }
+    Err(loss.unwrap_or_else(|| unresolvable(io::ErrorKind::NotFound.into())))
+}
+
+fn unreachable(address: SocketAddr, error: &io::Error) -> Loss {
+    let address = address.to_string();
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Loss::Refused { address },
+        _ => Loss::Unreachable {
+            address,
+            reason: error.to_string(),
+        },
+    }
+}
+
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10));
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+/// Whether the link, which is not encrypted, stays among machines that one administrator runs.
+pub fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+/// What a server answers to the handshake.
+#[derive(FromXml, Debug)]
+#[xml()]
+enum Login {
+    #[xml(transparent)]
+    #[expect(dead_code, reason = "that it comes says all")]
+    Accepted(Handshake),
+    #[xml(transparent)]
+    Refused(StreamError),
+}
+
+/// Proves to the server that this is the component.
+pub async fn authenticate(
+    stream: TcpStream,
+    domain: &BareJid,
+    secret: &Secret,
+) -> Result<Connection, Loss> {
+    let peer = stream.peer_addr().map_err(Loss::Cut)?;
+    let (read, write) = stream.into_split();
+    // Not BufStream: that one does not give back what it has read.
+    let io = tokio::io::join(BufReader::new(read), write);
+    let header = StreamHeader {
+        to: Some(Cow::Borrowed(domain.as_str())),
+        ..Default::default()
+    };
+    let mut negotiation = initiate_stream(io, ns::COMPONENT, header, Timeouts::default())
+        .await
+        .map_err(broken)?;
+    let id = negotiation.take_header().id;
+    let mut stream: XmlStream<_, Login> = negotiation.skip_features();
+    // A server that does not know the name sends its error behind a header without an id.
+    if let Some(id) = id {
+        // Whatever makes this fail, the server may have said why.
+        let _ = stream.send(&handshake(&id, secret)).await;
+    }
+    match stream.next().await {
+        Some(Ok(Login::Accepted(_))) => (),
+        Some(Ok(Login::Refused(error))) => {
+            return Err(Loss::StreamError {
+                condition: error.condition.to_string(),
+                text: error.texts.into_values().next(),
+            });
+        }
+        Some(Err(ReadError::HardError(error))) => return Err(broken(error)),
+        Some(Err(ReadError::ParseError(error))) => return Err(Loss::NotXmpp(error.to_string())),
+        Some(Err(ReadError::StreamFooterReceived)) | None => return Err(Loss::Closed),
+        Some(Err(ReadError::SoftTimeout)) => return Err(Loss::HandshakeTimeout),
+    }
+    let (buffered, write) = stream.into_inner().into_inner();
+    let mut reader = Reader::new();
+    reader.buffer().extend_from_slice(buffered.buffer());
+    Ok(Connection {
+        peer,
+        reader,
+        read: buffered.into_inner(),
+        write,
+    })
+}
+
+/// SHA-1 of the stream's id and the secret. The digest is written in lower case, as the XEP says
+/// and as ejabberd insists.
+fn handshake(stream_id: &str, secret: &Secret) -> Handshake {
+    let mut sha1 = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
+    sha1.update(stream_id.as_bytes());
+    sha1.update(secret.as_bytes());
+    let digest = sha1.finish().as_ref().try_into();
+    Handshake {
+        data: Some(digest.expect("SHA-1 has 20 bytes")),
+    }
+}
+
+fn broken(error: io::Error) -> Loss {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Loss::Closed,
+        io::ErrorKind::InvalidData => Loss::NotXmpp(error.to_string()),
+        _ => Loss::Cut(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handshake_is_the_example_of_the_xep() {
+        // SHA-1 of "3BF96D32" and "secret", by sha1sum.
+        let Handshake { data } = handshake("3BF96D32", &Secret::new("secret"));
+        let hex: String = data.unwrap().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, "b09ea9b3b7f586be8a08d0a3dd7466f110aeb136");
+    }
+
+    #[test]
+    fn private_is_what_leaves_no_site() {
+        let private = |text: &str| is_private(text.parse().unwrap());
+        for address in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.0.9",
+            "::1",
+            "fd00::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(private(address), "{address}");
+        }
+        for address in ["198.51.100.1", "2001:db8::1", "::ffff:198.51.100.1"] {
+            assert!(!private(address), "{address}");
+        }
+    }
+}

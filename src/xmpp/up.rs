@@ -1,0 +1,239 @@
+//! The link while it is up: reads, writes, and sees whether the server is still there.
+//!
+//! Reading never waits for writing: a server that stops reading stalls the pushes, until the link
+//! is given up, but never the answers and registrations that arrive.
+
+use std::{fmt, sync::Arc};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    frame::NotWellFormed,
+    keepalive::{Keepalive, Life},
+    link::{LinkTask, Timings},
+    loss::Loss,
+    reader::Event,
+    session::{Action, Session},
+    stream::Connection,
+    writer::{self, Outbox},
+};
+use crate::{
+    link::{Inbound, PushStanza, RegisterError, RegisterReply},
+    metrics::OddStanza,
+    random::random_array,
+};
+
+/// The link while it is up.
+pub struct Up<'a> {
+    task: &'a mut LinkTask,
+    inbound: &'a dyn Inbound,
+    connection: Connection,
+    session: Session,
+    outbox: Outbox,
+    keepalive: Keepalive,
+    /// When the server last took bytes, or had none to take.
+    writing_since: Instant,
+}
+
+impl<'a> Up<'a> {
+    pub fn new(task: &'a mut LinkTask, connection: Connection, inbound: &'a dyn Inbound) -> Self {
+        let Timings {
+            ping_after,
+            pong_within,
+            ..
+        } = task.settings.timings;
+        let now = Instant::now();
+        Self {
+            session: Session::new(task.settings.domain.clone(), Arc::clone(&task.metrics)),
+            keepalive: Keepalive::new(ping_after, pong_within, now),
+            outbox: Outbox::default(),
+            writing_since: now,
+            task,
+            inbound,
+            connection,
+        }
+    }
+
+    /// Ok: the shutdown ended it.
+    pub async fn run(&mut self, shutdown: &CancellationToken) -> Result<(), Loss> {
+        // What came with the handshake.
+        self.handle_read()?;
+        let timings = &self.task.settings.timings;
+        let shortest = timings.pong_within.min(timings.write);
+        let mut check = interval(shortest / 4);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if self.outbox.pending().is_empty() {
+                self.fill();
+                self.writing_since = Instant::now();
+            }
+            let idle = self.outbox.pending().is_empty();
+            let Connection {
+                reader,
+                read,
+                write,
+                ..
+            } = &mut self.connection;
+            tokio::select! {
+                () = shutdown.cancelled() => return self.close().await,
+                read = read.read_buf(reader.buffer()) => {
+                    if read.map_err(Loss::Cut)? == 0 {
+                        return Err(Loss::Closed);
+                    }
+                    self.keepalive.heard(Instant::now());
+                    self.handle_read()?;
+                }
+                written = write.write(self.outbox.pending()), if !idle => {
+                    self.outbox.advance(written.map_err(Loss::Cut)?);
+                    self.writing_since = Instant::now();
+                }
+                Some(reply) = self.task.replies.recv(), if idle => self.put_reply(&reply),
+                Some(push) = self.task.pushes.recv(), if idle => self.put_push(push),
+                _ = check.tick() => self.check()?,
+            }
+        }
+    }
+
+    /// Makes a batch of what waits, the urgent first.
+    fn fill(&mut self) {
+        self.outbox.start_batch();
+        while self.outbox.has_room() {
+            if let Ok(reply) = self.task.replies.try_recv() {
+                self.put_reply(&reply);
+            } else if let Ok(push) = self.task.pushes.try_recv() {
+                self.put_push(push);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn put_reply(&mut self, reply: &RegisterReply) {
+        writer::register_reply(self.outbox.batch(), &self.task.settings.domain, reply);
+    }
+
+    fn put_push(&mut self, push: PushStanza) {
+        if Instant::now() < push.deadline {
+            self.outbox.push(&self.task.settings.domain, &push);
+        }
+    }
+
+    fn handle_read(&mut self) -> Result<(), Loss> {
+        while let Some(event) =
+            (self.connection.reader.next_event()).map_err(|NotWellFormed| Loss::NotWellFormed)?
+        {
+            match event {
+                Event::Stanza(stanza) => {
+                    if let Some(action) = self.session.handle(stanza) {
+                        self.act(action)?;
+                    }
+                }
+                Event::Unreadable(fault) => self.session.fault(fault),
+                Event::End => return Err(Loss::Closed),
+            }
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, action: Action) -> Result<(), Loss> {
+        match action {
+            Action::Reply(reply) => self.answer(|out| writer::reply(out, &reply)),
+            Action::Answer { from, id, answer } => {
+                if !self.inbound.answer(&from, &id, answer) {
+                    self.odd(OddStanza::UnknownAnswer);
+                }
+            }
+            Action::Presence { from, available } => self.inbound.presence(&from, available),
+            Action::Register(request) => {
+                if let Err(request) = self.inbound.register(request) {
+                    let domain = self.task.settings.domain.clone();
+                    let reply = RegisterReply {
+                        to: request.from,
+                        id: request.id,
+                        result: Err(RegisterError::Busy),
+                    };
+                    self.answer(|out| writer::register_reply(out, &domain, &reply));
+                }
+            }
+            Action::End(loss) => return Err(loss),
+        }
+        Ok(())
+    }
+
+    /// Queues an answer that a stranger asked for.
+    fn answer(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if !self.outbox.answer(write) {
+            self.odd(OddStanza::ReplyDropped);
+        }
+    }
+
+    fn odd(&self, odd: OddStanza) {
+        self.task.metrics.odd_stanzas.inc(odd);
+    }
+
+    fn check(&mut self) -> Result<(), Loss> {
+        let now = Instant::now();
+        if now - self.writing_since >= self.task.settings.timings.write
+            && !self.outbox.pending().is_empty()
+        {
+            return Err(Loss::Stuck);
+        }
+        match self.keepalive.check(now) {
+            Life::Fine => Ok(()),
+            Life::Ping => {
+                self.ping();
+                Ok(())
+            }
+            Life::Dead => Err(Loss::Silent),
+        }
+    }
+
+    /// Asks the server whether it is there. Its own domain is in general our parent; where that is
+    /// served elsewhere its answer may take long, so we ask ourselves, too, through the server.
+    /// That alone would not do: of several connections with one name, ejabberd picks any.
+    fn ping(&mut self) {
+        let id = Hex(random_array::<16>(self.task.random.as_ref())).to_string();
+        let domain = &self.task.settings.domain;
+        let parent = domain.as_str().split_once('.').map(|(_, parent)| parent);
+        for to in parent.into_iter().chain([domain.as_str()]) {
+            // No room means that the server does not read: the write timeout sees to that.
+            let _ = self.outbox.answer(|out| writer::ping(out, domain, to, &id));
+        }
+        self.session.pinged(id);
+    }
+
+    /// Sends what is queued and ends the stream.
+    async fn close(&mut self) -> Result<(), Loss> {
+        let limit = self.task.settings.timings.write;
+        // The daemon ends in any case.
+        let _ = timeout(limit, self.flush()).await;
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> std::io::Result<()> {
+        loop {
+            if self.outbox.pending().is_empty() {
+                self.fill();
+            }
+            if self.outbox.pending().is_empty() {
+                break;
+            }
+            let written = self.connection.write.write(self.outbox.pending()).await?;
+            self.outbox.advance(written);
+        }
+        self.connection.write.write_all(writer::FOOTER).await?;
+        self.connection.write.shutdown().await
+    }
+}
+
+struct Hex([u8; 16]);
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}

@@ -1,0 +1,326 @@
+//! What this component says, written by hand into one buffer: no tree, and base64 goes straight to
+//! where it is sent from. Every attribute and text is escaped. [`Outbox`] knows what has left.
+
+use std::collections::VecDeque;
+
+use base64::{Engine, encoded_len, engine::general_purpose::STANDARD};
+use jid::{BareJid, Jid};
+use xmpp_parsers::ns;
+
+use crate::{
+    link::{PushStanza, RegisterError, RegisterReply, Sent},
+    registration::{self, Digest},
+};
+
+/// How much is handed to the operating system at once, and how much may wait of the answers to
+/// strangers; in bytes.
+const BATCH: usize = 64 * 1024;
+
+/// The end of our side of the stream.
+pub const FOOTER: &[u8] = b"</stream:stream>";
+
+/// An answer that needs nobody but the session.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub from: Jid,
+    pub to: Jid,
+    pub body: Body,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Body {
+    Result { id: String, content: ResultContent },
+    Error { id: String, error: StanzaError },
+    Unsubscribed,
+    Unavailable,
+}
+
+/// What a result carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResultContent {
+    Nothing,
+    DiscoInfo,
+    DiscoItems,
+    Version,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StanzaError {
+    BadRequest,
+    ItemNotFound,
+    PolicyViolation,
+    ServiceUnavailable,
+}
+
+impl StanzaError {
+    /// Type and defined condition (RFC 6120 §8.3.2, §8.3.3).
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::BadRequest => ("modify", "bad-request"),
+            Self::ItemNotFound => ("cancel", "item-not-found"),
+            Self::PolicyViolation => ("modify", "policy-violation"),
+            Self::ServiceUnavailable => ("cancel", "service-unavailable"),
+        }
+    }
+}
+
+/// Stanzas on their way out.
+#[derive(Default)]
+pub struct Outbox {
+    /// Answers to strangers, for the next batch.
+    answers: Vec<u8>,
+    batch: Vec<u8>,
+    written: usize,
+    /// Where in the batch each push ends.
+    pushes: VecDeque<(usize, Sent)>,
+}
+
+impl Outbox {
+    /// Takes an answer of the session. False when so many wait that it is dropped: whoever asks
+    /// faster than the server takes answers makes nobody wait.
+    #[must_use]
+    pub fn answer(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let room = self.answers.len() < BATCH;
+        if room {
+            write(&mut self.answers);
+        }
+        room
+    }
+
+    /// Makes the answers the beginning of the next batch, once the last one is written.
+    pub fn start_batch(&mut self) {
+        if self.batch.is_empty() {
+            std::mem::swap(&mut self.batch, &mut self.answers);
+        }
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.batch.len() < BATCH
+    }
+
+    pub fn batch(&mut self) -> &mut Vec<u8> {
+        &mut self.batch
+    }
+
+    pub fn push(&mut self, from: &BareJid, push: &PushStanza) {
+        write_push(&mut self.batch, from, push);
+        self.pushes.push_back((self.batch.len(), push.sent.clone()));
+    }
+
+    /// What is to be written; empty when all is.
+    pub fn pending(&self) -> &[u8] {
+        &self.batch[self.written..]
+    }
+
+    /// The operating system took that many bytes of what is pending.
+    pub fn advance(&mut self, bytes: usize) {
+        self.written += bytes;
+        while let Some((end, sent)) = self.pushes.front()
+            && *end <= self.written
+        {
+            sent.set();
+            self.pushes.pop_front();
+        }
+        if self.written == self.batch.len() {
+            self.batch.clear();
+            self.written = 0;
+        }
+    }
+}
+
+fn write_push(out: &mut Vec<u8>, from: &BareJid, push: &PushStanza) {
+    iq(out, "set", from.as_str(), push.to.as_str(), &push.id);
+    put(out, "<push xmlns='");
+    put(out, registration::NS);
+    put(out, "' application='");
+    digest(out, push.application);
+    put(out, "' instance='");
+    digest(out, push.instance);
+    put(out, "'>");
+    base64(out, push.payload.as_bytes());
+    put(out, "</push></iq>");
+}
+
+/// A ping (XEP-0199).
+pub fn ping(out: &mut Vec<u8>, from: &BareJid, to: &str, id: &str) {
+    iq(out, "get", from.as_str(), to, id);
+    element(out, "ping", ns::PING);
+    put(out, "/></iq>");
+}
+
+pub fn reply(out: &mut Vec<u8>, reply: &Reply) {
+    let (from, to) = (reply.from.as_str(), reply.to.as_str());
+    match &reply.body {
+        Body::Unsubscribed => presence(out, "unsubscribed", from, to),
+        Body::Unavailable => presence(out, "unavailable", from, to),
+        Body::Error { id, error } => {
+            iq(out, "error", from, to, id);
+            let (kind, condition) = error.names();
+            write_error(out, kind, condition, None);
+            put(out, "</iq>");
+        }
+        Body::Result { id, content } => {
+            iq(out, "result", from, to, id);
+            write_content(out, *content);
+            put(out, "</iq>");
+        }
+    }
+}
+
+pub fn register_reply(out: &mut Vec<u8>, from: &BareJid, reply: &RegisterReply) {
+    let (from, to) = (from.as_str(), reply.to.as_str());
+    match &reply.result {
+        Ok(registered) => {
+            iq(out, "result", from, to, &reply.id);
+            element(out, "registered", registration::NS);
+            attribute(out, "endpoint", &registered.endpoint);
+            attribute(out, "expiration", &registered.expires.to_string());
+            put(out, "/></iq>");
+        }
+        Err(error) => {
+            iq(out, "error", from, to, &reply.id);
+            let (kind, condition) = register_error(error);
+            // Prosody's module says nothing more to whom it does not know.
+            let text = (*error != RegisterError::Forbidden).then(|| error.to_string());
+            write_error(out, kind, condition, text.as_deref());
+            put(out, "</iq>");
+        }
+    }
+}
+
+fn register_error(error: &RegisterError) -> (&'static str, &'static str) {
+    match error {
+        RegisterError::Forbidden => ("auth", "forbidden"),
+        RegisterError::BadRequest(_) => ("modify", "bad-request"),
+        RegisterError::EndpointTooLong => ("modify", "not-acceptable"),
+        RegisterError::TooMany | RegisterError::RateLimited | RegisterError::Busy => {
+            ("wait", "resource-constraint")
+        }
+        RegisterError::StoreFailed => ("wait", "internal-server-error"),
+    }
+}
+
+fn write_content(out: &mut Vec<u8>, content: ResultContent) {
+    match content {
+        ResultContent::Nothing => (),
+        ResultContent::DiscoItems => {
+            element(out, "query", ns::DISCO_ITEMS);
+            put(out, "/>");
+        }
+        ResultContent::Version => {
+            element(out, "query", ns::VERSION);
+            put(out, "><name>unified-push</name><version>");
+            put(out, env!("CARGO_PKG_VERSION"));
+            put(out, "</version></query>");
+        }
+        ResultContent::DiscoInfo => {
+            element(out, "query", ns::DISCO_INFO);
+            put(
+                out,
+                "><identity category='pubsub' type='push' name='unified-push'/>",
+            );
+            for feature in [
+                ns::DISCO_INFO,
+                ns::DISCO_ITEMS,
+                ns::PING,
+                ns::VERSION,
+                registration::NS,
+            ] {
+                put(out, "<feature");
+                attribute(out, "var", feature);
+                put(out, "/>");
+            }
+            put(out, "</query>");
+        }
+    }
+}
+
+fn write_error(out: &mut Vec<u8>, kind: &str, condition: &str, text: Option<&str>) {
+    put(out, "<error");
+    attribute(out, "type", kind);
+    put(out, ">");
+    element(out, condition, ns::XMPP_STANZAS);
+    put(out, "/>");
+    if let Some(text) = text {
+        element(out, "text", ns::XMPP_STANZAS);
+        put(out, " xml:lang='en'>");
+        escaped(out, text);
+        put(out, "</text>");
+    }
+    put(out, "</error>");
+}
+
+/// The start tag of an iq.
+fn iq(out: &mut Vec<u8>, kind: &str, from: &str, to: &str, id: &str) {
+    put(out, "<iq");
+    attribute(out, "type", kind);
+    attribute(out, "id", id);
+    attribute(out, "from", from);
+    attribute(out, "to", to);
+    put(out, ">");
+}
+
+fn presence(out: &mut Vec<u8>, kind: &str, from: &str, to: &str) {
+    put(out, "<presence");
+    attribute(out, "type", kind);
+    attribute(out, "from", from);
+    attribute(out, "to", to);
+    put(out, "/>");
+}
+
+/// A start tag, open for more attributes.
+fn element(out: &mut Vec<u8>, name: &str, namespace: &str) {
+    put(out, "<");
+    put(out, name);
+    attribute(out, "xmlns", namespace);
+}
+
+fn attribute(out: &mut Vec<u8>, name: &str, value: &str) {
+    put(out, " ");
+    put(out, name);
+    put(out, "='");
+    escaped(out, value);
+    put(out, "'");
+}
+
+fn digest(out: &mut Vec<u8>, digest: Digest) {
+    base64(out, digest.as_bytes());
+}
+
+/// Standard base64 in one piece: phones take white space for nonsense.
+fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    let length = encoded_len(bytes.len(), true).expect("a payload is no exabyte");
+    out.resize(start + length, 0);
+    STANDARD
+        .encode_slice(bytes, &mut out[start..])
+        .expect("the room was computed for it");
+}
+
+fn put(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// For an attribute's value or a text. White space that a parser would change is written as a
+/// reference; what XML cannot carry becomes U+FFFD.
+fn escaped(out: &mut Vec<u8>, text: &str) {
+    let mut plain = 0;
+    for (index, char) in text.char_indices() {
+        let replacement = match char {
+            '&' => "&amp;",
+            '<' => "&lt;",
+            '>' => "&gt;",
+            '\'' => "&apos;",
+            '"' => "&quot;",
+            '\t' => "&#9;",
+            '\n' => "&#10;",
+            '\r' => "&#13;",
+            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => "\u{fffd}",
+            _ => continue,
+        };
+        put(out, &text[plain..index]);
+        put(out, replacement);
+        plain = index + char.len_utf8();
+    }
+    put(out, &text[plain..]);
+}
