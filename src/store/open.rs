@@ -216,6 +216,8 @@ mod tests {
         let path = dir.path().join(FILE);
         let db = open(dir.path()).unwrap();
         db.pragma_update(None, "user_version", 99).unwrap();
+        // Were it opened as ours, this would be changed.
+        db.execute_batch("PRAGMA journal_mode = DELETE").unwrap();
         drop(db);
         let before = fs::read(&path).unwrap();
         let error = open(dir.path()).unwrap_err();

@@ -159,15 +159,19 @@ async fn a_new_secret_gets_a_new_row_beside_the_old_one() {
     store.register(romeo(1, NOW)).await.unwrap();
     let rotated = |serial, now| NewRegistration {
         key: OTHER_KEY,
-        limit: 1,
+        limit: 2,
         ..romeo(serial, now)
     };
-    // The limit counts the registration, not its rows.
     let fresh = store.register(rotated(2, after(1))).await.unwrap();
     assert_eq!(fresh, stored(2, after(1).saturating_add(WEEK)));
     assert!(!found(&store, 1).await.revoked);
     let kept = store.register(rotated(3, after(2))).await.unwrap();
     assert_eq!(kept, stored(2, after(2).saturating_add(WEEK)));
+
+    // The limit counts registrations, not their rows.
+    let mut second = new("romeo@example.org/orchard", 2, 4, after(3));
+    second.limit = 2;
+    assert_ne!(store.register(second).await.unwrap(), Registered::TooMany);
 }
 
 #[tokio::test]

@@ -94,19 +94,12 @@ fn verify(key: &Key, token: &str) -> Option<Claims> {
     opened.ok().map(|token| token.claims)
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "milliseconds fit until the year 287396"
-)]
+/// Exact until the year 287396.
 fn seconds(time: Timestamp) -> f64 {
     time.as_millis() as f64 / 1000.0
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the cast saturates: before 1970 is 1970, and the far future is the last instant"
-)]
+/// Saturates: before 1970 is 1970, and the far future is the last instant.
 fn timestamp(seconds: f64) -> Timestamp {
     Timestamp::from_millis((seconds * 1000.0).round() as u64)
 }
