@@ -1,9 +1,47 @@
-//! Use case: one push, from an opened request to its outcome.
+//! Use case: one push, from its token to its outcome.
+//!
+//! It knows neither HTTP nor XML: requests come from `http`, stanzas go to the link as plain data.
 
-use crate::{
-    message::{Topic, Ttl, Urgency},
-    payload::Payload,
+mod in_flight;
+mod phones;
+mod stanza_id;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jid::Jid;
+use tokio::{
+    sync::{Semaphore, mpsc, mpsc::error::TrySendError, watch},
+    time::{Instant, timeout_at},
 };
+use tokio_util::task::TaskTracker;
+
+use self::{
+    in_flight::{InFlight, Verdict},
+    phones::Phones,
+    stanza_id::{Attempt, StanzaIds},
+};
+use crate::{
+    acl::Acl,
+    clock::{Clock, Timestamp},
+    health::LinkState,
+    limits::{Limiter, Rate},
+    link::{Answer, PushStanza, Sent},
+    message::{Topic, Ttl, Urgency},
+    metrics::Metrics,
+    payload::Payload,
+    random::{Random, random_array},
+    registration::{Registration, RegistrationKey},
+    revocation::Scope,
+    secret::Secret,
+    token::{OpenError, Tokens},
+};
+
+/// Bytes that a push in flight is counted for beside its payload: its stanza's envelope, the
+/// registration and the table's entry.
+const OVERHEAD: usize = 1024;
 
 /// A push as an application server sent it.
 #[derive(Debug)]
@@ -54,20 +92,240 @@ impl MessageId {
     }
 }
 
-impl std::fmt::Display for MessageId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
     }
 }
 
-/// Takes pushes in. Cheap to clone.
-#[derive(Clone)]
-pub struct Delivery {}
+pub struct Settings {
+    /// How long a sender waits for the phone.
+    pub ack_timeout: Duration,
+    /// For a sender that names no TTL.
+    pub default_ttl: Ttl,
+    pub max_ttl: Ttl,
+    /// Per registration.
+    pub endpoint_rate: Rate,
+    /// Bytes of pushes that wait for an answer, all together.
+    pub in_flight_memory: usize,
+}
+
+/// What delivery works with.
+pub struct Surroundings {
+    pub tokens: Tokens,
+    pub acl: Acl,
+    pub pushes: mpsc::Sender<PushStanza>,
+    pub link: watch::Receiver<LinkState>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub metrics: Arc<Metrics>,
+}
+
+pub struct Delivery {
+    settings: Settings,
+    with: Surroundings,
+    replica: [u8; 4],
+    stanza_ids: StanzaIds,
+    endpoint_rate: Limiter<RegistrationKey>,
+    memory: Arc<Semaphore>,
+    in_flight: InFlight,
+    phones: Phones,
+    revocations: TaskTracker,
+}
 
 impl Delivery {
+    /// `secret` and `previous` sign and verify the ids of stanzas.
+    pub fn new(
+        settings: Settings,
+        secret: &Secret,
+        previous: &[Secret],
+        with: Surroundings,
+    ) -> Self {
+        Self {
+            replica: random_array(&*with.random),
+            stanza_ids: StanzaIds::new(secret, previous),
+            endpoint_rate: Limiter::new(settings.endpoint_rate),
+            memory: Arc::new(Semaphore::new(
+                settings.in_flight_memory.min(Semaphore::MAX_PERMITS),
+            )),
+            in_flight: InFlight::new(with.metrics.in_flight.clone()),
+            phones: Phones::new(with.metrics.phones_available.clone()),
+            revocations: TaskTracker::new(),
+            settings,
+            with,
+        }
+    }
+
     /// Opens the token, sends the push to the phone and waits for its acknowledgement.
-    pub async fn push(&self, _token: &str, _message: Message) -> Outcome {
-        todo!()
+    pub async fn push(&self, token: &str, message: Message) -> Outcome {
+        let arrival = Instant::now();
+        let registration = match self.with.tokens.open(token).await {
+            Ok(opened) => opened.registration,
+            Err(OpenError::Forged) => return Outcome::BadToken,
+            Err(OpenError::Dead) => return Outcome::Gone,
+            Err(OpenError::Store(_)) => return Outcome::StoreFailed,
+        };
+        if !self.endpoint_rate.admit(&registration.key()) {
+            return Outcome::RateLimited;
+        }
+        let size = message.payload.len() + OVERHEAD;
+        let Ok(_memory) = self
+            .memory
+            .try_acquire_many(u32::try_from(size).unwrap_or(u32::MAX))
+        else {
+            return Outcome::MemoryFull;
+        };
+        let _bytes = GaugeShare::new(&self.with.metrics.in_flight_bytes, size);
+        if *self.with.link.borrow() != LinkState::Up {
+            return Outcome::LinkDown;
+        }
+        self.send_and_wait(registration, message, arrival).await
+    }
+
+    /// An answer from the link; see [`Inbound::answer`](crate::link::Inbound::answer).
+    pub fn answer(self: &Arc<Self>, from: &Jid, id: &str, answer: Answer) -> bool {
+        let attempt = self.stanza_ids.verify(from, id);
+        let Some(entry) = attempt.and_then(|attempt| self.in_flight.take(&attempt.message)) else {
+            return false;
+        };
+        match answer {
+            Answer::Acknowledged => entry.settle(Verdict::Acknowledged),
+            Answer::Failed => entry.settle(Verdict::DeviceError),
+            Answer::NotRegistered => {
+                let this = Arc::clone(self);
+                self.revocations.spawn(async move {
+                    let verdict = this.revoke(&entry.registration, entry.sent_at).await;
+                    entry.settle(verdict);
+                });
+            }
+        }
+        true
+    }
+
+    pub fn presence(&self, from: &Jid, available: bool) {
+        if !available {
+            self.phones.unavailable(from);
+        } else if self.with.acl.permits(from) {
+            self.phones.available(from);
+        }
+    }
+
+    pub fn link_down(&self) {
+        self.in_flight.link_lost();
+        self.phones.forget_all();
+    }
+
+    /// Forgets rate limits that have recovered.
+    pub fn forget_idle(&self) {
+        self.endpoint_rate.forget_idle();
+    }
+
+    /// Waits for the revocations that are being written.
+    pub async fn finish(&self) {
+        self.revocations.close();
+        self.revocations.wait().await;
+    }
+
+    async fn send_and_wait(
+        &self,
+        registration: Registration,
+        message: Message,
+        arrival: Instant,
+    ) -> Outcome {
+        let now = self.with.clock.now();
+        let requested = message.ttl.unwrap_or(self.settings.default_ttl);
+        let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
+        let accepted = requested.min(self.settings.max_ttl).min(lifetime);
+        let id = MessageId(random_array(&*self.with.random));
+
+        let deadline = arrival + self.settings.ack_timeout;
+        let key = random_array(&*self.with.random);
+        let attempt = Attempt {
+            replica: self.replica,
+            message: key,
+            attempt: 1,
+        };
+        let sent = Sent::default();
+        let stanza = PushStanza {
+            id: self.stanza_ids.mint(&registration.owner, &attempt),
+            to: registration.owner.clone(),
+            application: registration.application,
+            instance: registration.instance,
+            payload: message.payload,
+            deadline,
+            sent: sent.clone(),
+        };
+        let mut waiting = self.in_flight.insert(key, registration, now);
+        match self.with.pushes.try_send(stanza) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                waiting.withdraw();
+                return Outcome::LinkBusy;
+            }
+            Err(TrySendError::Closed(_)) => {
+                waiting.withdraw();
+                return Outcome::LinkDown;
+            }
+        }
+        match timeout_at(deadline, &mut waiting.verdict).await {
+            Ok(Ok(Verdict::Acknowledged)) => {
+                let seconds = arrival.elapsed().as_secs_f64();
+                self.with.metrics.acknowledgement_seconds.observe(seconds);
+                Outcome::Acknowledged {
+                    ttl: accepted,
+                    message: id,
+                }
+            }
+            Ok(Ok(Verdict::DeviceError)) => Outcome::DeviceError,
+            Ok(Ok(Verdict::Revoked)) => Outcome::Revoked,
+            Ok(Ok(Verdict::RevocationFailed)) => Outcome::StoreFailed,
+            Ok(Ok(Verdict::LinkLost)) => Outcome::LinkDown,
+            // The waiter was dropped unheard, or nothing came in time.
+            Ok(Err(_)) | Err(_) if requested == Ttl::ZERO && sent.get() => {
+                Outcome::SentUnanswered { message: id }
+            }
+            Ok(Err(_)) | Err(_) => Outcome::Unanswered,
+        }
+    }
+
+    /// Kills what was issued before the attempt that the phone refused: a registration made since
+    /// then lives.
+    async fn revoke(&self, registration: &Registration, sent_at: Timestamp) -> Verdict {
+        let scope = Scope::Registration(registration.key());
+        match self
+            .with
+            .tokens
+            .revoke(scope, sent_at, registration.expires)
+            .await
+        {
+            Ok(()) => {
+                self.with.metrics.revocations.inc();
+                Verdict::Revoked
+            }
+            Err(error) => {
+                tracing::error!(%error, "a revocation could not be stored; the endpoint stays valid");
+                Verdict::RevocationFailed
+            }
+        }
+    }
+}
+
+/// A gauge's share that is given back when dropped.
+struct GaugeShare<'a> {
+    gauge: &'a prometheus::IntGauge,
+    share: i64,
+}
+
+impl<'a> GaugeShare<'a> {
+    fn new(gauge: &'a prometheus::IntGauge, share: usize) -> Self {
+        let share = i64::try_from(share).unwrap_or(i64::MAX);
+        gauge.add(share);
+        Self { gauge, share }
+    }
+}
+
+impl Drop for GaugeShare<'_> {
+    fn drop(&mut self) {
+        self.gauge.sub(self.share);
     }
 }

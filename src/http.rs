@@ -52,7 +52,7 @@ pub trait Deliver: Clone + Send + Sync + 'static {
     fn push(&self, token: &str, message: Message) -> impl Future<Output = Outcome> + Send;
 }
 
-impl Deliver for Delivery {
+impl Deliver for Arc<Delivery> {
     fn push(&self, token: &str, message: Message) -> impl Future<Output = Outcome> + Send {
         Delivery::push(self, token, message)
     }

@@ -5,13 +5,17 @@
 //! happened. `ARCHITECTURE.md` holds the map of the modules and the invariants.
 
 pub mod acl;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod delivery;
 pub mod health;
 pub mod http;
+pub mod lifecycle;
 pub mod limits;
 pub mod link;
+pub mod logging;
 pub mod message;
 pub mod metrics;
 pub mod payload;

@@ -1,0 +1,338 @@
+//! The composition root: [`App::build`] opens the store and binds the listeners, [`App::run`]
+//! works until it is told to stop.
+
+mod gateway;
+mod upkeep;
+
+use std::{io, sync::Arc, time::Duration};
+
+use listenfd::ListenFd;
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info, warn};
+
+use self::{
+    gateway::{Gateway, REGISTRATION_QUEUE, serve_registrations},
+    upkeep::Upkeep,
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    config::{Config, Listen},
+    delivery::{self, Delivery, Surroundings},
+    health::Health,
+    http::{self, BODY_TIMEOUT, BindError, Listener, Public, ServeSettings},
+    lifecycle,
+    limits::Limiter,
+    link::RegisterRequest,
+    metrics::Metrics,
+    random::{Random, SystemRandom},
+    registrar::Registrar,
+    secret::Secret,
+    store::{self, Store, StoreError},
+    token::{
+        Backend, IssuersError, Keyring, Policy, StateSecret, StateSecretError, Tokens,
+        check_issuers,
+    },
+    xmpp::link::{LinkHandle, LinkSettings, LinkTask, Timings, channel},
+};
+
+/// Health checks and scrapes come from a few places only.
+const ADMIN_CONNECTIONS: usize = 64;
+/// How long the link and the admin listener may take to close, when nothing is in flight any more.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Why the daemon does not start. Nothing was touched but the state directory.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    #[error("the store cannot be read: {0}")]
+    StoreRead(#[from] StoreError),
+    #[error(transparent)]
+    Secret(#[from] StateSecretError),
+    #[error(transparent)]
+    Issuers(#[from] IssuersError),
+    #[error("{key}: {source}")]
+    Bind {
+        key: &'static str,
+        source: BindError,
+    },
+    #[error("signals cannot be handled: {0}")]
+    Signals(io::Error),
+    #[error("a socket that systemd passed cannot be used: {0}")]
+    Activation(io::Error),
+}
+
+/// Listeners that the service manager has bound already.
+#[derive(Default)]
+pub struct Sockets {
+    http: Option<Listener>,
+    admin: Option<Listener>,
+}
+
+/// The daemon, ready to run: its listeners are bound and its store is open.
+pub struct App {
+    http: Listener,
+    admin: Listener,
+    connections: usize,
+    routes: Routes,
+    link: LinkTask,
+    handle: LinkHandle,
+    delivery: Arc<Delivery>,
+    registrar: Arc<Registrar>,
+    requests: (
+        mpsc::Sender<RegisterRequest>,
+        mpsc::Receiver<RegisterRequest>,
+    ),
+    upkeep: Upkeep,
+    health: Health,
+    metrics: Arc<Metrics>,
+}
+
+struct Routes {
+    http: axum::Router,
+    admin: axum::Router,
+}
+
+/// A task of the daemon ended by itself, which only a defect can cause; the log says which.
+#[derive(Debug)]
+pub struct Failed;
+
+impl Sockets {
+    /// The first socket is for pushes, the one named `admin` for the admin listener
+    /// (`FileDescriptorName=` in a socket unit).
+    pub fn from_systemd() -> Result<Self, StartError> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let names: Vec<_> = names.split(':').collect();
+        let mut passed = ListenFd::from_env();
+        let mut sockets = Self::default();
+        for index in 0..passed.len() {
+            let listener = take(&mut passed, index).map_err(StartError::Activation)?;
+            let slot = match names.get(index) {
+                Some(&"admin") => &mut sockets.admin,
+                _ => &mut sockets.http,
+            };
+            if slot.is_none() {
+                *slot = listener;
+            }
+        }
+        Ok(sockets)
+    }
+}
+
+fn take(passed: &mut ListenFd, index: usize) -> io::Result<Option<Listener>> {
+    if let Ok(Some(tcp)) = passed.take_tcp_listener(index) {
+        return Listener::try_from(tcp).map(Some);
+    }
+    passed
+        .take_unix_listener(index)?
+        .map(Listener::try_from)
+        .transpose()
+}
+
+impl App {
+    pub async fn build(config: Config, sockets: Sockets) -> Result<Self, StartError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
+        let metrics = Arc::new(Metrics::new());
+
+        let store = Store::open(&config.state_dir)?;
+        let secret = token_secret(&config, &store, &*clock, &*random).await?;
+        let keyring = Keyring::new(&secret, &config.previous_secrets);
+        check_issuers(&store, &keyring, clock.now()).await?;
+        let policy = Policy {
+            backend: config.backend,
+            ttl: config.registration_ttl,
+            registrations_per_jid: config.limits.registrations_per_jid,
+        };
+        let tokens = Tokens::load(
+            keyring,
+            policy,
+            store.clone(),
+            clock.clone(),
+            random.clone(),
+        )
+        .await?;
+
+        let (handle, link) = channel(link_settings(&config), metrics.clone(), random.clone());
+        let health = Health::new(handle.state.clone());
+        let delivery = Delivery::new(
+            delivery_settings(&config),
+            &secret,
+            &config.previous_secrets,
+            Surroundings {
+                tokens: tokens.clone(),
+                acl: config.acl.clone(),
+                pushes: handle.pushes.clone(),
+                link: handle.state.clone(),
+                clock,
+                random,
+                metrics: metrics.clone(),
+            },
+        );
+        let delivery = Arc::new(delivery);
+        let registrar = Arc::new(Registrar::new(
+            config.acl,
+            tokens.clone(),
+            config.limits.registration_rate,
+            config.http.public_url.clone(),
+            metrics.clone(),
+        ));
+        let guesses = Arc::new(Limiter::new(config.limits.client_guess_rate));
+
+        Ok(Self {
+            http: listener("http.listen", &config.http.listen, sockets.http).await?,
+            admin: listener("admin.listen", &config.admin.listen, sockets.admin).await?,
+            connections: config.limits.connections,
+            routes: Routes {
+                http: http::public(Public {
+                    delivery: delivery.clone(),
+                    public_url: config.http.public_url,
+                    domain: config.component.domain,
+                    require_ttl: config.http.require_ttl,
+                    trusted_proxies: config.http.trusted_proxies,
+                    guesses: guesses.clone(),
+                    body_timeout: BODY_TIMEOUT,
+                    metrics: metrics.clone(),
+                }),
+                admin: http::admin(metrics.clone(), health.clone()),
+            },
+            link,
+            handle,
+            upkeep: Upkeep {
+                store,
+                tokens,
+                delivery: delivery.clone(),
+                registrar: registrar.clone(),
+                guesses,
+                health: health.clone(),
+                metrics: metrics.clone(),
+            },
+            delivery,
+            registrar,
+            requests: mpsc::channel(REGISTRATION_QUEUE),
+            health,
+            metrics,
+        })
+    }
+
+    /// Where pushes are taken; tells the port when 0 was configured.
+    pub fn http_address(&self) -> io::Result<Listen> {
+        self.http.address()
+    }
+
+    pub fn admin_address(&self) -> io::Result<Listen> {
+        self.admin.address()
+    }
+
+    /// Works until `shutdown`, then in this order: takes no more connections, answers the pushes
+    /// in flight, writes the last revocations, closes the link.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Failed> {
+        let open = &self.metrics.http_connections;
+        let admin_settings = ServeSettings::new(ADMIN_CONNECTIONS, open.clone());
+        let http_settings = ServeSettings::new(self.connections, open.clone());
+        let late = CancellationToken::new();
+        let (registrations, requests) = self.requests;
+        let gateway = Gateway {
+            delivery: self.delivery.clone(),
+            registrations,
+            metrics: self.metrics.clone(),
+        };
+
+        let mut tasks = JoinSet::new();
+        let (first, last) = (TaskTracker::new(), TaskTracker::new());
+        let public = http::serve(self.http, self.routes.http, http_settings, shutdown.clone());
+        tasks.spawn(first.track_future(public));
+        let admin = http::serve(self.admin, self.routes.admin, admin_settings, late.clone());
+        tasks.spawn(last.track_future(admin));
+        let link = self.link.run(Arc::new(gateway), late.clone());
+        tasks.spawn(last.track_future(link));
+        let replies = self.handle.replies;
+        tasks.spawn(serve_registrations(
+            self.registrar,
+            requests,
+            replies,
+            self.metrics,
+        ));
+        tasks.spawn(self.upkeep.run());
+        tasks.spawn(lifecycle::feed_watchdog());
+        lifecycle::notify_ready();
+        info!("ready");
+
+        let outcome = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            ended = tasks.join_next() => {
+                error!(?ended, "a task of the daemon ended by itself; please report this defect");
+                Err(Failed)
+            }
+        };
+        self.health.set_stopping();
+        lifecycle::notify_stopping();
+        shutdown.cancel();
+        first.close();
+        first.wait().await;
+        self.delivery.finish().await;
+        late.cancel();
+        last.close();
+        if timeout(FAREWELL, last.wait()).await.is_err() {
+            warn!("the XMPP server took no farewell");
+        }
+        info!("stopped");
+        outcome
+    }
+}
+
+async fn token_secret(
+    config: &Config,
+    store: &Store,
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> Result<Secret, StartError> {
+    if config.backend == Backend::Jwt {
+        warn!("backend = \"jwt\": everybody who sees an endpoint can read the phone's JID in it");
+    }
+    if let Some(secret) = &config.secret {
+        return Ok(secret.clone());
+    }
+    let state = StateSecret::load_or_make(&config.state_dir, store, clock.now(), random).await?;
+    if state.made {
+        warn!(
+            "no secret is configured: made one in {}. Keep a copy; without it every endpoint is lost",
+            state.path.display()
+        );
+    }
+    Ok(state.secret)
+}
+
+fn link_settings(config: &Config) -> LinkSettings {
+    LinkSettings {
+        domain: config.component.domain.clone(),
+        host: config.component.host.clone(),
+        port: config.component.port,
+        secret: config.component.secret.clone(),
+        timings: Timings::default(),
+    }
+}
+
+fn delivery_settings(config: &Config) -> delivery::Settings {
+    delivery::Settings {
+        ack_timeout: config.delivery.ack_timeout,
+        default_ttl: config.delivery.default_ttl,
+        max_ttl: config.delivery.max_ttl,
+        endpoint_rate: config.limits.endpoint_rate,
+        in_flight_memory: usize::try_from(config.limits.in_flight_memory).unwrap_or(usize::MAX),
+    }
+}
+
+async fn listener(
+    key: &'static str,
+    listen: &Listen,
+    passed: Option<Listener>,
+) -> Result<Listener, StartError> {
+    match passed {
+        Some(listener) => Ok(listener),
+        None => Listener::bind(listen)
+            .await
+            .map_err(|source| StartError::Bind { key, source }),
+    }
+}

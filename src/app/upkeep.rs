@@ -1,0 +1,95 @@
+//! What has to be done now and then: look after the store, forget what is over, count.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use crate::{
+    delivery::Delivery,
+    health::Health,
+    http::ClientKey,
+    limits::Limiter,
+    metrics::Metrics,
+    registrar::Registrar,
+    store::{Store, StoreError},
+    token::Tokens,
+};
+
+/// How soon a failing store, or what the command line revokes, is noticed.
+const LOOK: Duration = Duration::from_secs(1);
+/// Seconds between countings, and between purges.
+const COUNT: u64 = 15;
+const PURGE: u64 = 60;
+
+pub struct Upkeep {
+    pub store: Store,
+    pub tokens: Tokens,
+    pub delivery: Arc<Delivery>,
+    pub registrar: Arc<Registrar>,
+    pub guesses: Arc<Limiter<ClientKey>>,
+    pub health: Health,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Upkeep {
+    pub async fn run(self) {
+        let mut ticks = interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for second in 0.. {
+            ticks.tick().await;
+            self.look().await;
+            if second % COUNT == 0 {
+                self.count().await;
+            }
+            if second % PURGE == 0 {
+                self.purge().await;
+            }
+        }
+    }
+
+    async fn look(&self) {
+        let found = match self.store.ping().await {
+            Ok(()) => self.tokens.refresh().await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(()) if !self.health.store_ok() => info!("the store works again"),
+            Ok(()) => {}
+            // Busy is not broken.
+            Err(StoreError::Busy) => return,
+            Err(StoreError::Failed(why)) => {
+                if self.health.store_ok() {
+                    error!(why, "the store fails; look at the disk of state_dir");
+                }
+                return self.health.set_store_ok(false);
+            }
+        }
+        self.health.set_store_ok(true);
+    }
+
+    async fn count(&self) {
+        self.metrics
+            .revocations_kept
+            .set(as_gauge(self.tokens.revocations()));
+        if let Ok(sizes) = self.store.sizes().await {
+            self.metrics
+                .stored_registrations
+                .set(as_gauge(sizes.registrations));
+            self.metrics.store_bytes.set(as_gauge(sizes.bytes));
+        }
+    }
+
+    async fn purge(&self) {
+        self.delivery.forget_idle();
+        self.registrar.forget_idle();
+        self.guesses.forget_idle();
+        if let Err(error) = self.tokens.purge().await {
+            warn!(%error, "what has expired could not be deleted; trying again in a minute");
+        }
+    }
+}
+
+fn as_gauge(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}

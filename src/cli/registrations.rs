@@ -1,0 +1,95 @@
+//! `unified-push registrations`: looks at the store and revokes in it, while the daemon runs.
+
+use jid::BareJid;
+
+use super::inspect::tokens;
+use crate::{
+    clock::{Clock, SystemClock},
+    config::Config,
+    revocation::Scope,
+    secret::KeyId,
+    store::Store,
+};
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Accounts and how many registrations each holds (back end storage)
+    List,
+    /// Revoke every endpoint of an account; its phones may register anew
+    Revoke {
+        /// A bare JID
+        jid: String,
+    },
+    /// Invalidate every endpoint that was issued under a lost secret
+    ForgetKey {
+        /// The key id, as the daemon names it when it refuses to start
+        id: String,
+    },
+}
+
+pub async fn run(config: &Config, command: Command) -> Result<bool, String> {
+    match command {
+        Command::List => list(config).await,
+        Command::Revoke { jid } => revoke(config, &jid).await,
+        Command::ForgetKey { id } => forget_key(config, &id).await,
+    }
+}
+
+async fn list(config: &Config) -> Result<bool, String> {
+    let owners = open(config)?
+        .owners(SystemClock.now())
+        .await
+        .map_err(|e| e.to_string())?;
+    println!(
+        "{:>13}  {:20}  {:20}  account",
+        "registrations", "last registered", "latest expiry"
+    );
+    for owned in owners {
+        println!(
+            "{:>13}  {:20}  {:20}  {}",
+            owned.registrations,
+            owned.last_registered.to_string(),
+            owned.latest_expiry.to_string(),
+            owned.owner
+        );
+    }
+    Ok(true)
+}
+
+async fn revoke(config: &Config, jid: &str) -> Result<bool, String> {
+    let owner = BareJid::new(jid)
+        .map_err(|_| format!("{jid:?} is no bare JID: write it as juliet@example.org"))?;
+    let now = SystemClock.now();
+    let tokens = tokens(config).await?;
+    tokens
+        .revoke(Scope::Owner(owner.clone()), now, now)
+        .await
+        .map_err(|e| e.to_string())?;
+    println!("every endpoint of {owner} answers 404 now; its phones may register anew");
+    Ok(true)
+}
+
+async fn forget_key(config: &Config, id: &str) -> Result<bool, String> {
+    let key: KeyId = id
+        .parse()
+        .map_err(|_| format!("{id:?} is no key id: take it from the daemon's message"))?;
+    match open(config)?
+        .forget_key(key)
+        .await
+        .map_err(|e| e.to_string())?
+    {
+        Some(registrations) => {
+            println!(
+                "every endpoint of key {key} is invalid now; {registrations} were in the store"
+            );
+            Ok(true)
+        }
+        None => Err(format!(
+            "no endpoint was issued under key {key}; nothing was changed"
+        )),
+    }
+}
+
+fn open(config: &Config) -> Result<Store, String> {
+    Store::open_existing(&config.state_dir).map_err(|error| error.to_string())
+}

@@ -1,0 +1,113 @@
+//! `unified-push send`: posts a test push and says in words what the answer means.
+
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
+
+use ureq::{Agent, http::Uri};
+
+use crate::payload::MAX_PAYLOAD;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The endpoint URL that the app got
+    endpoint: String,
+    /// How long the message may wait for the phone, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 86400)]
+    ttl: u32,
+    /// Replaces a waiting message of the same topic
+    #[arg(long)]
+    topic: Option<String>,
+    /// very-low, low, normal or high
+    #[arg(long)]
+    urgency: Option<String>,
+    /// The message; standard input when left out
+    text: Option<String>,
+}
+
+/// Prints the meaning of the answer; true when the push was accepted.
+pub fn run(args: Args) -> Result<bool, String> {
+    let endpoint: Uri = args
+        .endpoint
+        .parse()
+        .map_err(|_| "the endpoint is not a URL: give it as the app got it".to_owned())?;
+    if !matches!(endpoint.scheme_str(), Some("http" | "https")) {
+        return Err("the endpoint does not start with http:// or https://".to_owned());
+    }
+    let body = match args.text {
+        Some(text) => text.into_bytes(),
+        None => stdin()?,
+    };
+    let agent: Agent = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .timeout_global(Some(Duration::from_secs(15)))
+        .build()
+        .into();
+    let mut request = agent.post(endpoint).header("TTL", args.ttl.to_string());
+    if let Some(topic) = args.topic {
+        request = request.header("Topic", topic);
+    }
+    if let Some(urgency) = args.urgency {
+        request = request.header("Urgency", urgency);
+    }
+    let mut response = request
+        .send(&body[..])
+        .map_err(|error| unreachable_text(&error))?;
+
+    let status = response.status().as_u16();
+    let header = |name| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    println!("{status}: {}", meaning(status, header("TTL")));
+    if let Some(seconds) = header("Retry-After") {
+        println!("try again after {seconds} s");
+    }
+    if status == 400
+        && let Ok(detail) = response.body_mut().read_to_string()
+    {
+        println!("the server says: {}", detail.trim());
+    }
+    Ok(status == 201)
+}
+
+fn stdin() -> Result<Vec<u8>, String> {
+    // One byte too many shows the server's own answer to a message that is too large.
+    let limit = MAX_PAYLOAD as u64 + 1;
+    let mut body = Vec::new();
+    io::stdin()
+        .take(limit)
+        .read_to_end(&mut body)
+        .map_err(|error| format!("standard input cannot be read: {error}"))?;
+    Ok(body)
+}
+
+/// ureq's errors name hosts and causes, never the path, which is a secret.
+fn unreachable_text(error: &ureq::Error) -> String {
+    format!(
+        "no answer: {error}. Check the host name in the endpoint, the reverse proxy and that the \
+         daemon runs"
+    )
+}
+
+fn meaning(status: u16, ttl: Option<&str>) -> &'static str {
+    match (status, ttl) {
+        (201, Some("0")) => "sent to the phone, which has not confirmed it; it is not kept",
+        (201, _) => "accepted: the phone has it",
+        (400, _) => "the request is malformed; another try would be refused too",
+        (404, _) => "this endpoint is unknown, expired or revoked: let the app register again",
+        (413, _) => "the message is larger than 4096 bytes",
+        (429, _) => "too many unknown endpoints were tried from this address",
+        (503, _) => {
+            "not delivered now: the phone or the XMPP server is away, or a limit is reached"
+        }
+        (502 | 504, _) => "the reverse proxy does not reach the daemon",
+        (500..=599, _) => "the server failed; its log says why",
+        (300..=399, _) => "a redirect, which push senders do not follow: fix the reverse proxy",
+        _ => "not an answer of a push server: is this URL an endpoint?",
+    }
+}

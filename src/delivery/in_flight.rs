@@ -1,0 +1,202 @@
+//! The pushes that wait for an answer, and for a while those whose senders were told that none
+//! came: a late `item-not-found` still revokes.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use prometheus::IntGauge;
+use tokio::sync::oneshot;
+
+use super::stanza_id::MessageKey;
+use crate::{clock::Timestamp, registration::Registration};
+
+/// How many unanswered pushes are remembered for late answers. The oldest is forgotten; when its
+/// endpoint is dead, the next push to it will tell.
+const LATE: usize = 16_384;
+
+/// How the wait for an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Acknowledged,
+    DeviceError,
+    Revoked,
+    RevocationFailed,
+    LinkLost,
+}
+
+/// A push that was handed to the link.
+pub struct Entry {
+    pub registration: Registration,
+    pub sent_at: Timestamp,
+    waiter: Option<oneshot::Sender<Verdict>>,
+}
+
+impl Entry {
+    /// Tells the sender, if it still waits.
+    pub fn settle(self, verdict: Verdict) {
+        if let Some(waiter) = self.waiter {
+            // The sender may have hung up meanwhile.
+            let _ = waiter.send(verdict);
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct InFlight {
+    table: Arc<Mutex<Table>>,
+    gauge: IntGauge,
+}
+
+#[derive(Default)]
+struct Table {
+    entries: HashMap<MessageKey, Entry>,
+    /// Keys of entries that nobody waits for any more, oldest first; some are answered since.
+    late: VecDeque<MessageKey>,
+}
+
+impl InFlight {
+    pub fn new(gauge: IntGauge) -> Self {
+        Self {
+            table: Arc::default(),
+            gauge,
+        }
+    }
+
+    /// Adds a push. It counts as waiting until the returned guard is dropped.
+    pub fn insert(&self, key: MessageKey, registration: Registration, now: Timestamp) -> Waiting {
+        let (waiter, verdict) = oneshot::channel();
+        let entry = Entry {
+            registration,
+            sent_at: now,
+            waiter: Some(waiter),
+        };
+        self.lock().entries.insert(key, entry);
+        self.gauge.inc();
+        Waiting {
+            in_flight: self.clone(),
+            key,
+            verdict,
+        }
+    }
+
+    /// Takes out a push that was answered.
+    pub fn take(&self, key: &MessageKey) -> Option<Entry> {
+        self.lock().entries.remove(key)
+    }
+
+    /// Tells every waiting sender that the link is gone. Late answers are still heard.
+    pub fn link_lost(&self) {
+        for entry in self.lock().entries.values_mut() {
+            if let Some(waiter) = entry.waiter.take() {
+                let _ = waiter.send(Verdict::LinkLost);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A sender's wait for its verdict.
+pub struct Waiting {
+    in_flight: InFlight,
+    key: MessageKey,
+    pub verdict: oneshot::Receiver<Verdict>,
+}
+
+impl Waiting {
+    /// The push did not go out after all: no answer can come.
+    pub fn withdraw(self) {
+        self.in_flight.take(&self.key);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.in_flight.gauge.dec();
+        let mut table = self.in_flight.lock();
+        if table.entries.contains_key(&self.key) {
+            table.late.push_back(self.key);
+            if table.late.len() > LATE
+                && let Some(oldest) = table.late.pop_front()
+            {
+                table.entries.remove(&oldest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jid::Jid;
+
+    use super::*;
+    use crate::registration::Digest;
+
+    const NOW: Timestamp = Timestamp::from_secs(1);
+
+    fn in_flight() -> InFlight {
+        InFlight::new(IntGauge::new("in_flight", "test").unwrap())
+    }
+
+    fn registration() -> Registration {
+        Registration {
+            owner: Jid::new("romeo@example.org/orchard").unwrap(),
+            application: Digest::from_bytes([1; 32]),
+            instance: Digest::from_bytes([2; 32]),
+            issued: NOW,
+            expires: NOW,
+        }
+    }
+
+    fn key(number: usize) -> MessageKey {
+        let mut key = MessageKey::default();
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    #[tokio::test]
+    async fn the_verdict_reaches_the_sender() {
+        let in_flight = in_flight();
+        let mut waiting = in_flight.insert(key(1), registration(), NOW);
+        in_flight
+            .take(&key(1))
+            .unwrap()
+            .settle(Verdict::Acknowledged);
+        assert_eq!((&mut waiting.verdict).await, Ok(Verdict::Acknowledged));
+        assert!(in_flight.take(&key(1)).is_none(), "answered once");
+    }
+
+    #[tokio::test]
+    async fn a_lost_link_is_told_to_all_and_late_answers_are_still_heard() {
+        let in_flight = in_flight();
+        let mut waiting = in_flight.insert(key(1), registration(), NOW);
+        in_flight.link_lost();
+        assert_eq!((&mut waiting.verdict).await, Ok(Verdict::LinkLost));
+        drop(waiting);
+        assert!(in_flight.take(&key(1)).is_some());
+    }
+
+    #[test]
+    fn a_withdrawn_push_leaves_nothing_behind() {
+        let in_flight = in_flight();
+        in_flight.insert(key(1), registration(), NOW).withdraw();
+        assert!(in_flight.take(&key(1)).is_none());
+        assert_eq!(in_flight.gauge.get(), 0);
+        assert!(in_flight.lock().late.is_empty());
+    }
+
+    #[test]
+    fn unanswered_pushes_are_remembered_up_to_a_bound() {
+        let in_flight = in_flight();
+        for number in 0..LATE + 10 {
+            drop(in_flight.insert(key(number), registration(), NOW));
+        }
+        assert_eq!(in_flight.lock().entries.len(), LATE);
+        assert!(in_flight.take(&key(9)).is_none());
+        assert!(in_flight.take(&key(10)).is_some());
+    }
+}

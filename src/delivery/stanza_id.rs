@@ -1,0 +1,140 @@
+//! The ids of push stanzas: which replica sent which message for which time, and a MAC over it all
+//! and the JID that was asked.
+//!
+//! So any replica, also after a restart, tells a true answer from a stranger's without a look-up,
+//! and nobody but the phone that was asked can answer.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jid::Jid;
+use ring::hmac;
+
+use crate::secret::Secret;
+
+const PURPOSE: &str = "stanza-id";
+const FIELDS: usize = 4 + 16 + 2;
+const MAC: usize = 16;
+
+/// A message on its way to a phone; internal, never the id of its message resource.
+pub type MessageKey = [u8; 16];
+
+/// What an authentic id says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub replica: [u8; 4],
+    pub message: MessageKey,
+    pub attempt: u16,
+}
+
+pub struct StanzaIds {
+    /// The current secret's key first: it signs, the others only verify.
+    keys: Vec<hmac::Key>,
+}
+
+impl StanzaIds {
+    pub fn new(current: &Secret, previous: &[Secret]) -> Self {
+        let key = |secret: &Secret| hmac::Key::new(hmac::HMAC_SHA256, &*secret.derive(PURPOSE));
+        Self {
+            keys: std::iter::once(current).chain(previous).map(key).collect(),
+        }
+    }
+
+    /// The id of a stanza to `to`.
+    pub fn mint(&self, to: &Jid, attempt: &Attempt) -> String {
+        let mut id = [0; FIELDS + MAC];
+        id[..4].copy_from_slice(&attempt.replica);
+        id[4..20].copy_from_slice(&attempt.message);
+        id[20..FIELDS].copy_from_slice(&attempt.attempt.to_be_bytes());
+        let mac = self.mac(&self.keys[0], &id[..FIELDS], to);
+        id[FIELDS..].copy_from_slice(&mac.as_ref()[..MAC]);
+        URL_SAFE_NO_PAD.encode(id)
+    }
+
+    /// What was asked of `from`; None when the id is not ours or went to somebody else.
+    pub fn verify(&self, from: &Jid, id: &str) -> Option<Attempt> {
+        let mut bytes = [0; FIELDS + MAC];
+        let len = URL_SAFE_NO_PAD.decode_slice(id, &mut bytes).ok()?;
+        if len != bytes.len() {
+            return None;
+        }
+        let (fields, mac) = bytes.split_at(FIELDS);
+        let authentic = self.keys.iter().any(|key| {
+            let expected = self.mac(key, fields, from);
+            subtle::ConstantTimeEq::ct_eq(&expected.as_ref()[..MAC], mac).into()
+        });
+        authentic.then(|| Attempt {
+            replica: fields[..4].try_into().expect("4 bytes"),
+            message: fields[4..20].try_into().expect("16 bytes"),
+            attempt: u16::from_be_bytes(fields[20..].try_into().expect("2 bytes")),
+        })
+    }
+
+    fn mac(&self, key: &hmac::Key, fields: &[u8], jid: &Jid) -> hmac::Tag {
+        let mut context = hmac::Context::with_key(key);
+        context.update(fields);
+        context.update(jid.as_str().as_bytes());
+        context.sign()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ATTEMPT: Attempt = Attempt {
+        replica: [1; 4],
+        message: [2; 16],
+        attempt: 3,
+    };
+
+    fn ids(secret: u8) -> StanzaIds {
+        StanzaIds::new(&Secret::new([secret; 32]), &[])
+    }
+
+    fn jid(text: &str) -> Jid {
+        Jid::new(text).unwrap()
+    }
+
+    #[test]
+    fn only_the_jid_that_was_asked_can_answer() {
+        let phone = jid("romeo@example.org/orchard");
+        let id = ids(7).mint(&phone, &ATTEMPT);
+        assert_eq!(ids(7).verify(&phone, &id), Some(ATTEMPT));
+        for other in [
+            "romeo@example.org",
+            "romeo@example.org/balcony",
+            "eve@example.org/orchard",
+        ] {
+            assert_eq!(ids(7).verify(&jid(other), &id), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_changed_or_foreign_id_is_nobodys() {
+        let phone = jid("romeo@example.org/orchard");
+        let id = ids(7).mint(&phone, &ATTEMPT);
+        for index in 0..id.len() {
+            let mut changed = id.clone().into_bytes();
+            changed[index] = if changed[index] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            assert_eq!(ids(7).verify(&phone, &changed), None, "character {index}");
+        }
+        for foreign in [
+            "",
+            "abc",
+            &format!("{id}AAAA"),
+            &ids(8).mint(&phone, &ATTEMPT),
+        ] {
+            assert_eq!(ids(7).verify(&phone, foreign), None, "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_outlives_a_rotation_of_the_secret() {
+        let phone = jid("romeo@example.org/orchard");
+        let rotated = StanzaIds::new(&Secret::new([8; 32]), &[Secret::new([7; 32])]);
+        assert_eq!(
+            rotated.verify(&phone, &ids(7).mint(&phone, &ATTEMPT)),
+            Some(ATTEMPT)
+        );
+    }
+}

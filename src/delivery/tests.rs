@@ -1,0 +1,352 @@
+//! One push with every ending, the link played by the test.
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    clock::ManualClock,
+    random::SystemRandom,
+    registration::Digest,
+    store::Store,
+    token::{Backend, Keyring, Policy},
+};
+
+const PHONE: &str = "romeo@example.org/orchard";
+const START: Timestamp = Timestamp::from_secs(1_764_000_000);
+const WEEK: Duration = Duration::from_secs(604_800);
+
+struct World {
+    delivery: Arc<Delivery>,
+    tokens: Tokens,
+    clock: Arc<ManualClock>,
+    stanzas: mpsc::Receiver<PushStanza>,
+    link: watch::Sender<LinkState>,
+    metrics: Arc<Metrics>,
+    _state_dir: TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
+            ack_timeout: Duration::from_secs(1),
+            default_ttl: Ttl::from_secs(86_400),
+            max_ttl: Ttl::from_secs(2_419_200),
+            endpoint_rate: "5/s, burst 120".parse().unwrap(),
+            in_flight_memory: 64 << 20,
+        };
+        change(&mut settings);
+        let state_dir = tempfile::tempdir().unwrap();
+        let secret = Secret::new([7; 32]);
+        let policy = Policy {
+            backend: Backend::Paseto,
+            ttl: WEEK,
+            registrations_per_jid: 200,
+        };
+        let clock = Arc::new(ManualClock::new(START));
+        let random = Arc::new(SystemRandom::new());
+        let tokens = Tokens::load(
+            Keyring::new(&secret, &[]),
+            policy,
+            Store::open(state_dir.path()).unwrap(),
+            clock.clone(),
+            random.clone(),
+        );
+        let tokens = tokens.await.unwrap();
+        let (pushes, stanzas) = mpsc::channel(2);
+        let (link, link_state) = watch::channel(LinkState::Up);
+        let metrics = Arc::new(Metrics::new());
+        let surroundings = Surroundings {
+            tokens: tokens.clone(),
+            acl: Acl::new(vec!["example.org".parse().unwrap()]),
+            pushes,
+            link: link_state,
+            clock: clock.clone(),
+            random,
+            metrics: metrics.clone(),
+        };
+        let delivery = Arc::new(Delivery::new(settings, &secret, &[], surroundings));
+        Self {
+            delivery,
+            tokens,
+            clock,
+            stanzas,
+            link,
+            metrics,
+            _state_dir: state_dir,
+        }
+    }
+
+    async fn endpoint(&self) -> String {
+        let digest = Digest::from_bytes([1; 32]);
+        self.tokens
+            .issue(&jid(PHONE), digest, digest)
+            .await
+            .unwrap()
+            .token
+    }
+
+    /// Starts a push; what becomes of it is known when the handle is awaited.
+    fn push(&self, token: &str, ttl: Option<u64>) -> tokio::task::JoinHandle<Outcome> {
+        let (delivery, token) = (self.delivery.clone(), token.to_owned());
+        tokio::spawn(async move { delivery.push(&token, message(ttl)).await })
+    }
+
+    /// The next stanza, as if written to the socket.
+    async fn sent(&mut self) -> PushStanza {
+        let stanza = self.stanzas.recv().await.unwrap();
+        stanza.sent.set();
+        stanza
+    }
+
+    /// A push to the phone that is answered so.
+    async fn answered(&mut self, token: &str, answer: Answer) -> Outcome {
+        let push = self.push(token, None);
+        let stanza = self.sent().await;
+        assert!(self.delivery.answer(&stanza.to, &stanza.id, answer));
+        push.await.unwrap()
+    }
+}
+
+fn jid(text: &str) -> Jid {
+    Jid::new(text).unwrap()
+}
+
+fn message(ttl: Option<u64>) -> Message {
+    Message {
+        ttl: ttl.map(Ttl::from_secs),
+        topic: None,
+        urgency: Urgency::Normal,
+        payload: Payload::new(Bytes::from_static(b"hello")).unwrap(),
+    }
+}
+
+fn accepted_ttl(outcome: &Outcome) -> u32 {
+    match outcome {
+        Outcome::Acknowledged { ttl, .. } => ttl.as_secs(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_acknowledged_push_reports_the_accepted_ttl() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let push = world.push(&token, Some(60));
+    let stanza = world.sent().await;
+    assert_eq!(
+        (stanza.to.as_str(), stanza.payload.as_bytes()),
+        (PHONE, &b"hello"[..])
+    );
+    assert_eq!(world.metrics.in_flight.get(), 1);
+    assert!(
+        world
+            .delivery
+            .answer(&stanza.to, &stanza.id, Answer::Acknowledged)
+    );
+    assert_eq!(accepted_ttl(&push.await.unwrap()), 60);
+    assert_eq!(world.metrics.acknowledgement_seconds.get_sample_count(), 1);
+    assert_eq!(
+        (
+            world.metrics.in_flight.get(),
+            world.metrics.in_flight_bytes.get()
+        ),
+        (0, 0)
+    );
+}
+
+#[tokio::test]
+async fn the_ttl_is_capped_by_the_maximum_and_the_registrations_life() {
+    let mut world = World::with(|settings| settings.max_ttl = Ttl::from_secs(600)).await;
+    let token = world.endpoint().await;
+    let default = world.answered(&token, Answer::Acknowledged).await;
+    assert_eq!(accepted_ttl(&default), 600, "the default is capped as well");
+    world.clock.advance(WEEK - Duration::from_secs(5));
+    let last = world.answered(&token, Answer::Acknowledged).await;
+    assert_eq!(accepted_ttl(&last), 5);
+}
+
+#[tokio::test]
+async fn a_stranger_or_a_guess_acknowledges_nothing() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let push = world.push(&token, None);
+    let stanza = world.sent().await;
+    let acknowledge =
+        |from: &str, id: &str| world.delivery.answer(&jid(from), id, Answer::Acknowledged);
+    assert!(
+        !acknowledge("eve@example.org/x", &stanza.id),
+        "the right id from another JID"
+    );
+    assert!(
+        !acknowledge("romeo@example.org/balcony", &stanza.id),
+        "another resource"
+    );
+    assert!(!acknowledge(PHONE, "guessed"));
+    assert!(!push.is_finished());
+    assert!(acknowledge(PHONE, &stanza.id));
+    assert!(!acknowledge(PHONE, &stanza.id), "once");
+    assert_eq!(accepted_ttl(&push.await.unwrap()), 86_400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_phone_leaves_the_push_unanswered() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let push = world.push(&token, None);
+    world.sent().await;
+    let started = Instant::now();
+    assert_eq!(push.await.unwrap(), Outcome::Unanswered);
+    assert_eq!(started.elapsed().as_millis().div_ceil(1000), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ttl_0_is_content_with_having_been_sent() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+
+    let sent = world.push(&token, Some(0));
+    world.sent().await;
+    assert!(matches!(
+        sent.await.unwrap(),
+        Outcome::SentUnanswered { .. }
+    ));
+
+    let queued_only = world.push(&token, Some(0));
+    assert_eq!(
+        queued_only.await.unwrap(),
+        Outcome::Unanswered,
+        "it never went out"
+    );
+    world.stanzas.recv().await.unwrap();
+
+    let refused = world.push(&token, Some(0));
+    let stanza = world.sent().await;
+    world
+        .delivery
+        .answer(&stanza.to, &stanza.id, Answer::Failed);
+    assert_eq!(refused.await.unwrap(), Outcome::DeviceError);
+
+    world.link.send_replace(LinkState::Connecting);
+    assert_eq!(
+        world.push(&token, Some(0)).await.unwrap(),
+        Outcome::LinkDown
+    );
+}
+
+#[tokio::test]
+async fn a_lost_link_is_told_at_once() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let push = world.push(&token, Some(0));
+    world.sent().await;
+    world.delivery.link_down();
+    assert_eq!(push.await.unwrap(), Outcome::LinkDown);
+}
+
+#[tokio::test]
+async fn an_unknown_registration_is_revoked_for_good() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let outcome = world.answered(&token, Answer::NotRegistered).await;
+    assert_eq!(outcome, Outcome::Revoked);
+    assert_eq!(world.metrics.revocations.get(), 1);
+    assert_eq!(world.push(&token, None).await.unwrap(), Outcome::Gone);
+
+    // The phone registers anew: another token, which lives.
+    let token = world.endpoint().await;
+    let outcome = world.answered(&token, Answer::Acknowledged).await;
+    assert_eq!(accepted_ttl(&outcome), 86_400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_refusal_still_revokes_but_spares_a_later_registration() {
+    let mut world = World::new().await;
+    let old = world.endpoint().await;
+    let push = world.push(&old, None);
+    let stanza = world.sent().await;
+    assert_eq!(push.await.unwrap(), Outcome::Unanswered);
+
+    world.clock.advance(Duration::from_secs(5));
+    let new = world.endpoint().await;
+    assert!(
+        world
+            .delivery
+            .answer(&stanza.to, &stanza.id, Answer::NotRegistered)
+    );
+    world.delivery.finish().await;
+    assert_eq!(world.push(&old, None).await.unwrap(), Outcome::Gone);
+    let outcome = world.answered(&new, Answer::Acknowledged).await;
+    assert_eq!(accepted_ttl(&outcome), 86_400);
+}
+
+#[tokio::test]
+async fn a_temporary_error_revokes_nothing() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    assert_eq!(
+        world.answered(&token, Answer::Failed).await,
+        Outcome::DeviceError
+    );
+    let outcome = world.answered(&token, Answer::Acknowledged).await;
+    assert_eq!(accepted_ttl(&outcome), 86_400);
+}
+
+#[tokio::test]
+async fn bad_and_dead_tokens_send_nothing() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    assert_eq!(
+        world.push("v4.local.nonsense", None).await.unwrap(),
+        Outcome::BadToken
+    );
+    world.clock.advance(WEEK);
+    assert_eq!(world.push(&token, None).await.unwrap(), Outcome::Gone);
+    assert!(world.stanzas.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_limit_has_its_own_outcome() {
+    let world = World::with(|settings| {
+        settings.endpoint_rate = "1/s, burst 4".parse().unwrap();
+        settings.in_flight_memory = 3 * (5 + OVERHEAD);
+    })
+    .await;
+    let token = world.endpoint().await;
+    let mut outcomes = Vec::new();
+    for push in (0..5).map(|_| world.push(&token, None)).collect::<Vec<_>>() {
+        outcomes.push(push.await.unwrap());
+    }
+    // Two fit the link's queue, the memory is for three, the rate for four.
+    let [first, second, third, fourth, fifth] = outcomes.try_into().unwrap();
+    assert_eq!((first, second), (Outcome::Unanswered, Outcome::Unanswered));
+    assert_eq!(third, Outcome::LinkBusy);
+    assert_eq!(fifth, Outcome::RateLimited);
+    // The third gave its memory back at once.
+    assert_eq!(fourth, Outcome::LinkBusy);
+    assert_eq!(world.metrics.in_flight_bytes.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_memory_in_flight_is_bounded_by_bytes() {
+    let world = World::with(|settings| settings.in_flight_memory = 2 * (5 + OVERHEAD) - 1).await;
+    let token = world.endpoint().await;
+    let first = world.push(&token, None);
+    let second = world.push(&token, None);
+    assert_eq!(second.await.unwrap(), Outcome::MemoryFull);
+    assert_eq!(first.await.unwrap(), Outcome::Unanswered);
+}
+
+#[tokio::test]
+async fn only_the_acls_phones_are_remembered_as_available() {
+    let world = World::new().await;
+    world.delivery.presence(&jid(PHONE), true);
+    world.delivery.presence(&jid("eve@example.net/x"), true);
+    assert_eq!(world.metrics.phones_available.get(), 1);
+    world.delivery.presence(&jid(PHONE), false);
+    assert_eq!(world.metrics.phones_available.get(), 0);
+}

@@ -1,0 +1,62 @@
+//! Signals, and what systemd wants to be told.
+
+use std::{io, process, time::Duration};
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The exit code of a process that a second signal ended.
+const EXIT_ABORTED: i32 = 130;
+
+/// A token that SIGTERM or SIGINT cancels. A second signal ends the process at once.
+pub fn shutdown_signal() -> io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let shutdown = CancellationToken::new();
+    let token = shutdown.clone();
+    tokio::spawn(async move {
+        either(&mut terminate, &mut interrupt).await;
+        tracing::info!("stopping; a second signal ends at once");
+        token.cancel();
+        either(&mut terminate, &mut interrupt).await;
+        tracing::warn!("a second signal: ending without waiting for what is in flight");
+        process::exit(EXIT_ABORTED);
+    });
+    Ok(shutdown)
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
+
+/// Tells systemd that pushes can be accepted.
+pub fn notify_ready() {
+    notify(NotifyState::Ready);
+}
+
+pub fn notify_stopping() {
+    notify(NotifyState::Stopping);
+}
+
+/// Feeds systemd's watchdog, when it set one, for as long as the runtime schedules us.
+pub async fn feed_watchdog() {
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return std::future::pending().await;
+    };
+    let mut interval = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
+    loop {
+        interval.tick().await;
+        notify(NotifyState::Watchdog);
+    }
+}
+
+/// A manager that cannot be reached is no reason to stop working.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd could not be notified");
+    }
+}

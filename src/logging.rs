@@ -1,0 +1,48 @@
+//! Where log lines go: the journal when systemd connects us to it, else stderr as text or JSON.
+//!
+//! Other crates are held to warnings at every level: at finer ones some print whole stanzas.
+
+use std::{env, fs, os::unix::fs::MetadataExt};
+
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt,
+};
+
+use crate::config::{Level, Log, LogFormat};
+
+/// Installs the process's logger. Later calls, as tests make them, change nothing.
+pub fn init(log: &Log) {
+    let filter = match log.level {
+        Level::Error => "error",
+        Level::Warn => "warn",
+        Level::Info => "warn,unified_push=info",
+        Level::Debug => "warn,unified_push=debug",
+        Level::Trace => "warn,unified_push=trace",
+    };
+    let registry = tracing_subscriber::registry().with(EnvFilter::new(filter));
+    let _ = registry.with(output(log.format)).try_init();
+}
+
+type Output = Box<dyn Layer<tracing_subscriber::layer::Layered<EnvFilter, Registry>> + Send + Sync>;
+
+fn output(format: LogFormat) -> Output {
+    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => stderr.json().boxed(),
+        LogFormat::Text => match journal() {
+            Some(journal) => journal.boxed(),
+            None => stderr.with_target(false).boxed(),
+        },
+    }
+}
+
+/// systemd names in `$JOURNAL_STREAM` the device and inode of the journal's socket.
+fn journal() -> Option<tracing_journald::Layer> {
+    let stream = env::var("JOURNAL_STREAM").ok()?;
+    let stderr = fs::metadata("/proc/self/fd/2").ok()?;
+    if stream != format!("{}:{}", stderr.dev(), stderr.ino()) {
+        return None;
+    }
+    let layer = tracing_journald::layer().ok()?;
+    Some(layer.with_syslog_identifier("unified-push".to_owned()))
+}
