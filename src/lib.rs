@@ -8,6 +8,7 @@ pub mod acl;
 pub mod clock;
 pub mod config;
 pub mod delivery;
+pub mod demo;
 pub mod health;
 pub mod limits;
 pub mod link;

@@ -7,7 +7,7 @@
 //! them: that is behind [`crate::link::Inbound`].
 
 mod backoff;
-mod frame;
+pub(crate) mod frame;
 mod keepalive;
 pub mod link;
 mod loss;

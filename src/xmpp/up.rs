@@ -78,9 +78,10 @@ impl<'a> Up<'a> {
                 write,
                 ..
             } = &mut self.connection;
+            let mut buffer = reader.buffer();
             tokio::select! {
                 () = shutdown.cancelled() => return self.close().await,
-                read = read.read_buf(reader.buffer()) => {
+                read = read.read_buf(&mut buffer) => {
                     if read.map_err(Loss::Cut)? == 0 {
                         return Err(Loss::Closed);
                     }
