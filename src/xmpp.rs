@@ -11,6 +11,7 @@ pub(crate) mod frame;
 mod keepalive;
 pub mod link;
 mod loss;
+mod outbox;
 mod reader;
 mod report;
 mod session;

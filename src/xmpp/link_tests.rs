@@ -293,7 +293,7 @@ async fn a_registration_is_answered_before_the_pushes_that_wait() {
          too many registrations at once; try again later</text></error></iq>"
     );
 
-    // Nothing of ours runs between these lines: the link finds all of them at once.
+    // The link finds all three at once; one push may have been taken before it looks.
     bench.push("1", 1, LIMIT);
     bench.push("2", 1, LIMIT);
     let reply = RegisterReply {

@@ -16,10 +16,11 @@ use super::{
     keepalive::{Keepalive, Life},
     link::{LinkTask, Timings},
     loss::Loss,
+    outbox::Outbox,
     reader::Event,
     session::{Action, Session},
     stream::Connection,
-    writer::{self, Outbox},
+    writer,
 };
 use crate::{
     link::{Inbound, PushStanza, RegisterError, RegisterReply},
