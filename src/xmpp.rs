@@ -7,10 +7,11 @@
 //! them: that is behind [`crate::link::Inbound`].
 
 mod backoff;
-mod frame;
+pub(crate) mod frame;
 mod keepalive;
 pub mod link;
 mod loss;
+mod outbox;
 mod reader;
 mod report;
 mod session;

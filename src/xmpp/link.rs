@@ -206,3 +206,7 @@ async fn discard(pushes: &mut mpsc::Receiver<PushStanza>) {
     while pushes.recv().await.is_some() {}
     std::future::pending().await
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@
 //! attributes are read and the rest is skipped, unbuffered, to the end tag. So nothing but the
 //! server's own end of the stream, or bytes that are no XML at all, ends the stream.
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut, buf::Limit};
 use rxml::{Parse, WithOptions};
 
 use super::{
@@ -19,8 +19,9 @@ pub const MAX_STANZA: usize = 64 * 1024;
 /// Deeper stanzas are skipped; in levels, the stanza's own included.
 pub const MAX_DEPTH: u32 = 32;
 
-/// How much is read from the socket at once, in bytes.
-const CHUNK: usize = 16 * 1024;
+/// How much is read from the socket at once, in bytes: what strangers ask for is to be answered
+/// before more of it is read.
+pub const CHUNK: usize = 16 * 1024;
 
 #[derive(Debug, PartialEq, Eq)]
 #[expect(
@@ -63,10 +64,11 @@ impl Reader {
         }
     }
 
-    /// Where to put bytes; call [`next_event`](Self::next_event) until it has no more before asking again.
-    pub fn buffer(&mut self) -> &mut BytesMut {
+    /// Where to put at most [`CHUNK`] bytes; call [`next_event`](Self::next_event) until it has no
+    /// more before asking again.
+    pub fn buffer(&mut self) -> Limit<&mut BytesMut> {
         self.buffer.reserve(CHUNK);
-        &mut self.buffer
+        (&mut self.buffer).limit(CHUNK)
     }
 
     /// The next event in what was read; None when more has to be read.
@@ -201,8 +203,8 @@ mod tests {
     fn events(text: &str, size: usize) -> Vec<Event> {
         let mut reader = Reader::new();
         let mut events = Vec::new();
-        for chunk in text.as_bytes().chunks(size) {
-            reader.buffer().extend_from_slice(chunk);
+        for chunk in text.as_bytes().chunks(size.min(CHUNK)) {
+            reader.buffer().put_slice(chunk);
             while let Some(event) = reader.next_event().unwrap() {
                 events.push(event);
             }
@@ -338,9 +340,7 @@ mod tests {
     #[test]
     fn what_is_no_xml_ends_the_stream() {
         let mut reader = Reader::new();
-        reader
-            .buffer()
-            .extend_from_slice(b"HTTP/1.1 400 Bad Request");
+        reader.buffer().put_slice(b"HTTP/1.1 400 Bad Request");
         assert_eq!(reader.next_event(), Err(NotWellFormed));
     }
 }

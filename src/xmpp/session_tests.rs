@@ -1,8 +1,10 @@
 //! The session's answers, from XML to XML.
 
+use bytes::BufMut;
+
 use super::*;
 use crate::xmpp::{
-    reader::{Event, Reader},
+    reader::{CHUNK, Event, Reader},
     writer,
 };
 
@@ -15,9 +17,13 @@ fn session() -> Session {
 
 fn handle(session: &Session, xml: &str) -> Option<Action> {
     let mut reader = Reader::new();
-    reader.buffer().extend_from_slice(xml.as_bytes());
-    match reader.next_event() {
-        Ok(Some(Event::Stanza(stanza))) => session.handle(stanza),
+    let mut found = None;
+    for chunk in xml.as_bytes().chunks(CHUNK) {
+        reader.buffer().put_slice(chunk);
+        found = reader.next_event().unwrap();
+    }
+    match found {
+        Some(Event::Stanza(stanza)) => session.handle(stanza),
         event => panic!("not a stanza: {event:?}"),
     }
 }

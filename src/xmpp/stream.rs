@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::BufMut;
 use futures::{SinkExt, StreamExt};
 use jid::BareJid;
 use socket2::{SockRef, TcpKeepalive};
@@ -23,7 +24,10 @@ use tokio_xmpp::xmlstream::{ReadError, StreamHeader, Timeouts, XmlStream, initia
 use xmpp_parsers::{component::Handshake, ns, stream_error::StreamError};
 use xso::FromXml;
 
-use super::{loss::Loss, reader::Reader};
+use super::{
+    loss::Loss,
+    reader::{CHUNK, Reader},
+};
 use crate::secret::Secret;
 
 /// How long the kernel tries to get bytes acknowledged before it gives the connection up.
@@ -114,7 +118,7 @@ pub async fn authenticate(
     let peer = stream.peer_addr().map_err(Loss::Cut)?;
     let (read, write) = stream.into_split();
     // Not BufStream: that one does not give back what it has read.
-    let io = tokio::io::join(BufReader::new(read), write);
+    let io = tokio::io::join(BufReader::with_capacity(CHUNK, read), write);
     let header = StreamHeader {
         to: Some(Cow::Borrowed(domain.as_str())),
         ..Default::default()
@@ -144,7 +148,7 @@ pub async fn authenticate(
     }
     let (buffered, write) = stream.into_inner().into_inner();
     let mut reader = Reader::new();
-    reader.buffer().extend_from_slice(buffered.buffer());
+    reader.buffer().put_slice(buffered.buffer());
     Ok(Connection {
         peer,
         reader,

@@ -16,10 +16,11 @@ use super::{
     keepalive::{Keepalive, Life},
     link::{LinkTask, Timings},
     loss::Loss,
+    outbox::Outbox,
     reader::Event,
     session::{Action, Session},
     stream::Connection,
-    writer::{self, Outbox},
+    writer,
 };
 use crate::{
     link::{Inbound, PushStanza, RegisterError, RegisterReply},
@@ -78,9 +79,10 @@ impl<'a> Up<'a> {
                 write,
                 ..
             } = &mut self.connection;
+            let mut buffer = reader.buffer();
             tokio::select! {
                 () = shutdown.cancelled() => return self.close().await,
-                read = read.read_buf(reader.buffer()) => {
+                read = read.read_buf(&mut buffer) => {
                     if read.map_err(Loss::Cut)? == 0 {
                         return Err(Loss::Closed);
                     }

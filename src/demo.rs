@@ -1,0 +1,13 @@
+//! A loopback XMPP server and phones, for people who have neither and for tests.
+//!
+//! [`Wire`] is the server's side of XEP-0114 in raw XML. [`Server`] is a server with one component
+//! and no federation, and [`Phone`] a simulated phone on it that registers and acknowledges as
+//! Conversations does. Neither is fit for anything but loopback.
+
+mod phone;
+mod server;
+mod wire;
+
+pub use phone::{Behaviour, Endpoint, Phone, Push, Refused};
+pub use server::Server;
+pub use wire::{Host, Wire};
