@@ -1,0 +1,44 @@
+#!/bin/sh
+# Runs every test, those against real Prosody and ejabberd too. What they need comes from Debian's
+# packages, as root or with sudo; no service is started. Arguments go to cargo test.
+set -eu
+cd "$(dirname "$0")"
+
+packages=
+need() {
+    [ -e "$1" ] || packages="$packages $2"
+}
+need /usr/bin/cc gcc
+need /usr/include/stdlib.h libc6-dev
+need /usr/bin/prosody prosody
+need /usr/lib/prosody/modules/mod_unified_push prosody-modules
+need /usr/sbin/ejabberdctl ejabberd
+need /usr/bin/promtool prometheus
+
+# In a subshell, so that its trap ends with it.
+install_packages() (
+    sudo=
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap '$sudo rm -f $policy' EXIT
+        printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+        $sudo chmod 755 $policy
+    fi
+    $sudo apt-get update --quiet
+    # shellcheck disable=SC2086 # a list of names
+    $sudo env DEBIAN_FRONTEND=noninteractive \
+        apt-get install --quiet --yes --no-install-recommends $packages
+    # Nor is any started by the next boot.
+    if [ -d /run/systemd/system ]; then
+        for service in $packages epmd.socket; do
+            $sudo systemctl --quiet disable "$service" 2>/dev/null || true
+        done
+    fi
+)
+
+if [ -n "$packages" ]; then
+    echo "installing$packages"
+    install_packages
+fi
+UNIFIED_PUSH_TEST_REQUIRE=1 exec cargo test --locked "$@"

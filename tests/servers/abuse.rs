@@ -1,0 +1,201 @@
+//! Stanzas that a stranger can send through the server: none of them may end the link, acknowledge
+//! a push, or keep the others' pushes waiting.
+
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use crate::{
+    Test,
+    bed::Bed,
+    component::Component,
+    daemon::push,
+    phone::{Behaviour, NS, Phone},
+    pushes::{ACK_TIMEOUT, Line, assert_try_again},
+    server::CLIENT_STANZA_LIMIT,
+    tests,
+};
+
+pub fn on_both() -> Vec<Test> {
+    tests![
+        no_stanza_of_a_client_harms_the_others,
+        a_stanza_over_the_server_s_limit_harms_its_sender_only,
+        no_stanza_of_another_component_harms_the_others,
+        an_answer_from_another_jid_acknowledges_nothing,
+    ]
+}
+
+/// A name for each, and the stanza without its `to` and `from`, which stand at `@`.
+fn stanzas() -> Vec<(&'static str, String)> {
+    let deep = |stanza: &str| {
+        let (open, close) = ("<a>".repeat(4000), "</a>".repeat(4000));
+        let (head, tail) = stanza.split_once('|').expect("a place for it");
+        format!("{head}{open}{close}{tail}")
+    };
+    let long = "x".repeat(9000);
+    vec![
+        (
+            "a deep request",
+            deep("<iq @ type='set' id='1'><a xmlns='urn:x'>|</a></iq>"),
+        ),
+        (
+            "a deep push answer",
+            deep("<iq @ type='result' id='1'><a xmlns='urn:x'>|</a></iq>"),
+        ),
+        (
+            "a deep error",
+            deep("<iq @ type='error' id='1'><error type='cancel'>|</error></iq>"),
+        ),
+        (
+            "a deep message",
+            deep("<message @><a xmlns='urn:x'>|</a></message>"),
+        ),
+        (
+            "a deep presence",
+            deep("<presence @><a xmlns='urn:x'>|</a></presence>"),
+        ),
+        (
+            "a large message",
+            format!("<message @><body>{}</body></message>", "x".repeat(250_000)),
+        ),
+        (
+            "a long attribute",
+            format!("<iq @ type='get' id='1'><a xmlns='urn:x' b='{long}'/></iq>"),
+        ),
+        (
+            "a long id",
+            format!("<iq @ type='get' id='{long}'><ping xmlns='urn:xmpp:ping'/></iq>"),
+        ),
+        (
+            "a long digest",
+            format!("<iq @ type='set' id='1'><register xmlns='{NS}' application='{long}'/></iq>"),
+        ),
+        ("a bogus presence", "<presence @ type='foo'/>".to_owned()),
+        (
+            "a bogus message",
+            "<message @ type='bogus'><body>x</body></message>".to_owned(),
+        ),
+        (
+            "a bogus iq",
+            "<iq @ type='bogus' id='1'><a xmlns='urn:x'/></iq>".to_owned(),
+        ),
+        (
+            "an iq without a type",
+            "<iq @ id='1'><a xmlns='urn:x'/></iq>".to_owned(),
+        ),
+        (
+            "an iq without an id",
+            "<iq @ type='get'><a xmlns='urn:x'/></iq>".to_owned(),
+        ),
+        (
+            "an iq without children",
+            "<iq @ type='set' id='1'/>".to_owned(),
+        ),
+        (
+            "an iq with two children",
+            "<iq @ type='set' id='1'><a xmlns='urn:x'/><b xmlns='urn:x'/></iq>".to_owned(),
+        ),
+        (
+            "an error without a type",
+            "<iq @ type='error' id='1'><error><a xmlns='urn:x'/></error></iq>".to_owned(),
+        ),
+        (
+            "an error without children",
+            "<iq @ type='error' id='1'/>".to_owned(),
+        ),
+        (
+            "a result to nothing",
+            "<iq @ type='result' id='1'/>".to_owned(),
+        ),
+        ("an unknown stanza", "<a @ xmlns='urn:x'/>".to_owned()),
+    ]
+}
+
+/// The victim's pushes arrive, and the link was never lost.
+async fn is_unharmed(line: &mut Line, losses: f64, after: &str) {
+    let start = Instant::now();
+    let answer = line.push(b"still there?").await;
+    let took = start.elapsed();
+    assert_eq!(answer.status, 201, "after {after}: {}", answer.text());
+    assert!(took < ACK_TIMEOUT, "after {after}: {took:?}");
+    line.phone.push().await;
+    let (_, readiness) = line.daemon.readiness().await;
+    assert_eq!(readiness["link"], "up", "after {after}");
+    assert_eq!(lost(line).await, losses, "after {after}");
+}
+
+async fn lost(line: &Line) -> f64 {
+    let losses = "unified_push_link_losses_total";
+    line.daemon.metric(losses, "").await
+}
+
+async fn no_stanza_of_a_client_harms_the_others(bed: Rc<Bed>) {
+    let mut line = Line::new(&bed).await;
+    let losses = lost(&line).await;
+    let server = bed.server().await;
+    for (name, stanza) in stanzas() {
+        // Some end their sender's stream, so each has a sender of its own.
+        let mallory = Phone::log_in(&server, &bed.user("mallory")).await;
+        let to = format!("to='{}'", line.daemon.service());
+        mallory.send(&stanza.replacen('@', &to, 1)).await;
+        is_unharmed(&mut line, losses, name).await;
+    }
+}
+
+async fn a_stanza_over_the_server_s_limit_harms_its_sender_only(bed: Rc<Bed>) {
+    let mut line = Line::new(&bed).await;
+    let losses = lost(&line).await;
+    let server = bed.server().await;
+    let mut mallory = Phone::log_in(&server, &bed.user("mallory")).await;
+    let body = "x".repeat(CLIENT_STANZA_LIMIT + 50_000);
+    let to = line.daemon.service();
+    let large = format!("<message to='{to}'><body>{body}</body></message>");
+    mallory.send(&large).await;
+    mallory.closed().await;
+    is_unharmed(&mut line, losses, "300 KiB").await;
+}
+
+async fn no_stanza_of_another_component_harms_the_others(bed: Rc<Bed>) {
+    let mut line = Line::new(&bed).await;
+    let losses = lost(&line).await;
+    let server = bed.server().await;
+    let account = server.component();
+    let larger = format!("<message @><body>{}</body></message>", "x".repeat(400_000));
+    let more = [("400 kB", larger)];
+    for (name, stanza) in stanzas().into_iter().chain(more) {
+        let mut stranger = Component::connect(&server, &account).await.unwrap();
+        let addresses = format!("from='{}' to='{}'", stranger.domain, line.daemon.service());
+        stranger.send(&stanza.replacen('@', &addresses, 1)).await;
+        is_unharmed(&mut line, losses, name).await;
+        stranger.close().await;
+    }
+}
+
+async fn an_answer_from_another_jid_acknowledges_nothing(bed: Rc<Bed>) {
+    let mut line = Line::new(&bed).await;
+    let losses = lost(&line).await;
+    let server = bed.server().await;
+    let account = server.component();
+    let mut stranger = Component::connect(&server, &account).await.unwrap();
+    let mallory = Phone::log_in(&server, &bed.user("mallory")).await;
+
+    // They know the very id, and claim both that it arrived and that nobody wants it.
+    line.phone.behave(Behaviour::Silent);
+    let endpoint = line.endpoint.clone();
+    let waiting = tokio::spawn(async move { push(&endpoint, b"for romeo").await });
+    let id = line.phone.push().await.id;
+    let service = line.daemon.service();
+    let error = "<error type='cancel'><item-not-found \
+                 xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+    for (kind, content) in [("result", ""), ("error", error)] {
+        let rest = format!("to='{service}' type='{kind}' id='{id}'>{content}</iq>");
+        mallory.send(&format!("<iq {rest}")).await;
+        let from = stranger.domain.clone();
+        stranger.send(&format!("<iq from='{from}' {rest}")).await;
+        let from = format!("romeo@{from}/phone");
+        stranger.send(&format!("<iq from='{from}' {rest}")).await;
+    }
+    assert_try_again(&waiting.await.unwrap());
+    line.phone.behave(Behaviour::Conversations);
+    is_unharmed(&mut line, losses, "answers of strangers").await;
+}

@@ -1,0 +1,80 @@
+//! Debian's ejabberd. It runs as an Erlang node without distribution, so that it needs no epmd and
+//! any number of them run side by side.
+//!
+//! A component that connects to a listener with `hosts` gets the stanzas of all of them. Tests that
+//! share the server need names of their own, so theirs has a password for any name; a second
+//! listener knows one name only.
+
+use std::{path::Path, process::Command};
+
+use crate::server::{Account, CLIENT_STANZA_LIMIT, COMPONENT_SECRET, DOMAIN, HIBERNATION, Layout};
+
+pub const PROGRAM: &str = "/usr/sbin/ejabberdctl";
+
+pub fn configure(layout: &Layout) {
+    let Layout {
+        clients,
+        components,
+        known_components,
+        ..
+    } = layout;
+    let hibernation = HIBERNATION.as_secs();
+    let Account { domain, secret } = Account::numbered(0);
+    let config = format!(
+        r#"
+hosts: ["{DOMAIN}"]
+loglevel: info
+auth_method: [anonymous]
+anonymous_protocol: login_anon
+allow_multiple_connections: true
+modules:
+  mod_disco: {{}}
+  mod_ping: {{}}
+  mod_roster: {{}}
+  mod_stream_mgmt:
+    resume_timeout: {hibernation}
+listen:
+  - port: {clients}
+    ip: "127.0.0.1"
+    module: ejabberd_c2s
+    max_stanza_size: {CLIENT_STANZA_LIMIT}
+  - port: {components}
+    ip: "127.0.0.1"
+    module: ejabberd_service
+    password: "{COMPONENT_SECRET}"
+  - port: {known_components}
+    ip: "127.0.0.1"
+    module: ejabberd_service
+    hosts:
+      "{domain}":
+        password: "{secret}"
+"#
+    );
+    std::fs::write(layout.dir.join("ejabberd.yml"), config).unwrap();
+}
+
+/// What `ejabberdctl foreground` would run, without its change of user.
+pub fn command(layout: &Layout) -> Command {
+    let mut command = Command::new("erl");
+    // Ctrl-C ends it at once, as it ends the tests.
+    command.args(["-noinput", "+Bd", "-start_epmd", "false"]);
+    command.args(["-mnesia", "dir"]);
+    command.arg(format!("\"{}\"", layout.dir.join("mnesia").display()));
+    command.args(["-s", "ejabberd"]);
+    command.env("HOME", &layout.dir);
+    command.env("ERL_LIBS", libraries());
+    command.env("ERL_CRASH_DUMP", layout.dir.join("crash.dump"));
+    command.env("EJABBERD_CONFIG_PATH", layout.dir.join("ejabberd.yml"));
+    command.env("EJABBERD_LOG_PATH", layout.dir.join("server.log"));
+    command
+}
+
+/// Debian's directory of the architecture, as its ejabberdctl names it.
+fn libraries() -> String {
+    let script = std::fs::read_to_string(Path::new(PROGRAM)).unwrap();
+    let line = script
+        .lines()
+        .find_map(|line| line.strip_prefix("ERL_LIBS='"));
+    let path = line.and_then(|rest| rest.strip_suffix('\''));
+    path.expect("ejabberdctl sets ERL_LIBS").to_owned()
+}

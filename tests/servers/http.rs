@@ -1,0 +1,94 @@
+//! A small HTTP/1.1 client: one request per connection, the answer as it came.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// Longer than any answer may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+pub async fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+    request("POST", url, headers, body).await.unwrap()
+}
+
+pub async fn get(url: &str) -> Response {
+    try_get(url).await.unwrap()
+}
+
+/// None when nobody answers.
+pub async fn try_get(url: &str) -> Option<Response> {
+    request("GET", url, &[], b"").await
+}
+
+async fn request(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<Response> {
+    let (authority, path) = split(url);
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\n");
+    head += &format!("Content-Length: {}\r\nConnection: close\r\n", body.len());
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    let mut bytes = format!("{head}\r\n").into_bytes();
+    bytes.extend_from_slice(body);
+    let exchange = async {
+        let mut socket = TcpStream::connect(authority).await.ok()?;
+        // A server that refuses a large body may close before it has all of it.
+        let _ = socket.write_all(&bytes).await;
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer).await;
+        Some(answer)
+    };
+    let answer = timeout(PATIENCE, exchange).await;
+    parse(&answer.expect("an HTTP answer in time")?)
+}
+
+fn split(url: &str) -> (&str, &str) {
+    let rest = url.strip_prefix("http://").expect("an http URL");
+    rest.split_at(rest.find('/').expect("a URL with a path"))
+}
+
+fn parse(answer: &[u8]) -> Option<Response> {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&answer[..end]).expect("a header in ASCII");
+    let (status_line, lines) = head.split_once("\r\n").unwrap_or((head, ""));
+    let status = status_line.split(' ').nth(1).and_then(|s| s.parse().ok());
+    let headers = lines.lines().map(|line| {
+        let (name, value) = line.split_once(':').expect("a header line");
+        (name.to_owned(), value.trim().to_owned())
+    });
+    let response = Response {
+        status: status.expect("a status line"),
+        headers: headers.collect(),
+        body: answer[end + 4..].to_vec(),
+    };
+    let length = response.header("content-length").map(str::parse);
+    assert_eq!(length, Some(Ok(response.body.len())), "a whole body");
+    Some(response)
+}

@@ -1,0 +1,107 @@
+//! How a client gets in: stream, SASL PLAIN, and either a bound resource or a resumed session
+//! (XEP-0198). No TLS: everything is on loopback.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::timeout,
+};
+
+use crate::{
+    server::{DOMAIN, Server},
+    xml::{Element, Received, StreamReader},
+};
+
+/// Longer than any step may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub const SM: &str = "urn:xmpp:sm:3";
+
+/// An authenticated stream.
+pub struct Stream {
+    pub reader: StreamReader,
+    pub read: OwnedReadHalf,
+    pub write: OwnedWriteHalf,
+}
+
+impl Stream {
+    pub async fn log_in(server: &Server, user: &str) -> Self {
+        let address = ("127.0.0.1", server.layout.clients);
+        let socket = timeout(PATIENCE, TcpStream::connect(address)).await;
+        let (read, write) = socket.unwrap().unwrap().into_split();
+        let mut stream = Self {
+            reader: StreamReader::new(),
+            read,
+            write,
+        };
+        stream.open().await;
+        let plain = STANDARD.encode(format!("\0{user}\0any password"));
+        let auth = format!(
+            "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>"
+        );
+        let answer = stream.ask(&auth).await;
+        assert_eq!(answer.name, "success", "{answer:?}");
+        stream.open().await;
+        stream
+    }
+
+    /// Gives the full JID.
+    pub async fn bind(&mut self, resource: &str) -> String {
+        const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
+        let request = format!(
+            "<iq type='set' id='bind'><bind xmlns='{BIND}'><resource>{resource}</resource></bind></iq>"
+        );
+        let answer = self.ask(&request).await;
+        let bound = answer.child("bind", BIND).map(|bind| &bind.children);
+        bound.expect("a bound resource")[0].text.clone()
+    }
+
+    /// Turns stream management on; gives the id to resume with.
+    pub async fn enable_resumption(&mut self) -> String {
+        let request = format!("<enable xmlns='{SM}' resume='true'/>");
+        let answer = self.ask(&request).await;
+        assert_eq!(answer.name, "enabled", "{answer:?}");
+        answer.attr("id").expect("a resumable session").to_owned()
+    }
+
+    /// Takes a hibernating session over, `handled` stanzas of which were received.
+    pub async fn resume(&mut self, id: &str, handled: u32) {
+        let request = format!("<resume xmlns='{SM}' previd='{id}' h='{handled}'/>");
+        let answer = self.ask(&request).await;
+        assert_eq!(answer.name, "resumed", "{answer:?}");
+    }
+
+    async fn open(&mut self) {
+        self.reader = StreamReader::new();
+        let header = format!(
+            "<?xml version='1.0'?><stream:stream xmlns='jabber:client' to='{DOMAIN}' \
+             version='1.0' xmlns:stream='http://etherx.jabber.org/streams'>"
+        );
+        let header = self.step(&header).await;
+        assert!(matches!(header, Received::Header(_)), "{header:?}");
+        let features = self.ask("").await;
+        assert_eq!(features.name, "features", "{features:?}");
+    }
+
+    async fn ask(&mut self, xml: &str) -> Element {
+        match self.step(xml).await {
+            Received::Stanza(element) => element,
+            other => panic!("after {xml}: {other:?}"),
+        }
+    }
+
+    async fn step(&mut self, xml: &str) -> Received {
+        let exchange = async {
+            self.write.write_all(xml.as_bytes()).await.unwrap();
+            self.reader.next(&mut self.read).await
+        };
+        let answer = timeout(PATIENCE, exchange).await;
+        answer.expect("the server answers in time")
+    }
+}

@@ -1,0 +1,343 @@
+//! A phone that behaves as Conversations does: it registers, checks what it gets as strictly as
+//! the strictest of its releases, and answers pushes. It speaks raw XML, because the `component`
+//! feature of xmpp-parsers changes the namespace of every stanza in the build.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hyper::Uri;
+use ring::digest::{SHA256, digest};
+use tokio::{
+    io::AsyncWriteExt,
+    net::tcp::OwnedWriteHalf,
+    sync::{Mutex as AsyncMutex, mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::{
+    login::{PATIENCE, Stream},
+    reader::Reader,
+    server::Server,
+    xml::{Element, escape},
+};
+
+pub const NS: &str = "http://gultsch.de/xmpp/drafts/unified-push";
+
+const STANZA_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+
+/// What names an application and its instance to the phone: digests, as Conversations makes them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pair {
+    pub application: String,
+    pub instance: String,
+}
+
+impl Pair {
+    pub fn of(account: &str, application: &str) -> Self {
+        let hash = |value| {
+            let text = format!("{account}\0{value}");
+            STANDARD.encode(digest(&SHA256, text.as_bytes()))
+        };
+        Self {
+            application: hash(application),
+            instance: hash("instance of it"),
+        }
+    }
+}
+
+/// What the phone does with a push.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Behaviour {
+    #[default]
+    Conversations,
+    Silent,
+    Refuse {
+        kind: &'static str,
+        condition: &'static str,
+    },
+}
+
+#[derive(Debug)]
+pub struct Registered {
+    pub endpoint: String,
+    pub expires: SystemTime,
+}
+
+/// A stanza error.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub kind: String,
+    pub condition: String,
+    pub text: Option<String>,
+}
+
+impl Refusal {
+    pub fn of(stanza: &Element) -> Self {
+        let error = stanza.children.iter().find(|child| child.name == "error");
+        let error = error.expect("an error stanza");
+        let defined = |child: &&Element| child.namespace == STANZA_ERRORS && child.name != "text";
+        let condition = error.children.iter().find(defined);
+        let text = error.child("text", STANZA_ERRORS);
+        Self {
+            kind: error.attr("type").expect("an error type").to_owned(),
+            condition: condition.expect("a condition").name.clone(),
+            text: text.map(|text| text.text.clone()),
+        }
+    }
+
+    pub fn is(&self, kind: &str, condition: &str) -> bool {
+        self.kind == kind && self.condition == condition
+    }
+}
+
+/// A push as it reached the phone.
+#[derive(Debug)]
+pub struct Push {
+    pub from: String,
+    pub id: String,
+    pub payload: Vec<u8>,
+}
+
+/// What the phone and its reading task share.
+pub struct Shared {
+    pub write: AsyncMutex<OwnedWriteHalf>,
+    pub state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub behaviour: Behaviour,
+    pub known: Vec<Pair>,
+    pub waiting: HashMap<String, oneshot::Sender<Element>>,
+    /// Stanzas received, as stream management counts them.
+    pub handled: u32,
+}
+
+impl Shared {
+    pub fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection that broke shows in [`Phone::closed`].
+    pub async fn send(&self, xml: &str) {
+        let write = async { self.write.lock().await.write_all(xml.as_bytes()).await };
+        let _ = timeout(PATIENCE, write).await.expect("the server reads");
+    }
+}
+
+pub struct Phone {
+    /// The full JID.
+    pub jid: String,
+    /// What reached it beside pushes and answers.
+    stanzas: mpsc::Receiver<Element>,
+    pushes: mpsc::Receiver<Push>,
+    closed: watch::Receiver<bool>,
+    shared: Arc<Shared>,
+    reading: JoinHandle<()>,
+    resumption: Option<String>,
+    next_id: u32,
+}
+
+impl Phone {
+    pub async fn log_in(server: &Server, user: &str) -> Self {
+        let mut stream = Stream::log_in(server, user).await;
+        let jid = stream.bind("phone").await;
+        Self::online(stream, jid, None).await
+    }
+
+    /// One that its server keeps for a while when the connection is lost (XEP-0198).
+    pub async fn log_in_resumable(server: &Server, user: &str) -> Self {
+        let mut stream = Stream::log_in(server, user).await;
+        let jid = stream.bind("phone").await;
+        let resumption = stream.enable_resumption().await;
+        Self::online(stream, jid, Some(resumption)).await
+    }
+
+    async fn online(stream: Stream, jid: String, resumption: Option<String>) -> Self {
+        let mut phone = Self::start(stream, jid, resumption, State::default());
+        let roster = phone.iq("get", None, "<query xmlns='jabber:iq:roster'/>");
+        roster.await;
+        phone.send("<presence/>").await;
+        phone
+    }
+
+    fn start(stream: Stream, jid: String, resumption: Option<String>, state: State) -> Self {
+        let shared = Arc::new(Shared {
+            write: AsyncMutex::new(stream.write),
+            state: Mutex::new(state),
+        });
+        let (to_pushes, pushes) = mpsc::channel(1024);
+        let (to_stanzas, stanzas) = mpsc::channel(1024);
+        let (to_closed, closed) = watch::channel(false);
+        let reader = Reader {
+            shared: shared.clone(),
+            pushes: to_pushes,
+            stanzas: to_stanzas,
+            closed: to_closed,
+        };
+        Self {
+            jid,
+            stanzas,
+            pushes,
+            closed,
+            shared,
+            reading: tokio::spawn(reader.run(stream.reader, stream.read)),
+            resumption,
+            next_id: 0,
+        }
+    }
+
+    /// Registers and checks the answer as the phone does, which drops what it does not like.
+    pub async fn register(&mut self, service: &str, pair: &Pair) -> Result<Registered, Refusal> {
+        let register = format!(
+            "<register xmlns='{NS}' application='{}' instance='{}'/>",
+            pair.application, pair.instance
+        );
+        let answer = self.iq("set", Some(service), &register).await;
+        if answer.is("iq", "error") {
+            return Err(Refusal::of(&answer));
+        }
+        assert_eq!(answer.attr("from"), Some(service));
+        let registered = answer.child("registered", NS).expect("registered");
+        let endpoint = registered.attr("endpoint").expect("an endpoint");
+        let expiration = registered.attr("expiration").expect("an expiration");
+        let url = endpoint.parse::<Uri>().expect("a URL");
+        assert!(matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some());
+        assert!(endpoint.len() <= 1000, "{} bytes", endpoint.len());
+        let whole_seconds = "YYYY-MM-DDTHH:MM:SSZ".len();
+        assert!(expiration.ends_with('Z') && expiration.len() == whole_seconds);
+        self.know(pair);
+        Ok(Registered {
+            endpoint: endpoint.to_owned(),
+            expires: humantime::parse_rfc3339(expiration).expect("XEP-0082"),
+        })
+    }
+
+    /// Has registered this earlier.
+    pub fn know(&self, pair: &Pair) {
+        self.shared.state().known.push(pair.clone());
+    }
+
+    /// Forgets every registration, as when its apps are removed: the server learns of it with the
+    /// next push.
+    pub fn forget_all(&self) {
+        self.shared.state().known.clear();
+    }
+
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.shared.state().behaviour = behaviour;
+    }
+
+    pub async fn push(&mut self) -> Push {
+        let push = timeout(PATIENCE, self.pushes.recv()).await;
+        push.expect("a push in time").expect("an open connection")
+    }
+
+    /// None when nothing has come so far.
+    pub fn pushed_already(&mut self) -> Option<Push> {
+        self.pushes.try_recv().ok()
+    }
+
+    pub async fn acknowledge(&self, push: &Push) {
+        let to = escape(&push.from);
+        let id = escape(&push.id);
+        self.send(&format!("<iq type='result' id='{id}' to='{to}'/>"))
+            .await;
+    }
+
+    /// Sends a request and awaits its answer.
+    pub async fn iq(&mut self, kind: &str, to: Option<&str>, payload: &str) -> Element {
+        self.next_id += 1;
+        let id = format!("phone-{}", self.next_id);
+        let (answered, answer) = oneshot::channel();
+        self.shared.state().waiting.insert(id.clone(), answered);
+        let to = to.map(|to| format!(" to='{to}'")).unwrap_or_default();
+        self.send(&format!("<iq type='{kind}' id='{id}'{to}>{payload}</iq>"))
+            .await;
+        let answer = timeout(PATIENCE, answer).await;
+        answer.expect("an answer in time").expect("a connection")
+    }
+
+    /// Directed presence, sent on bind by a phone that has registrations.
+    pub async fn announce(&self, service: &str) {
+        self.send(&format!("<presence to='{service}'/>")).await;
+    }
+
+    /// Anything, well-formed or not.
+    pub async fn send(&self, xml: &str) {
+        self.shared.send(xml).await;
+    }
+
+    /// Awaits the first stanza beside pushes and answers that is as wanted; skips the others.
+    pub async fn stanza(&mut self, wanted: impl Fn(&Element) -> bool) -> Element {
+        let search = async {
+            loop {
+                let stanza = self.stanzas.recv().await.expect("an open connection");
+                if wanted(&stanza) {
+                    return stanza;
+                }
+            }
+        };
+        timeout(PATIENCE, search).await.expect("a stanza in time")
+    }
+
+    /// Awaits that the server ends the connection.
+    pub async fn closed(&mut self) {
+        let closed = timeout(PATIENCE, self.closed.wait_for(|closed| *closed)).await;
+        closed.expect("the server closes").expect("a reading task");
+    }
+
+    /// Goes offline in order.
+    pub async fn log_out(mut self) {
+        self.send("</stream:stream>").await;
+        self.closed().await;
+    }
+
+    /// Loses its connection without a word.
+    pub async fn vanish(mut self) -> Vanished {
+        self.reading.abort();
+        let _ = (&mut self.reading).await;
+        let state = std::mem::take(&mut *self.shared.state());
+        Vanished {
+            jid: self.jid.clone(),
+            resumption: self.resumption.take(),
+            handled: state.handled,
+            known: state.known,
+        }
+    }
+}
+
+impl Drop for Phone {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+/// A phone whose connection is gone.
+pub struct Vanished {
+    jid: String,
+    resumption: Option<String>,
+    handled: u32,
+    known: Vec<Pair>,
+}
+
+impl Vanished {
+    /// Comes back to the session that its server kept.
+    pub async fn resume(self, server: &Server) -> Phone {
+        let user = self.jid.split('@').next().expect("a full JID");
+        let id = self.resumption.expect("a resumable session");
+        let mut stream = Stream::log_in(server, user).await;
+        stream.resume(&id, self.handled).await;
+        let state = State {
+            handled: self.handled,
+            known: self.known,
+            ..State::default()
+        };
+        Phone::start(stream, self.jid, Some(id), state)
+    }
+}

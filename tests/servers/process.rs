@@ -1,0 +1,107 @@
+//! Child processes, their ports and their waiting: everything bounded, everything stopped by pid.
+
+use std::{
+    fs::File,
+    io,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{Instant, sleep};
+
+/// How much later than promised something may come on a busy machine.
+pub const MARGIN: Duration = Duration::from_secs(2);
+
+/// A child process. Its standard output and error go to a file; dropping it kills it.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    pub fn start(command: &mut Command, log: &Path) -> io::Result<Self> {
+        let output = File::options().create(true).append(true).open(log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()?;
+        Ok(Self {
+            child,
+            log: log.to_owned(),
+        })
+    }
+
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(&self.log).expect("the log was created at the start");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("process ids are small");
+        let pid = Pid::from_raw(pid).expect("process ids are positive");
+        // It may have ended by itself; whoever waits for its exit sees how.
+        let _ = kill_process(pid, signal);
+    }
+
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child
+            .try_wait()
+            .expect("the child is ours to wait for")
+    }
+
+    pub async fn exit(&mut self, within: Duration) -> ExitStatus {
+        eventually("the process ends", within, async || self.ended()).await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Polls until there is an answer, or fails the test.
+pub async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut poll: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(found) = poll().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A loopback port that nobody listens on, below those of outgoing connections, and never handed
+/// out twice by this process. Where the search starts depends on the process, so that two runs do
+/// not race for the same ones.
+pub fn free_port() -> u16 {
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 22_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % 44) as u16 * 500;
+    for _ in 0..COUNT {
+        let offset = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        let port = FIRST + (start + offset) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between {FIRST} and {}", FIRST + COUNT);
+}
+
+/// The end of a log, for a failed test.
+pub fn tail(text: &str, lines: usize) -> String {
+    let skip = text.lines().count().saturating_sub(lines);
+    text.lines().skip(skip).collect::<Vec<_>>().join("\n")
+}

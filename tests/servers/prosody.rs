@@ -1,0 +1,68 @@
+//! Debian's Prosody, with its own mod_unified_push as an oracle beside our components.
+
+use std::{fmt::Write, process::Command};
+
+use crate::server::{Account, CLIENT_STANZA_LIMIT, DOMAIN, HIBERNATION, Layout};
+
+pub const PROGRAM: &str = "/usr/bin/prosody";
+
+/// The component that is Prosody's own push service, with the jwt back end.
+pub const ORACLE: &str = "oracle.example.test";
+pub const ORACLE_SECRET: &str = "the-oracle-s-secret-of-more-than-32-bytes";
+
+pub fn configure(layout: &Layout) {
+    let dir = layout.dir.display();
+    let Layout {
+        clients,
+        components,
+        http,
+        ..
+    } = layout;
+    let hibernation = HIBERNATION.as_secs();
+    let mut config = format!(
+        r#"
+run_as_root = true
+data_path = "{dir}"
+certificates = "{dir}"
+log = {{ {{ to = "file", filename = "{dir}/server.log", levels = {{ min = "info" }} }} }}
+modules_enabled = {{ "roster", "saslauth", "disco", "ping", "smacks" }}
+modules_disabled = {{ "s2s", "tls", "offline" }}
+interfaces = {{ "127.0.0.1" }}
+c2s_ports = {{ {clients} }}
+component_ports = {{ {components} }}
+http_ports = {{ {http} }}
+https_ports = {{}}
+c2s_stanza_size_limit = {CLIENT_STANZA_LIMIT}
+c2s_require_encryption = false
+allow_unencrypted_plain_auth = true
+authentication = "insecure"
+insecure_open_authentication = "Yes please, I know what I'm doing!"
+smacks_hibernation_time = {hibernation}
+http_default_host = "{ORACLE}"
+
+VirtualHost "{DOMAIN}"
+
+Component "{ORACLE}" "unified_push"
+    unified_push_acl = {{ "{DOMAIN}" }}
+    unified_push_backend = "jwt"
+    unified_push_secret = "{ORACLE_SECRET}"
+    http_external_url = "http://127.0.0.1:{http}/"
+"#
+    );
+    for Account { domain, secret } in Account::all() {
+        writeln!(
+            config,
+            r#"Component "{domain}" component_secret = "{secret}""#
+        )
+        .unwrap();
+    }
+    std::fs::write(layout.dir.join("prosody.cfg.lua"), config).unwrap();
+}
+
+pub fn command(layout: &Layout) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.arg("--config");
+    command.arg(layout.dir.join("prosody.cfg.lua"));
+    command.arg("-F");
+    command
+}

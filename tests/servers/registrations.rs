@@ -1,0 +1,138 @@
+//! What a phone gets when it registers.
+
+use std::rc::Rc;
+
+use crate::{
+    Test,
+    bed::Bed,
+    daemon::{Settings, push},
+    phone::{NS, Pair, Phone, Refusal},
+    prosody::{ORACLE, ORACLE_SECRET},
+    server::DOMAIN,
+    tests,
+};
+
+pub fn on_both() -> Vec<Test> {
+    tests![
+        registering_again_keeps_the_url_with_back_end_storage,
+        who_is_not_in_the_acl_is_forbidden,
+        bad_digests_are_refused_with_a_reason,
+    ]
+}
+
+pub fn on_prosody() -> Vec<Test> {
+    tests![
+        refusals_are_those_of_prosody_s_own_push_service,
+        a_jwt_of_prosody_s_own_push_service_opens,
+    ]
+}
+
+async fn registering_again_keeps_the_url_with_back_end_storage(bed: Rc<Bed>) {
+    let server = bed.server().await;
+    let settings = Settings::new(&bed, &server).text("backend", "storage");
+    let daemon = settings.start_linked(&bed).await;
+    let service = daemon.service().to_owned();
+    let mut phone = Phone::log_in(&server, &bed.user("romeo")).await;
+    let pair = Pair::of(&phone.jid, "app");
+    let first = phone.register(&service, &pair).await.unwrap();
+    let second = phone.register(&service, &pair).await.unwrap();
+    assert_eq!(first.endpoint, second.endpoint);
+    assert!(first.expires <= second.expires);
+    let other = Pair::of(&phone.jid, "another app");
+    let other = phone.register(&service, &other).await.unwrap();
+    assert_ne!(first.endpoint, other.endpoint);
+
+    // The daemon's restart changes nothing.
+    daemon.stop().await;
+    let daemon = settings.start_linked(&bed).await;
+    let third = phone.register(daemon.service(), &pair).await.unwrap();
+    assert_eq!(first.endpoint, third.endpoint);
+    assert_eq!(push(&first.endpoint, b"hello").await.status, 201);
+}
+
+async fn who_is_not_in_the_acl_is_forbidden(bed: Rc<Bed>) {
+    let server = bed.server().await;
+    let (juliet, romeo) = (bed.user("juliet"), bed.user("romeo"));
+    let permitted = format!("[\"{juliet}@{DOMAIN}\", \"another.example\"]");
+    let settings = Settings::new(&bed, &server).value("acl", permitted);
+    let daemon = settings.start_linked(&bed).await;
+    let mut juliet = Phone::log_in(&server, &juliet).await;
+    let mut romeo = Phone::log_in(&server, &romeo).await;
+    let pair = Pair::of("x", "app");
+    juliet.register(daemon.service(), &pair).await.unwrap();
+    let refusal = romeo.register(daemon.service(), &pair).await.unwrap_err();
+    assert!(refusal.is("auth", "forbidden"), "{refusal:?}");
+    let refused = "unified_push_registrations_total";
+    assert_eq!(daemon.metric(refused, "forbidden").await, 1.0);
+}
+
+/// Attributes of a register element that no service accepts, and why not.
+fn bad_digests() -> Vec<(String, &'static str)> {
+    let good = Pair::of("x", "app").instance;
+    let url_safe = "_".repeat(43) + "=";
+    let no_value = "no value provided";
+    let not_base64 = "invalid base64";
+    let too_short = "incorrect decoded length, expected 32";
+    let of = |application: &str, instance: &str| {
+        let attribute = |name: &str, value: &str| match value {
+            "-" => String::new(),
+            value => format!(" {name}='{value}'"),
+        };
+        attribute("application", application) + &attribute("instance", instance)
+    };
+    vec![
+        (of("-", "-"), no_value),
+        (of(&good, "-"), no_value),
+        (of("-", &good), no_value),
+        (of(&good, "!!!!"), not_base64),
+        (of("!!!!", &good), not_base64),
+        (of(&good, &url_safe), not_base64),
+        (of(&good, "c2hvcnQ="), too_short),
+        (of("c2hvcnQ=", &good), too_short),
+    ]
+}
+
+async fn refused(phone: &mut Phone, service: &str, attributes: &str) -> Refusal {
+    let register = format!("<register xmlns='{NS}'{attributes}/>");
+    let answer = phone.iq("set", Some(service), &register).await;
+    assert!(answer.is("iq", "error"), "{attributes}: {answer:?}");
+    Refusal::of(&answer)
+}
+
+async fn bad_digests_are_refused_with_a_reason(bed: Rc<Bed>) {
+    let server = bed.server().await;
+    let daemon = Settings::new(&bed, &server).start_linked(&bed).await;
+    let mut phone = Phone::log_in(&server, &bed.user("romeo")).await;
+    for (attributes, reason) in bad_digests() {
+        let refusal = refused(&mut phone, daemon.service(), &attributes).await;
+        assert!(refusal.is("modify", "bad-request"), "{refusal:?}");
+        let text = refusal.text.expect("a text");
+        assert!(text.ends_with(reason), "{attributes}: {text}");
+    }
+}
+
+async fn refusals_are_those_of_prosody_s_own_push_service(bed: Rc<Bed>) {
+    let server = bed.server().await;
+    let daemon = Settings::new(&bed, &server).start_linked(&bed).await;
+    let mut phone = Phone::log_in(&server, &bed.user("romeo")).await;
+    for (attributes, _) in bad_digests() {
+        let ours = refused(&mut phone, daemon.service(), &attributes).await;
+        let theirs = refused(&mut phone, ORACLE, &attributes).await;
+        assert_eq!(ours, theirs, "{attributes}");
+    }
+}
+
+async fn a_jwt_of_prosody_s_own_push_service_opens(bed: Rc<Bed>) {
+    let server = bed.server().await;
+    let settings = Settings::new(&bed, &server).text("secret", ORACLE_SECRET);
+    let daemon = settings.start_linked(&bed).await;
+    let mut phone = Phone::log_in(&server, &bed.user("romeo")).await;
+    let pair = Pair::of(&phone.jid, "app");
+    let registered = phone.register(ORACLE, &pair).await.unwrap();
+    let (_, token) = registered.endpoint.rsplit_once('/').unwrap();
+    let answer = push(&daemon.url(&format!("/push/{token}")), b"moved here").await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let push = phone.push().await;
+    assert_eq!(push.payload, b"moved here");
+    assert_eq!(push.from, daemon.service());
+}

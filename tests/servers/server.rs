@@ -1,0 +1,194 @@
+//! A real XMPP server on loopback with a data directory of its own. Accounts need no set-up: any
+//! name and password logs in. Components are names of a pool, so that tests can share one server
+//! without meeting.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    ejabberd,
+    process::{Process, eventually, free_port},
+    prosody,
+};
+
+pub const DOMAIN: &str = "example.test";
+
+/// How long a phone without a connection is kept (XEP-0198).
+pub const HIBERNATION: Duration = Duration::from_secs(10);
+
+/// The largest stanza that a client may send.
+pub const CLIENT_STANZA_LIMIT: usize = 256 * 1024;
+
+/// How many components a server knows.
+const COMPONENTS: usize = 64;
+
+const START: Duration = Duration::from_secs(40);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Prosody,
+    Ejabberd,
+}
+
+impl Kind {
+    pub const ALL: [Self; 2] = [Self::Prosody, Self::Ejabberd];
+
+    pub fn installed(self) -> bool {
+        let program = match self {
+            Self::Prosody => prosody::PROGRAM,
+            Self::Ejabberd => ejabberd::PROGRAM,
+        };
+        Path::new(program).exists()
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prosody => "prosody",
+            Self::Ejabberd => "ejabberd",
+        })
+    }
+}
+
+/// Of every component.
+pub const COMPONENT_SECRET: &str = "component-secret-Zk3vQ";
+
+/// A component's name and secret.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub domain: String,
+    pub secret: String,
+}
+
+impl Account {
+    pub fn numbered(number: usize) -> Self {
+        Self {
+            domain: format!("up{number}.{DOMAIN}"),
+            secret: COMPONENT_SECRET.to_owned(),
+        }
+    }
+
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..COMPONENTS).map(Self::numbered)
+    }
+}
+
+/// Where a server listens and keeps its files.
+pub struct Layout {
+    pub dir: PathBuf,
+    pub clients: u16,
+    pub components: u16,
+    /// Where components connect whose names the server must know.
+    pub known_components: u16,
+    /// HTTP, of Prosody's own mod_unified_push.
+    pub http: u16,
+}
+
+pub struct Server {
+    pub kind: Kind,
+    pub layout: Layout,
+    process: Mutex<Option<Process>>,
+    next_component: AtomicUsize,
+    _dir: TempDir,
+}
+
+impl Server {
+    /// Its configuration is written and its ports are chosen; it is not running yet.
+    pub fn prepare(kind: Kind) -> Self {
+        let dir = TempDir::with_prefix_in(kind.to_string(), env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let components = free_port();
+        let layout = Layout {
+            dir: dir.path().to_owned(),
+            clients: free_port(),
+            components,
+            known_components: match kind {
+                Kind::Prosody => components,
+                Kind::Ejabberd => free_port(),
+            },
+            http: free_port(),
+        };
+        match kind {
+            Kind::Prosody => prosody::configure(&layout),
+            Kind::Ejabberd => ejabberd::configure(&layout),
+        }
+        Self {
+            kind,
+            layout,
+            process: Mutex::new(None),
+            next_component: AtomicUsize::new(0),
+            _dir: dir,
+        }
+    }
+
+    pub async fn start(&self) {
+        let mut command = match self.kind {
+            Kind::Prosody => prosody::command(&self.layout),
+            Kind::Ejabberd => ejabberd::command(&self.layout),
+        };
+        self.spawn(&mut command);
+        let host = format!("up0.{DOMAIN}");
+        self.answers(self.layout.clients, "jabber:client", DOMAIN)
+            .await;
+        self.answers(self.layout.components, "jabber:component:accept", &host)
+            .await;
+    }
+
+    /// In order: the connections end with a FIN, as when an administrator restarts it.
+    pub async fn stop(&self) {
+        let process = self.process.lock().unwrap().take();
+        let mut process = process.expect("the server runs");
+        process.signal(Signal::TERM);
+        process.exit(Duration::from_secs(20)).await;
+    }
+
+    /// A component that no other test uses.
+    pub fn component(&self) -> Account {
+        let number = self.next_component.fetch_add(1, Ordering::Relaxed);
+        assert!(number < COMPONENTS, "raise COMPONENTS");
+        Account::numbered(number)
+    }
+
+    pub fn log_path(&self) -> PathBuf {
+        self.layout.dir.join("server.log")
+    }
+
+    fn spawn(&self, command: &mut Command) {
+        let started = Process::start(command, &self.layout.dir.join("output.log"));
+        let started = started.expect("the server's program starts");
+        *self.process.lock().unwrap() = Some(started);
+    }
+
+    /// Listening is not enough: ejabberd listens long before it accepts.
+    async fn answers(&self, port: u16, namespace: &str, to: &str) {
+        let header = format!(
+            "<?xml version='1.0'?><stream:stream xmlns='{namespace}' to='{to}' version='1.0' \
+             xmlns:stream='http://etherx.jabber.org/streams'>"
+        );
+        eventually("the XMPP server answers", START, async || {
+            let ended = self.process.lock().unwrap().as_mut().unwrap().ended();
+            assert!(ended.is_none(), "the XMPP server ended: {ended:?}");
+            let mut socket = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+            socket.write_all(header.as_bytes()).await.ok()?;
+            let answer = timeout(START, socket.read_u8()).await;
+            answer.ok()?.ok()
+        })
+        .await;
+    }
+}

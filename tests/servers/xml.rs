@@ -1,0 +1,153 @@
+//! XML as the tests see it: a stream cut into stanzas, each a small tree. What lies deeper than
+//! [`MAX_DEPTH`] is read and left out, because servers echo the stanzas that the tests abuse them
+//! with.
+
+use rxml::{Event, Parse, Parser, WithOptions, parser::Options};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+const MAX_DEPTH: usize = 16;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Element {
+    pub name: String,
+    pub namespace: String,
+    pub attributes: Vec<(String, String)>,
+    pub children: Vec<Element>,
+    pub text: String,
+}
+
+impl Element {
+    pub fn attr(&self, name: &str) -> Option<&str> {
+        let found = self.attributes.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn child(&self, name: &str, namespace: &str) -> Option<&Element> {
+        let is_it = |child: &&Element| child.name == name && child.namespace == namespace;
+        self.children.iter().find(is_it)
+    }
+
+    pub fn is(&self, name: &str, kind: &str) -> bool {
+        self.name == name && self.attr("type") == Some(kind)
+    }
+}
+
+/// For an attribute or a text.
+pub fn escape(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    text.replace('>', "&gt;").replace('\'', "&apos;")
+}
+
+#[derive(Debug)]
+pub enum Received {
+    /// The header of the stream.
+    Header(Element),
+    Stanza(Element),
+    /// `</stream:stream>`, or the end of the connection.
+    End,
+}
+
+/// Reads one stream. A restarted stream needs a new reader.
+pub struct StreamReader {
+    parser: Parser,
+    buffer: Vec<u8>,
+    parsed: usize,
+    open: Vec<Element>,
+    depth: usize,
+}
+
+impl StreamReader {
+    pub fn new() -> Self {
+        let options = Options {
+            max_token_length: 1 << 20,
+            ..Options::default()
+        };
+        Self {
+            parser: Parser::with_options(options),
+            buffer: Vec::new(),
+            parsed: 0,
+            open: Vec::new(),
+            depth: 0,
+        }
+    }
+
+    /// A connection that breaks ends the stream too: servers reset it when they close on a client
+    /// that still writes.
+    pub async fn next(&mut self, socket: &mut (impl AsyncRead + Unpin)) -> Received {
+        loop {
+            let mut rest = &self.buffer[self.parsed..];
+            let before = rest.len();
+            let result = self.parser.parse(&mut rest, false);
+            self.parsed += before - rest.len();
+            match result {
+                Ok(Some(event)) => {
+                    if let Some(received) = self.take(event) {
+                        return received;
+                    }
+                }
+                Ok(None) => return Received::End,
+                Err(rxml::error::EndOrError::NeedMoreData) => {
+                    self.buffer.drain(..self.parsed);
+                    self.parsed = 0;
+                    match socket.read_buf(&mut self.buffer).await {
+                        Ok(0) | Err(_) => return Received::End,
+                        Ok(_) => {}
+                    }
+                }
+                Err(rxml::error::EndOrError::Error(error)) => {
+                    panic!("the server sent malformed XML: {error}")
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) -> Option<Received> {
+        match event {
+            Event::XmlDeclaration(..) => None,
+            Event::StartElement(_, (namespace, name), attributes) => {
+                self.depth += 1;
+                let attributes = attributes
+                    .into_iter()
+                    .map(|((_, key), value)| (key.to_string(), value));
+                let element = Element {
+                    name: name.to_string(),
+                    namespace: namespace.to_string(),
+                    attributes: attributes.collect(),
+                    ..Element::default()
+                };
+                if self.depth == 1 {
+                    return Some(Received::Header(element));
+                }
+                if self.depth <= MAX_DEPTH {
+                    self.open.push(element);
+                }
+                None
+            }
+            Event::Text(_, text) => {
+                if self.depth <= MAX_DEPTH
+                    && let Some(element) = self.open.last_mut()
+                {
+                    element.text.push_str(&text);
+                }
+                None
+            }
+            Event::EndElement(_) => {
+                self.depth -= 1;
+                if self.depth == 0 {
+                    return Some(Received::End);
+                }
+                if self.depth >= MAX_DEPTH {
+                    return None;
+                }
+                let element = self.open.pop()?;
+                match self.open.last_mut() {
+                    Some(parent) => {
+                        parent.children.push(element);
+                        None
+                    }
+                    None => Some(Received::Stanza(element)),
+                }
+            }
+        }
+    }
+}
