@@ -63,11 +63,11 @@ pub enum StartError {
     Activation(io::Error),
 }
 
-/// Listeners that the service manager has bound already.
+/// Listeners that are bound already; they replace the configured ones.
 #[derive(Default)]
 pub struct Sockets {
-    http: Option<Listener>,
-    admin: Option<Listener>,
+    pub http: Option<Listener>,
+    pub admin: Option<Listener>,
 }
 
 /// The daemon, ready to run: its listeners are bound and its store is open.

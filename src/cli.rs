@@ -1,5 +1,6 @@
 //! The subcommands.
 
+mod demo;
 mod healthcheck;
 mod inspect;
 mod registrations;
@@ -73,7 +74,9 @@ pub fn main() -> ExitCode {
             println!("{}", gen_secret(&SystemRandom::new()));
             Ok(true)
         }
-        Command::Demo => demo(),
+        Command::Demo => Runtime::new()
+            .map_err(failed)
+            .and_then(|runtime| runtime.block_on(demo::run()).map_err(Stop::Failed)),
         Command::Send(args) => send::run(args).map_err(Stop::Failed),
         Command::Inspect { endpoint } => load(config)
             .and_then(|config| block_on(inspect::run(&config, &endpoint))?.map_err(Stop::Failed)),
@@ -155,10 +158,6 @@ fn healthcheck(path: Option<&Path>) -> Result<bool, Stop> {
     })?;
     println!("{body}");
     Ok(ready)
-}
-
-fn demo() -> Result<bool, Stop> {
-    todo!()
 }
 
 fn load(path: Option<&Path>) -> Result<Config, Stop> {

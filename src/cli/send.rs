@@ -5,9 +5,14 @@ use std::{
     time::Duration,
 };
 
-use ureq::{Agent, http::Uri};
+use ureq::{
+    Agent, Body,
+    http::{Response, Uri},
+};
 
 use crate::payload::MAX_PAYLOAD;
+
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -28,33 +33,14 @@ pub struct Args {
 
 /// Prints the meaning of the answer; true when the push was accepted.
 pub fn run(args: Args) -> Result<bool, String> {
-    let endpoint: Uri = args
-        .endpoint
-        .parse()
-        .map_err(|_| "the endpoint is not a URL: give it as the app got it".to_owned())?;
-    if !matches!(endpoint.scheme_str(), Some("http" | "https")) {
-        return Err("the endpoint does not start with http:// or https://".to_owned());
-    }
-    let body = match args.text {
-        Some(text) => text.into_bytes(),
+    let body = match &args.text {
+        Some(text) => text.clone().into_bytes(),
         None => stdin()?,
     };
-    let agent: Agent = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .timeout_global(Some(Duration::from_secs(15)))
-        .build()
-        .into();
-    let mut request = agent.post(endpoint).header("TTL", args.ttl.to_string());
-    if let Some(topic) = args.topic {
-        request = request.header("Topic", topic);
-    }
-    if let Some(urgency) = args.urgency {
-        request = request.header("Urgency", urgency);
-    }
-    let mut response = request
-        .send(&body[..])
-        .map_err(|error| unreachable_text(&error))?;
+    let mut headers = vec![("TTL", args.ttl.to_string())];
+    headers.extend(args.topic.map(|topic| ("Topic", topic)));
+    headers.extend(args.urgency.map(|urgency| ("Urgency", urgency)));
+    let mut response = post(&args.endpoint, &headers, &body)?;
 
     let status = response.status().as_u16();
     let header = |name| {
@@ -73,6 +59,31 @@ pub fn run(args: Args) -> Result<bool, String> {
         println!("the server says: {}", detail.trim());
     }
     Ok(status == 201)
+}
+
+/// Pushes as an application server does: redirects are not followed, every status is an answer.
+pub fn post(
+    endpoint: &str,
+    headers: &[(&str, String)],
+    body: &[u8],
+) -> Result<Response<Body>, String> {
+    let endpoint: Uri = endpoint
+        .parse()
+        .map_err(|_| "the endpoint is not a URL: give it as the app got it".to_owned())?;
+    if !matches!(endpoint.scheme_str(), Some("http" | "https")) {
+        return Err("the endpoint does not start with http:// or https://".to_owned());
+    }
+    let agent: Agent = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .timeout_global(Some(TIMEOUT))
+        .build()
+        .into();
+    let mut request = agent.post(endpoint);
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    request.send(body).map_err(|error| unreachable_text(&error))
 }
 
 fn stdin() -> Result<Vec<u8>, String> {

@@ -1,0 +1,122 @@
+//! `unified-push demo`: the whole thing on loopback, with a simulated XMPP server and phone.
+
+use std::{fs, io, net::Ipv4Addr, path::PathBuf};
+
+use jid::{BareJid, Jid};
+
+use super::send;
+use crate::{
+    app::{App, Sockets},
+    config::{self, Listen},
+    demo::{Phone, Server},
+    http::Listener,
+    lifecycle,
+    random::{Random, SystemRandom},
+    secret::Secret,
+    token::gen_secret,
+};
+
+const DOMAIN: &str = "up.demo.example";
+const PHONE: &str = "you@demo.example/phone";
+
+/// Sends a first push and shows each that arrives, until it is stopped.
+pub async fn run() -> Result<bool, String> {
+    let shutdown = lifecycle::shutdown_signal().map_err(text)?;
+    let state = StateDir::make(&SystemRandom::new()).map_err(text)?;
+    let secret = gen_secret(&SystemRandom::new());
+    let domain = BareJid::new(DOMAIN).map_err(text)?;
+    let server = Server::start(domain, Secret::new(secret.clone()))
+        .await
+        .map_err(text)?;
+    let mut phone = server.phone(Jid::new(PHONE).map_err(text)?);
+
+    let app = build(&state, &server, &secret).await?;
+    let daemon = tokio::spawn(app.run(shutdown.clone()));
+    let shown = tokio::select! {
+        shown = show(&mut phone) => shown,
+        () = shutdown.cancelled() => Ok(()),
+    };
+    shutdown.cancel();
+    let stopped = daemon.await.map_err(text)?;
+    shown.map(|()| stopped.is_ok())
+}
+
+/// The daemon as `serve` runs it, on ports that are free.
+async fn build(state: &StateDir, server: &Server, secret: &str) -> Result<App, String> {
+    let free_port = Listen::Tcp((Ipv4Addr::LOCALHOST, 0).into());
+    let http = Listener::bind(&free_port).await.map_err(text)?;
+    let admin = Listener::bind(&free_port).await.map_err(text)?;
+    let file = state.0.join("config.toml");
+    let toml = format!(
+        "state_dir = \"{}\"\n\
+         http.public_url = \"http://{}\"\n\
+         [component]\ndomain = \"{DOMAIN}\"\nport = {}\nsecret = \"{secret}\"\n",
+        state.0.display(),
+        http.address().map_err(text)?,
+        server.port(),
+    );
+    fs::write(&file, toml).map_err(text)?;
+    let config = config::load(Some(&file), []).map_err(text)?.config;
+    let sockets = Sockets {
+        http: Some(http),
+        admin: Some(admin),
+    };
+    App::build(config, sockets).await.map_err(text)
+}
+
+async fn show(phone: &mut Phone) -> Result<(), String> {
+    let endpoint = phone
+        .register("demo", "first")
+        .await
+        .map_err(|refused| format!("the registration was refused: {}", refused.condition))?
+        .url;
+    println!("The simulated phone {PHONE} has registered an app and got this endpoint:\n");
+    println!("  {endpoint}\n");
+    println!("Push to it from another terminal:\n");
+    println!("  curl --data 'Hello' -H 'TTL: 60' {endpoint}\n");
+    println!("Ctrl+C ends the demo. A first push:\n");
+    let first = tokio::task::spawn_blocking(move || {
+        send::post(
+            &endpoint,
+            &[("TTL", "60".to_owned())],
+            b"Hello from the demo",
+        )
+    });
+    let arrived = phone.push().await;
+    println!(
+        "push arrived: {}",
+        String::from_utf8_lossy(&arrived.payload)
+    );
+    let status = first.await.map_err(text)??.status();
+    println!("its sender was answered {status}");
+    loop {
+        let push = phone.push().await;
+        println!("push arrived: {}", String::from_utf8_lossy(&push.payload));
+    }
+}
+
+/// Removed with what is in it.
+struct StateDir(PathBuf);
+
+impl StateDir {
+    fn make(random: &dyn Random) -> io::Result<Self> {
+        let mut suffix = [0; 8];
+        random.fill(&mut suffix);
+        let name = format!("unified-push-demo-{:016x}", u64::from_be_bytes(suffix));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("{} could not be removed: {error}", self.0.display());
+        }
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
