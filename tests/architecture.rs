@@ -132,6 +132,9 @@ fn collect(dir: &Path, module: Option<&str>, sources: &mut BTreeMap<String, Stri
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let module = module.unwrap_or(&name);
+        if name == "tests" || name.ends_with("_tests") {
+            continue;
+        }
         if path.is_dir() {
             collect(&path, Some(module), sources);
         } else if path.extension().is_some_and(|e| e == "rs") && !matches!(module, "lib" | "main") {
