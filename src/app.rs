@@ -29,10 +29,7 @@ use crate::{
     registrar::Registrar,
     secret::Secret,
     store::{self, Store, StoreError},
-    token::{
-        Backend, IssuersError, Keyring, Policy, StateSecret, StateSecretError, Tokens,
-        check_issuers,
-    },
+    token::{IssuersError, Keyring, Policy, StateSecret, StateSecretError, Tokens, check_issuers},
     xmpp::link::{LinkHandle, LinkSettings, LinkTask, Timings, channel},
 };
 
@@ -260,6 +257,8 @@ impl App {
         info!("ready");
 
         let outcome = tokio::select! {
+            // The shutdown ends tasks, too.
+            biased;
             () = shutdown.cancelled() => Ok(()),
             ended = tasks.join_next() => {
                 error!(?ended, "a task of the daemon ended by itself; please report this defect");
@@ -288,9 +287,6 @@ async fn token_secret(
     clock: &dyn Clock,
     random: &dyn Random,
 ) -> Result<Secret, StartError> {
-    if config.backend == Backend::Jwt {
-        warn!("backend = \"jwt\": everybody who sees an endpoint can read the phone's JID in it");
-    }
     if let Some(secret) = &config.secret {
         return Ok(secret.clone());
     }

@@ -1,5 +1,7 @@
 //! Who may import whom (ARCHITECTURE.md). Tests inside modules may use what they like.
 
+#![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
