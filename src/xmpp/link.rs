@@ -208,5 +208,4 @@ async fn discard(pushes: &mut mpsc::Receiver<PushStanza>) {
 }
 
 #[cfg(test)]
-#[path = "link_tests.rs"]
 mod tests;
