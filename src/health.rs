@@ -24,7 +24,7 @@ labels! {
         HostUnknown = "host-unknown",
         /// Another connection holds the component's name.
         Conflict = "conflict",
-        /// The server closed the stream in order.
+        /// The server closed the connection, or it was cut.
         ServerShutdown = "server-shutdown",
         /// No answer to a ping, or the server reads no more.
         DeadPeer = "dead-peer",

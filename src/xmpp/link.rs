@@ -10,8 +10,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use super::backoff::Pauses;
 use super::{
-    backoff::{Backoff, Pauses},
+    backoff::Backoff,
     loss::Loss,
     report::Reporter,
     stream::{self, Connection},
@@ -208,5 +209,4 @@ async fn discard(pushes: &mut mpsc::Receiver<PushStanza>) {
 }
 
 #[cfg(test)]
-#[path = "link_tests.rs"]
 mod tests;

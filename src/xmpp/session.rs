@@ -39,22 +39,21 @@ pub enum Action {
 pub struct Session {
     domain: Jid,
     metrics: Arc<Metrics>,
-    /// The id of our last ping; unguessable.
-    ping: Option<String>,
+    ping: String,
 }
 
 impl Session {
-    pub fn new(domain: BareJid, metrics: Arc<Metrics>) -> Self {
+    /// `ping` is the id of our pings on this connection. Nobody else can guess it.
+    pub fn new(domain: BareJid, metrics: Arc<Metrics>, ping: String) -> Self {
         Self {
             domain: domain.into(),
             metrics,
-            ping: None,
+            ping,
         }
     }
 
-    /// A ping with this id goes out: its answer is nobody else's.
-    pub fn pinged(&mut self, id: String) {
-        self.ping = Some(id);
+    pub fn ping_id(&self) -> &str {
+        &self.ping
     }
 
     pub fn handle(&self, stanza: Stanza) -> Option<Action> {
@@ -108,7 +107,7 @@ impl Session {
     }
 
     fn answer(&self, from: Jid, id: String, answer: Answer) -> Option<Action> {
-        if self.ping.as_ref() == Some(&id) {
+        if id == self.ping {
             return None;
         }
         Some(Action::Answer { from, id, answer })
@@ -257,5 +256,4 @@ fn end(content: Result<Content, Fault>) -> Loss {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;

@@ -3,7 +3,7 @@
 //! Reading never waits for writing: a server that stops reading stalls the pushes, until the link
 //! is given up, but never the answers and registrations that arrive.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -49,7 +49,11 @@ impl<'a> Up<'a> {
         } = task.settings.timings;
         let now = Instant::now();
         Self {
-            session: Session::new(task.settings.domain.clone(), Arc::clone(&task.metrics)),
+            session: Session::new(
+                task.settings.domain.clone(),
+                Arc::clone(&task.metrics),
+                hex(random_array(task.random.as_ref())),
+            ),
             keepalive: Keepalive::new(ping_after, pong_within, now),
             outbox: Outbox::default(),
             writing_since: now,
@@ -196,16 +200,14 @@ impl<'a> Up<'a> {
 
     /// Asks the server whether it is there. Its own domain is in general our parent; where that is
     /// served elsewhere its answer may take long, so we ask ourselves, too, through the server.
-    /// That alone would not do: of several connections with one name, ejabberd picks any.
     fn ping(&mut self) {
-        let id = Hex(random_array::<16>(self.task.random.as_ref())).to_string();
         let domain = &self.task.settings.domain;
+        let id = self.session.ping_id();
         let parent = domain.as_str().split_once('.').map(|(_, parent)| parent);
         for to in parent.into_iter().chain([domain.as_str()]) {
             // No room means that the server does not read: the write timeout sees to that.
-            let _ = self.outbox.answer(|out| writer::ping(out, domain, to, &id));
+            let _ = (self.outbox).answer(|out| writer::ping(out, domain, to, id));
         }
-        self.session.pinged(id);
     }
 
     /// Sends what is queued and ends the stream.
@@ -232,10 +234,6 @@ impl<'a> Up<'a> {
     }
 }
 
-struct Hex([u8; 16]);
-
-impl fmt::Display for Hex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
+fn hex(bytes: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }

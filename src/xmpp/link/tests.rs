@@ -1,0 +1,191 @@
+//! The link over real sockets, against the server's side in raw XML.
+
+mod faults;
+mod traffic;
+
+use std::sync::{Mutex, atomic::AtomicBool, atomic::Ordering::Relaxed};
+
+use bytes::Bytes;
+use jid::Jid;
+
+use super::*;
+use crate::{
+    clock::Timestamp,
+    demo::{Host, Server, Wire},
+    link::{Answer, RegisterError, RegisterRequest, Registered, Sent},
+    metrics::OddStanza,
+    payload::Payload,
+    random::SystemRandom,
+    registration::Digest,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Up,
+    Down,
+    Answer(String, String, Answer),
+    Presence(String, bool),
+    Register(String),
+}
+
+struct Ears {
+    heard: mpsc::Sender<Heard>,
+    /// What `answer` says.
+    known: AtomicBool,
+    /// Takes registrations and answers them; without it they are given back.
+    replies: Mutex<Option<mpsc::Sender<RegisterReply>>>,
+}
+
+impl Ears {
+    fn hear(&self, heard: Heard) {
+        self.heard.try_send(heard).expect("the test listens");
+    }
+}
+
+impl Inbound for Ears {
+    fn link_up(&self) {
+        self.hear(Heard::Up);
+    }
+
+    fn link_down(&self) {
+        self.hear(Heard::Down);
+    }
+
+    fn answer(&self, from: &Jid, id: &str, answer: Answer) -> bool {
+        self.hear(Heard::Answer(from.to_string(), id.to_owned(), answer));
+        self.known.load(Relaxed)
+    }
+
+    fn presence(&self, from: &Jid, available: bool) {
+        self.hear(Heard::Presence(from.to_string(), available));
+    }
+
+    fn register(&self, request: RegisterRequest) -> Result<(), RegisterRequest> {
+        let Some(replies) = &*self.replies.lock().unwrap() else {
+            return Err(request);
+        };
+        self.hear(Heard::Register(request.from.to_string()));
+        let reply = RegisterReply {
+            to: request.from,
+            id: request.id,
+            result: Ok(Registered {
+                endpoint: "https://up.example.org/push/a?b&c".into(),
+                expires: Timestamp::from_secs(0),
+            }),
+        };
+        replies.try_send(reply).unwrap();
+        Ok(())
+    }
+}
+
+struct Bench {
+    handle: LinkHandle,
+    metrics: Arc<Metrics>,
+    ears: Arc<Ears>,
+    heard: mpsc::Receiver<Heard>,
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn secret() -> Secret {
+    Secret::new("secret")
+}
+
+fn timings() -> Timings {
+    let short = Duration::from_millis(10);
+    Timings {
+        of_use_after: Duration::ZERO,
+        pauses: Pauses {
+            shortest: short,
+            longest: short,
+            calm: short,
+            conflict: short,
+        },
+        ..Timings::default()
+    }
+}
+
+fn start(port: u16, timings: Timings) -> Bench {
+    let settings = LinkSettings {
+        domain: BareJid::new("up.example.org").unwrap(),
+        host: "localhost".into(),
+        port,
+        secret: secret(),
+        timings,
+    };
+    let metrics = Arc::new(Metrics::new());
+    let random = Arc::new(SystemRandom::new());
+    let (handle, task) = channel(settings, Arc::clone(&metrics), random);
+    let (sender, heard) = mpsc::channel(20_000);
+    let ears = Arc::new(Ears {
+        heard: sender,
+        known: AtomicBool::new(true),
+        replies: Mutex::new(Some(handle.replies.clone())),
+    });
+    let shutdown = CancellationToken::new();
+    let inbound = Arc::clone(&ears) as Arc<dyn Inbound>;
+    let task = tokio::spawn(task.run(inbound, shutdown.clone()));
+    Bench {
+        handle,
+        metrics,
+        ears,
+        heard,
+        shutdown,
+        task,
+    }
+}
+
+impl Bench {
+    async fn hears(&mut self, expected: Heard) {
+        let heard = timeout(LIMIT, self.heard.recv()).await;
+        assert_eq!(heard.expect("in time"), Some(expected));
+    }
+
+    async fn gets(&mut self, state: LinkState) {
+        let mut watch = self.handle.state.clone();
+        let reached = timeout(LIMIT, watch.wait_for(|now| *now == state)).await;
+        let seen = *self.handle.state.borrow();
+        assert!(reached.is_ok(), "{seen:?} instead of {state:?}");
+    }
+
+    fn push(&self, id: &str, size: usize, deadline: Duration) -> Sent {
+        let push = push(id, size, deadline);
+        let sent = push.sent.clone();
+        self.handle.pushes.try_send(push).unwrap();
+        sent
+    }
+}
+
+fn push(id: &str, size: usize, deadline: Duration) -> PushStanza {
+    PushStanza {
+        id: id.into(),
+        to: Jid::new("romeo@example.org/o'rchard").unwrap(),
+        application: Digest::from_bytes([0; 32]),
+        instance: Digest::from_bytes([0xff; 32]),
+        payload: Payload::new(Bytes::from(vec![b'x'; size])).unwrap(),
+        deadline: Instant::now() + deadline,
+        sent: Sent::default(),
+    }
+}
+
+/// A server that has let the component in.
+async fn connected(timings: Timings) -> (Host, Wire, Bench) {
+    let host = Host::bind().await.unwrap();
+    let mut bench = start(host.port(), timings);
+    let wire = admit(&host).await;
+    bench.hears(Heard::Up).await;
+    (host, wire, bench)
+}
+
+async fn admit(host: &Host) -> Wire {
+    let mut wire = timeout(LIMIT, host.accept()).await.unwrap().unwrap();
+    assert!(wire.admit(&secret()).await.unwrap());
+    wire
+}
+
+async fn receive(wire: &mut Wire) -> String {
+    let stanza = timeout(LIMIT, wire.receive()).await.unwrap();
+    stanza.unwrap().expect("a stanza")
+}

@@ -1,0 +1,237 @@
+//! What the link survives, and how it says what it does not.
+
+use std::io;
+
+use super::*;
+
+#[tokio::test]
+async fn comes_back_after_every_way_a_server_goes() {
+    let (host, mut wire, mut bench) = connected(timings()).await;
+    drop(wire);
+    bench.hears(Heard::Down).await;
+    wire = admit(&host).await;
+    bench.hears(Heard::Up).await;
+
+    wire.send("</stream:stream>").await.unwrap();
+    bench.hears(Heard::Down).await;
+    wire = admit(&host).await;
+    bench.hears(Heard::Up).await;
+
+    wire.refuse("system-shutdown").await.unwrap();
+    bench.hears(Heard::Down).await;
+    wire = admit(&host).await;
+    bench.hears(Heard::Up).await;
+    let losses = |state| bench.metrics.link_losses.get(state);
+    assert_eq!(losses(LinkState::ServerShutdown), 3);
+
+    wire.refuse("conflict").await.unwrap();
+    bench.hears(Heard::Down).await;
+    bench.gets(LinkState::Conflict).await;
+    wire = admit(&host).await;
+    bench.hears(Heard::Up).await;
+
+    wire.send("<iq <").await.unwrap();
+    bench.hears(Heard::Down).await;
+    bench.gets(LinkState::StreamError).await;
+    let _wire = admit(&host).await;
+    bench.hears(Heard::Up).await;
+}
+
+#[tokio::test]
+async fn a_refusal_says_why_and_is_tried_again() {
+    let host = Host::bind().await.unwrap();
+    let mut bench = start(host.port(), timings());
+
+    let mut wire = host.accept().await.unwrap();
+    assert!(!wire.admit(&Secret::new("another")).await.unwrap());
+    bench.gets(LinkState::NotAuthorized).await;
+
+    // As Prosody: at the header already, which then has no id.
+    let mut wire = host.accept().await.unwrap();
+    wire.send(
+        "<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' \
+         xmlns:stream='http://etherx.jabber.org/streams' from='up.example.org'>",
+    )
+    .await
+    .unwrap();
+    wire.refuse("host-unknown").await.unwrap();
+    bench.gets(LinkState::HostUnknown).await;
+
+    let mut wire = host.accept().await.unwrap();
+    wire.open().await.unwrap();
+    receive(&mut wire).await;
+    wire.refuse("conflict").await.unwrap();
+    bench.gets(LinkState::Conflict).await;
+
+    let mut wire = host.accept().await.unwrap();
+    wire.send("HTTP/1.1 400 Bad Request\r\n\r\n<html>")
+        .await
+        .unwrap();
+    bench.gets(LinkState::StreamError).await;
+
+    let _wire = admit(&host).await;
+    bench.gets(LinkState::Up).await;
+    bench.hears(Heard::Up).await;
+    for state in [
+        LinkState::NotAuthorized,
+        LinkState::HostUnknown,
+        LinkState::Conflict,
+        LinkState::StreamError,
+    ] {
+        assert_eq!(bench.metrics.link_losses.get(state), 1, "{state:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_where_nothing_listens_and_a_name_that_is_none() {
+    let host = Host::bind().await.unwrap();
+    let port = host.port();
+    drop(host);
+    start(port, timings())
+        .gets(LinkState::ConnectionRefused)
+        .await;
+
+    let nowhere = stream::connect("no.such.host.invalid", 1, LIMIT).await;
+    assert_eq!(nowhere.unwrap_err().state(), LinkState::Unreachable);
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_dead() {
+    let short = Duration::from_millis(100);
+    let host = Host::bind().await.unwrap();
+    let mut bench = start(
+        host.port(),
+        Timings {
+            handshake: short,
+            ..timings()
+        },
+    );
+    let _silent = host.accept().await.unwrap();
+    bench.gets(LinkState::DeadPeer).await;
+
+    let (_host, mut wire, mut bench) = connected(Timings {
+        ping_after: short,
+        pong_within: 5 * short,
+        ..timings()
+    })
+    .await;
+    // Anything that comes will do.
+    for _ in 0..3 {
+        for to in ["example.org", "up.example.org"] {
+            let ping = receive(&mut wire).await;
+            let end = format!("from='up.example.org' to='{to}'><ping xmlns='urn:xmpp:ping'/></iq>");
+            assert!(ping.ends_with(&end), "{ping}");
+        }
+        wire.send(" ").await.unwrap();
+    }
+    bench.hears(Heard::Down).await;
+    bench.gets(LinkState::DeadPeer).await;
+}
+
+#[tokio::test]
+async fn a_server_that_reads_no_more_is_dead_and_yet_heard() {
+    let (_host, mut wire, mut bench) = connected(Timings {
+        write: Duration::from_secs(2),
+        ..timings()
+    })
+    .await;
+    // The kernel's buffers fill, then our batch, then the queue.
+    let pushes = bench.handle.pushes.clone();
+    while let Ok(permit) = timeout(Duration::from_millis(300), pushes.reserve()).await {
+        permit.unwrap().send(push("1", 4096, LIMIT));
+    }
+    let ping = "<iq type='get' id='p' from='a@b/c'><ping xmlns='urn:xmpp:ping'/></iq>";
+    wire.send(&ping.repeat(2000)).await.unwrap();
+    wire.send("<iq type='result' id='1' from='a@b/c'/>")
+        .await
+        .unwrap();
+    let answer = Heard::Answer("a@b/c".into(), "1".into(), Answer::Acknowledged);
+    bench.hears(answer).await;
+    assert!(bench.metrics.odd_stanzas.get(OddStanza::ReplyDropped) > 0);
+    bench.hears(Heard::Down).await;
+    bench.gets(LinkState::DeadPeer).await;
+}
+
+#[tokio::test]
+async fn what_is_queued_while_the_link_is_down_is_dropped() {
+    let (host, wire, mut bench) = connected(timings()).await;
+    drop(wire);
+    bench.hears(Heard::Down).await;
+    let lost = bench.push("lost", 1, LIMIT);
+    let mut wire = admit(&host).await;
+    bench.hears(Heard::Up).await;
+    bench.push("found", 1, LIMIT);
+    assert!(receive(&mut wire).await.contains("id='found'"));
+    assert!(!lost.get());
+}
+
+#[tokio::test]
+async fn a_shutdown_sends_what_is_queued_and_ends_the_stream() {
+    let (_host, mut wire, mut bench) = connected(timings()).await;
+    let sent = bench.push("last", 1, LIMIT);
+    bench.shutdown.cancel();
+    assert!(receive(&mut wire).await.contains("id='last'"));
+    assert!(wire.receive().await.unwrap().is_none());
+    timeout(LIMIT, &mut bench.task).await.unwrap().unwrap();
+    assert!(sent.get());
+    bench.hears(Heard::Down).await;
+    let end = wire.receive().await.unwrap_err();
+    assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_the_waiting_too() {
+    let host = Host::bind().await.unwrap();
+    let bench = start(host.port(), timings());
+    let _silent = host.accept().await.unwrap();
+    bench.shutdown.cancel();
+    timeout(LIMIT, bench.task).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn no_stranger_ends_the_link() {
+    let server = Server::start(BareJid::new("up.example.org").unwrap(), secret());
+    let server = server.await.unwrap();
+    let mut bench = start(server.port(), timings());
+    bench.hears(Heard::Up).await;
+    let phone = server.phone(Jid::new("romeo@example.org/phone").unwrap());
+    let nested = |levels| "<a>".repeat(levels) + &"</a>".repeat(levels);
+    let iq = |kind: &str, content: &str| {
+        format!("<iq type='{kind}' id='x' from='evil@example.net/x'>{content}</iq>")
+    };
+    for abuse in [
+        iq("set", &nested(4000)),
+        iq("error", &nested(4000)),
+        iq("set", &nested(80_000)),
+        iq("get", &"x".repeat(300 * 1024)),
+        iq("get", &format!("<a b='{}'/>", "x".repeat(9000))),
+        iq("bogus", ""),
+        iq("set", "<p:a/>"),
+        iq("error", "<error/>"),
+        "<iq/>".into(),
+        "<iq type='get' id='x' from='@@'/>".into(),
+        "<presence type='foo' from='evil@example.net'/>".into(),
+        "<message type='bogus' from='evil@example.net'><body/></message>".into(),
+        "<unknown/>".into(),
+        format!(
+            "<message from='evil@example.net'>{}</message>",
+            nested(4000)
+        ),
+    ] {
+        server.inject(&abuse).await;
+        let ping = phone.ask("get", "<ping xmlns='urn:xmpp:ping'/>");
+        let pong = timeout(LIMIT, ping).await.expect("an answer in time");
+        assert_eq!(pong.attr("type"), Some("result"));
+    }
+    for answer in [Answer::Failed, Answer::Failed] {
+        bench
+            .hears(Heard::Answer(
+                "evil@example.net/x".into(),
+                "x".into(),
+                answer,
+            ))
+            .await;
+    }
+    assert!(bench.heard.try_recv().is_err(), "and nothing else");
+    assert_eq!(*bench.handle.state.borrow(), LinkState::Up);
+}
