@@ -22,11 +22,16 @@ use crate::{
 /// bytes).
 const MAX_ENDPOINT: usize = 1000;
 
+/// How many refusals are logged.
+const REPORTS: &str = "1/s, burst 20";
+
 pub struct Registrar {
     acl: Acl,
     tokens: Tokens,
     /// Keyed by account: only those that the ACL lets in, so strangers fill no table.
     rate: Limiter<BareJid>,
+    /// Keeps strangers from filling the log with their refusals; the metric counts them all.
+    reports: Limiter<()>,
     public_url: String,
     metrics: Arc<Metrics>,
 }
@@ -45,6 +50,7 @@ impl Registrar {
             acl,
             tokens,
             rate: Limiter::new(rate),
+            reports: Limiter::new(REPORTS.parse().expect("the constant is a rate")),
             public_url,
             metrics,
         }
@@ -53,7 +59,9 @@ impl Registrar {
     pub async fn register(&self, request: RegisterRequest) -> RegisterReply {
         let result = self.try_register(&request).await;
         self.metrics.registrations.inc(label(&result));
-        if let Err(error) = &result {
+        if let Err(error) = &result
+            && self.reports.admit(&())
+        {
             report(error, &request);
         }
         RegisterReply {

@@ -102,15 +102,19 @@ impl StateSecret {
     }
 }
 
-/// On the disk, with its name, before any token rests on it.
+/// On the disk, with its name, before any token rests on it. It gets its name when it is whole: a
+/// crash on the way leaves no half of a secret.
 fn write(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let draft = path.with_extension("draft");
     let mut file = OpenOptions::new()
         .write(true)
-        .create_new(true)
+        .create(true)
+        .truncate(true)
         .mode(0o600)
-        .open(path)?;
+        .open(&draft)?;
     file.write_all(format!("{text}\n").as_bytes())?;
     file.sync_all()?;
+    fs::rename(draft, path)?;
     File::open(directory)?.sync_all()
 }
 
