@@ -313,4 +313,16 @@ mod tests {
         assert!(text.contains("unified_push_link_state{state=\"up\"} 0"));
         assert!(text.contains("unified_push_build_info{version="));
     }
+
+    #[test]
+    fn every_metric_is_documented() {
+        let docs = include_str!("../docs/operating.md");
+        let text = Metrics::new().render().unwrap();
+        let ours = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# HELP unified_push_"));
+        for name in ours.filter_map(|line| line.split(' ').next()) {
+            assert!(docs.contains(&format!("`unified_push_{name}")), "{name}");
+        }
+    }
 }
