@@ -45,10 +45,14 @@ struct Span {
 }
 
 impl RevocationList {
-    /// Adds one; of two with the same scope the later instants count.
+    /// Adds one; of two with the same scope the later instants count. One of a whole account takes
+    /// in the earlier ones of its registrations.
     pub fn insert(&self, revocation: Revocation) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let Revocation { scope, at, until } = revocation;
+        if let Scope::Owner(owner) = &scope {
+            entries.retain(|other, span| !is_covered(other, owner) || span.at > at);
+        }
         let span = entries.entry(scope).or_insert(Span { at, until });
         span.at = span.at.max(at);
         span.until = span.until.max(until);
@@ -101,6 +105,13 @@ impl RevocationList {
     }
 }
 
+fn is_covered(scope: &Scope, account: &BareJid) -> bool {
+    match scope {
+        Scope::Registration(key) => key.owner == *account,
+        Scope::Owner(_) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use jid::Jid;
@@ -136,6 +147,18 @@ mod tests {
 
         // An older revocation that is learnt late takes nothing back.
         list.insert(revocation(Scope::Registration(key), 5));
+        assert!(list.contains(&registration(10)));
+    }
+
+    #[test]
+    fn an_owners_revocation_takes_in_the_earlier_ones_of_the_account() {
+        let list = RevocationList::default();
+        let owner = || Scope::Owner(BareJid::new("romeo@example.org").unwrap());
+        list.insert(revocation(Scope::Registration(registration(0).key()), 10));
+        list.insert(revocation(owner(), 9));
+        assert_eq!(list.len(), 2);
+        list.insert(revocation(owner(), 10));
+        assert_eq!(list.len(), 1);
         assert!(list.contains(&registration(10)));
     }
 

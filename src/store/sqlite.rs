@@ -19,6 +19,11 @@ use crate::{
 /// How many rows one transaction deletes at most, so that nobody waits long for it.
 const STEP: u32 = 500;
 
+/// How many revocations of one account are kept apart. Nobody parts with so many apps within a
+/// registration's life; beyond it the whole account is revoked, so that no account can fill the
+/// memory, which mirrors the table.
+const REVOCATIONS_PER_OWNER: u32 = 1000;
+
 pub(super) fn register(db: &Connection, new: &NewRegistration) -> rusqlite::Result<Registered> {
     let key = new.registration.key();
     let issued = issue_time(db, &key, new.registration.issued)?;
@@ -180,19 +185,50 @@ pub(super) fn revoke(
     let latest: Option<Millis> =
         db.query_row("SELECT max(live_until) FROM issuers", [], |row| row.get(0))?;
     let until = latest.map_or(min_until, |latest| latest.0.max(min_until));
-    let (owner, application, instance) = columns(&scope);
+    let mut revocation = Revocation { scope, at, until };
+    if let Scope::Registration(key) = &revocation.scope
+        && held(db, &key.owner)? >= REVOCATIONS_PER_OWNER
+    {
+        revocation.scope = Scope::Owner(key.owner.clone());
+    }
+    if let Scope::Owner(owner) = &revocation.scope {
+        revocation.until = take_in(db, owner, at)?.map_or(until, |longest| longest.max(until));
+    }
+    put_revocation(db, &revocation)?;
+    Ok(revocation)
+}
+
+/// How many revocations the store holds of one account.
+fn held(db: &Connection, owner: &BareJid) -> rusqlite::Result<u32> {
+    db.prepare_cached("SELECT count(*) FROM revocations WHERE owner = ?")?
+        .query_row([owner.as_str()], |row| row.get(0))
+}
+
+/// Deletes the revocations that one of the whole account at this instant covers; returns until
+/// when the longest was to be kept.
+fn take_in(db: &Connection, owner: &BareJid, at: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
+    let mut delete =
+        db.prepare_cached("DELETE FROM revocations WHERE owner = ? AND at <= ? RETURNING until")?;
+    let untils = delete.query_map((owner.as_str(), Millis(at)), |row| row.get::<_, Millis>(0))?;
+    let untils = untils.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(untils.into_iter().map(|until| until.0).max())
+}
+
+fn put_revocation(db: &Connection, revocation: &Revocation) -> rusqlite::Result<()> {
+    let Revocation { scope, at, until } = revocation;
+    let (owner, application, instance) = columns(scope);
     db.prepare_cached(
         "INSERT INTO revocations (owner, application, instance, at, until) VALUES (?, ?, ?, ?, ?)
          ON CONFLICT DO UPDATE SET at = max(at, excluded.at), until = max(until, excluded.until)",
     )?
-    .execute((owner, application, instance, Millis(at), Millis(until)))?;
+    .execute((owner, application, instance, Millis(*at), Millis(*until)))?;
     db.prepare_cached(
         "UPDATE registrations SET revoked = 1
          WHERE owner = ?1 AND (?2 = x'' OR (application = ?2 AND instance = ?3))
          AND issued <= ?4 AND NOT revoked",
     )?
-    .execute((owner, application, instance, Millis(at)))?;
-    Ok(Revocation { scope, at, until })
+    .execute((owner, application, instance, Millis(*at)))?;
+    Ok(())
 }
 
 fn columns(scope: &Scope) -> (&str, &[u8], &[u8]) {

@@ -4,7 +4,7 @@ use jid::Jid;
 use tempfile::TempDir;
 
 use super::*;
-use crate::registration::Digest;
+use crate::registration::{Digest, RegistrationKey};
 
 const NOW: Timestamp = Timestamp::from_secs(1_764_000_000);
 const WEEK: Duration = Duration::from_secs(7 * 86400);
@@ -151,6 +151,32 @@ async fn an_owners_revocation_covers_all_of_the_account() {
     store.revoke(owner, after(1), NOW).await.unwrap();
     assert!(found(&store, 1).await.revoked && found(&store, 2).await.revoked);
     assert!(!found(&store, 3).await.revoked);
+}
+
+#[tokio::test]
+async fn an_account_cannot_fill_the_list_with_revocations() {
+    let (_dir, store) = open();
+    store.register(romeo(1, NOW)).await.unwrap();
+    let key = |app: u16| {
+        let mut application = [0xaa; 32];
+        application[..2].copy_from_slice(&app.to_be_bytes());
+        let key = romeo(0, NOW).registration.key();
+        Scope::Registration(RegistrationKey {
+            application: Digest::from_bytes(application),
+            ..key
+        })
+    };
+    let far = after(1).saturating_add(WEEK * 9);
+    store.revoke(key(0), after(1), far).await.unwrap();
+    for app in 1..1000 {
+        store.revoke(key(app), after(1), NOW).await.unwrap();
+    }
+    assert!(!found(&store, 1).await.revoked);
+    let whole = store.revoke(key(1000), after(2), NOW).await.unwrap();
+    assert!(matches!(whole.scope, Scope::Owner(_)));
+    assert_eq!(whole.until, far, "as long as the longest that it takes in");
+    assert_eq!(store.revocations().await.unwrap(), [whole]);
+    assert!(found(&store, 1).await.revoked);
 }
 
 #[tokio::test]
