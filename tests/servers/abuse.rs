@@ -56,7 +56,7 @@ fn stanzas() -> Vec<(&'static str, String)> {
         ),
         (
             "a large message",
-            format!("<message @><body>{}</body></message>", "x".repeat(250_000)),
+            format!("<message @><body>{}</body></message>", "x".repeat(260_000)),
         ),
         (
             "a long attribute",

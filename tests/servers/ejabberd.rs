@@ -58,6 +58,8 @@ pub fn command(layout: &Layout) -> Command {
     let mut command = Command::new("erl");
     // Ctrl-C ends it at once, as it ends the tests.
     command.args(["-noinput", "+Bd", "-start_epmd", "false"]);
+    // The deep stanzas of the tests would overflow the stack of its XML parser, and end all of it.
+    command.args(["+sss", "8192"]);
     command.args(["-mnesia", "dir"]);
     command.arg(format!("\"{}\"", layout.dir.join("mnesia").display()));
     command.args(["-s", "ejabberd"]);

@@ -31,11 +31,12 @@ impl Response {
 }
 
 pub async fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
-    request("POST", url, headers, body).await.unwrap()
+    let answer = request("POST", url, headers, body).await;
+    answer.expect("an HTTP answer")
 }
 
 pub async fn get(url: &str) -> Response {
-    try_get(url).await.unwrap()
+    try_get(url).await.expect("an HTTP answer")
 }
 
 /// None when nobody answers.

@@ -11,7 +11,7 @@ use crate::{
     daemon::{Daemon, Settings, push},
     http::{Response, try_get},
     phone::{Behaviour, Phone, Push},
-    process::{MARGIN, eventually},
+    process::eventually,
     pushes::Line,
     tests,
 };
@@ -49,7 +49,7 @@ async fn stopping(bed: &Bed) -> (Line, JoinHandle<Response>, Push) {
 }
 
 async fn is_unready(daemon: &Daemon) {
-    eventually("the daemon stops", MARGIN, async || {
+    eventually("the daemon stops", LONG_WAIT, async || {
         let answer = try_get(&daemon.admin("/readyz")).await;
         answer
             .is_none_or(|answer| answer.status == 503)

@@ -147,7 +147,18 @@ impl Phone {
     pub async fn log_in(server: &Server, user: &str) -> Self {
         let mut stream = Stream::log_in(server, user).await;
         let jid = stream.bind("phone").await;
-        Self::online(stream, jid, None).await
+        Self::online(stream, jid, None, State::default()).await
+    }
+
+    /// A phone that has registered this earlier.
+    pub async fn log_in_again(server: &Server, user: &str, pair: &Pair) -> Self {
+        let mut stream = Stream::log_in(server, user).await;
+        let jid = stream.bind("phone").await;
+        let state = State {
+            known: vec![pair.clone()],
+            ..State::default()
+        };
+        Self::online(stream, jid, None, state).await
     }
 
     /// One that its server keeps for a while when the connection is lost (XEP-0198).
@@ -155,11 +166,11 @@ impl Phone {
         let mut stream = Stream::log_in(server, user).await;
         let jid = stream.bind("phone").await;
         let resumption = stream.enable_resumption().await;
-        Self::online(stream, jid, Some(resumption)).await
+        Self::online(stream, jid, Some(resumption), State::default()).await
     }
 
-    async fn online(stream: Stream, jid: String, resumption: Option<String>) -> Self {
-        let mut phone = Self::start(stream, jid, resumption, State::default());
+    async fn online(stream: Stream, jid: String, resumption: Option<String>, state: State) -> Self {
+        let mut phone = Self::start(stream, jid, resumption, state);
         let roster = phone.iq("get", None, "<query xmlns='jabber:iq:roster'/>");
         roster.await;
         phone.send("<presence/>").await;
@@ -211,16 +222,11 @@ impl Phone {
         assert!(endpoint.len() <= 1000, "{} bytes", endpoint.len());
         let whole_seconds = "YYYY-MM-DDTHH:MM:SSZ".len();
         assert!(expiration.ends_with('Z') && expiration.len() == whole_seconds);
-        self.know(pair);
+        self.shared.state().known.push(pair.clone());
         Ok(Registered {
             endpoint: endpoint.to_owned(),
             expires: humantime::parse_rfc3339(expiration).expect("XEP-0082"),
         })
-    }
-
-    /// Has registered this earlier.
-    pub fn know(&self, pair: &Pair) {
-        self.shared.state().known.push(pair.clone());
     }
 
     /// Forgets every registration, as when its apps are removed: the server learns of it with the

@@ -55,12 +55,16 @@ impl Reader {
     }
 
     async fn answer(&self, iq: &Element) {
+        let Some(from) = iq.attr("from") else {
+            // The server's own, such as a roster push, which it awaits no answer to.
+            return;
+        };
+        let to = escape(from);
         let verdict = match iq.child("push", NS) {
-            Some(push) => self.pushed(iq, push),
+            Some(push) => self.pushed(iq, from, push),
             None => Some(Err(("cancel", "feature-not-implemented"))),
         };
         let id = escape(iq.attr("id").expect("an id"));
-        let to = escape(iq.attr("from").expect("a sender"));
         match verdict {
             None => {}
             Some(Ok(())) => {
@@ -78,7 +82,7 @@ impl Reader {
     }
 
     /// None: no answer at all.
-    fn pushed(&self, iq: &Element, push: &Element) -> Option<Result<(), Error>> {
+    fn pushed(&self, iq: &Element, from: &str, push: &Element) -> Option<Result<(), Error>> {
         const UNKNOWN: Error = ("cancel", "item-not-found");
         if iq.children.len() > 1 {
             return Some(Err(("modify", "bad-request")));
@@ -99,7 +103,7 @@ impl Reader {
             (state.behaviour, state.known.contains(&pair))
         };
         let seen = Push {
-            from: iq.attr("from").expect("a sender").to_owned(),
+            from: from.to_owned(),
             id: iq.attr("id").expect("an id").to_owned(),
             payload,
         };
