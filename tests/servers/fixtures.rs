@@ -15,26 +15,19 @@ use crate::{
 };
 
 pub fn on_both() -> Vec<Test> {
-    without_daemon(tests![
+    tests![
         a_phone_answers_a_component_as_conversations_does,
         a_hibernating_phone_gets_what_was_sent_meanwhile,
         a_component_with_a_wrong_secret_or_name_is_refused,
         a_server_restarts_on_its_ports,
-    ])
+    ]
 }
 
 pub fn on_prosody() -> Vec<Test> {
-    without_daemon(tests![
+    tests![
         prosody_s_own_push_service_reaches_the_phone,
         prosody_s_own_push_service_refuses_a_bad_digest,
-    ])
-}
-
-fn without_daemon(mut tests: Vec<Test>) -> Vec<Test> {
-    for test in &mut tests {
-        test.daemon = false;
-    }
-    tests
+    ]
 }
 
 fn push_iq(from: &str, to: &str, id: &str, content: &str) -> String {

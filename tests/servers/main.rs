@@ -48,9 +48,6 @@ const THREADS: usize = 6;
 /// No test takes longer.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Until the daemon runs, its tests are only compiled (`--include-ignored` tries them).
-const DAEMON_RUNS: bool = false;
-
 type Run = fn(Rc<Bed>) -> Pin<Box<dyn Future<Output = ()>>>;
 
 pub struct Test {
@@ -58,7 +55,6 @@ pub struct Test {
     run: Run,
     /// What it needs beside the server.
     program: Option<&'static str>,
-    daemon: bool,
 }
 
 /// A list of [`Test`]s out of async functions that take an `Rc<Bed>`.
@@ -75,7 +71,6 @@ impl Test {
             name,
             run,
             program: None,
-            daemon: true,
         }
     }
 
@@ -89,13 +84,11 @@ impl Test {
 
     fn trial(self, kind: Kind, servers: Arc<Servers>) -> Trial {
         let name = format!("{kind}::{}", self.name);
-        let waits = self.daemon && !DAEMON_RUNS;
-        let trial = Trial::ignorable_test(name, move || match (self.missing(kind), required()) {
+        Trial::ignorable_test(name, move || match (self.missing(kind), required()) {
             (None, _) => perform(kind, self.run, servers).map(|()| Completion::Completed),
             (Some(it), false) => Ok(Completion::ignored_with(format!("needs {it}"))),
             (Some(it), true) => Err(format!("{it} is not installed: run ./test.sh").into()),
-        });
-        trial.with_ignored_flag(waits)
+        })
     }
 }
 
