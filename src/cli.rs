@@ -55,6 +55,8 @@ enum Command {
     /// Say what an endpoint stands for and whether it works
     Inspect {
         /// An endpoint or its token; `-` reads it from standard input
+        // A token may begin with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         endpoint: String,
     },
     /// List or revoke registrations, while the daemon runs

@@ -65,7 +65,15 @@ async fn what_is_not_ours_is_refused_without_an_echo() {
     let endpoint = bed.register("app").await;
     daemon.stop().await;
     bed.text("secret", &secret_of('b'));
-    for foreign in [endpoint.as_str(), "garbage", "http://x/push/", "eyJ.."] {
+    for foreign in [
+        endpoint.as_str(),
+        "garbage",
+        "-garbage",
+        "-hgarbage",
+        "--garbage",
+        "http://x/push/",
+        "eyJ..",
+    ] {
         let said = bed.run(&["inspect", foreign]).await.with(1);
         assert!(
             said.starts_with("unified-push: this is no endpoint of this "),
@@ -85,4 +93,13 @@ async fn it_needs_the_daemons_state() {
     assert!(said.contains("unified-push.db"), "{said}");
     assert!(said.contains("`state_dir`"), "{said}");
     assert!(!bed.state_dir().exists(), "nothing is made");
+}
+
+#[tokio::test]
+async fn help_is_still_help() {
+    let bed = Bed::new().await;
+    for option in ["-h", "--help"] {
+        let said = bed.run(&["inspect", option]).await.with(0);
+        assert!(said.contains("Usage: "), "{said}");
+    }
 }
