@@ -107,3 +107,16 @@ async fn what_is_no_endpoint_is_not_echoed() {
         assert!(said.starts_with("unified-push: the endpoint "), "{said}");
     }
 }
+
+#[tokio::test]
+async fn a_header_that_cannot_be_sent_is_named() {
+    let bed = Bed::new().await;
+    let endpoint = "http://127.0.0.1:1/push/t0ken";
+    for option in ["--topic", "--urgency"] {
+        let said = bed
+            .run(&["send", endpoint, "hello", option, "a\nb"])
+            .await
+            .with(2);
+        assert!(said.contains(option), "{said}");
+    }
+}
