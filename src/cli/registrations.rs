@@ -2,7 +2,7 @@
 
 use jid::BareJid;
 
-use super::inspect::tokens;
+use super::inspect::{secret, tokens};
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
@@ -73,6 +73,14 @@ async fn forget_key(config: &Config, id: &str) -> Result<bool, String> {
     let key: KeyId = id
         .parse()
         .map_err(|_| format!("{id:?} is no key id: take it from the daemon's message"))?;
+    let secrets = secret(config)?.into_iter();
+    let mut secrets = secrets.chain(config.previous_secrets.iter().cloned());
+    if secrets.any(|secret| secret.id() == key) {
+        return Err(format!(
+            "the configuration still has the secret of key {key}, with which its endpoints would \
+             go on working. Take it out of `secret`, `previous_secrets` or `state_dir` first"
+        ));
+    }
     match open(config)?
         .forget_key(key)
         .await
@@ -80,7 +88,8 @@ async fn forget_key(config: &Config, id: &str) -> Result<bool, String> {
     {
         Some(registrations) => {
             println!(
-                "every endpoint of key {key} is invalid now; {registrations} were in the store"
+                "every endpoint of key {key} is given up; {registrations} were in the store. A \
+                 daemon that still has its secret is to be restarted"
             );
             Ok(true)
         }

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use crate::bed::{BACKENDS, Bed, push, secret_of};
+use crate::bed::{BACKENDS, Bed, names_in, push, secret_of};
 
 #[tokio::test]
 async fn a_secret_is_made_once_and_said_aloud_but_not_told() {
@@ -92,6 +92,40 @@ async fn a_secret_is_changed_without_loss_or_given_up_on_purpose() {
             "{backend}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_key_that_is_configured_is_not_forgotten() {
+    let mut bed = Bed::new().await;
+    let _daemon = bed.start().await;
+    let endpoint = bed.register("app").await;
+    let key = key_of(&bed, &endpoint).await;
+    let forget = ["registrations", "forget-key", &key];
+    let said = bed.run(&forget).await.with(1);
+    assert!(said.contains("the configuration still has"), "{said}");
+
+    bed.text("secret", &secret_of('b'));
+    bed.value("previous_secrets", format!("[{:?}]", secret_of('a')));
+    let said = bed.run(&forget).await.with(1);
+    assert!(said.contains("the configuration still has"), "{said}");
+    assert_eq!(push(&endpoint).await, 201);
+}
+
+#[tokio::test]
+async fn the_made_secret_is_not_forgotten_either() {
+    let mut bed = Bed::new().await;
+    bed.unset("secret");
+    let _daemon = bed.start().await;
+    let endpoint = bed.register("app").await;
+    let key = key_of(&bed, &endpoint).await;
+    let before = names_in(&bed.state_dir());
+    let said = bed
+        .run(&["registrations", "forget-key", &key])
+        .await
+        .with(1);
+    assert!(said.contains("still has"), "{said}");
+    assert_eq!(names_in(&bed.state_dir()), before);
+    assert_eq!(push(&endpoint).await, 201);
 }
 
 /// The key id that a start names in its remedy.
