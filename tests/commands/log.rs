@@ -18,9 +18,9 @@ async fn text_has_a_line_for_each_step() {
     let bed = Bed::new().await;
     let log = lived(&bed).await;
     for step in [
-        "unified-push starts",
-        "http.public_url: is not https",
-        "listening",
+        "unified-push starts version=",
+        "WARN http.public_url: is not https",
+        "listening http=127.0.0.1:",
         "ready",
         "connected to the XMPP server",
         "stopping; a second signal ends at once",
