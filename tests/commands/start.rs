@@ -1,8 +1,8 @@
 //! Starts that are refused: with exit code 1, what is wrong, and what to do.
 
-use std::{fs, net::TcpListener};
+use std::{fs, net::TcpListener, path::Path};
 
-use crate::bed::{Bed, names_in};
+use crate::bed::{Bed, names_in, push};
 
 #[tokio::test]
 async fn an_address_in_use_is_named_with_its_option() {
@@ -79,4 +79,27 @@ async fn refused_untouched(bed: &Bed, parts: &[&str]) {
         }
         assert!(state() == before, "{arguments:?} changed the state");
     }
+}
+
+#[tokio::test]
+async fn a_second_daemon_on_the_same_state_is_refused() {
+    let bed = Bed::new().await;
+    let daemon = bed.start().await;
+    let endpoint = bed.register("app").await;
+    let mut second = bed.command(&["serve"]);
+    second.env("UNIFIED_PUSH_HTTP__LISTEN", "127.0.0.1:0");
+    second.env("UNIFIED_PUSH_ADMIN__LISTEN", "127.0.0.1:0");
+    let said = bed.run_with(second, b"").await.with(1);
+    let state_dir = bed.state_dir();
+    assert!(said.contains(state_dir.to_str().unwrap()), "{said}");
+    assert!(said.contains("another daemon"), "{said}");
+    assert_eq!(push(&endpoint).await, 201);
+
+    // What is left of a daemon that was killed is no obstacle.
+    let mut daemon = daemon;
+    daemon.signal(rustix::process::Signal::KILL);
+    assert_eq!(daemon.exit().await, None);
+    let _daemon = bed.start().await;
+    assert_eq!(push(&endpoint).await, 201);
+    assert!(Path::new(&state_dir).is_dir());
 }
