@@ -158,3 +158,22 @@ async fn what_is_no_listening_socket_is_refused() {
         daemon.log()
     );
 }
+
+#[tokio::test]
+async fn two_sockets_for_one_listener_are_refused() {
+    let bed = Bed::new().await;
+    for (names, option) in [
+        (None, "http.listen"),
+        (Some("http:https"), "http.listen"),
+        (Some("admin:admin"), "admin.listen"),
+    ] {
+        let [first, second] = [0, 0].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
+        let mut daemon = activated(&bed, names, first.into(), Some(second.into()));
+        assert_eq!(daemon.exit().await, Some(1));
+        let log = daemon.log();
+        assert!(
+            log.contains(&format!("two sockets in place of {option}")),
+            "{log}"
+        );
+    }
+}
