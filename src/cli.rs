@@ -128,7 +128,10 @@ fn serve(path: Option<&Path>) -> Result<bool, Stop> {
         let app = App::build(config, Sockets::from_systemd()?).await?;
         run(app).await
     });
-    ran.map_err(|error: StartError| failed(error))
+    ran.or_else(|error: StartError| {
+        error!("not started: {error}");
+        Ok(false)
+    })
 }
 
 async fn run(app: App) -> Result<bool, StartError> {

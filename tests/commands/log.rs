@@ -50,6 +50,19 @@ async fn json_is_one_object_a_line() {
 }
 
 #[tokio::test]
+async fn a_start_that_fails_is_in_the_log_too() {
+    let mut bed = Bed::new().await;
+    bed.text("log.format", "json");
+    bed.text("state_dir", "/proc/unified-push");
+    let ended = bed.run(&["serve"]).await;
+    let last = ended.stderr.lines().last().expect("a line");
+    let last: Value = serde_json::from_str(last).unwrap();
+    assert_eq!((ended.code, &last["level"]), (Some(1), &"ERROR".into()));
+    let text = last["fields"]["message"].as_str().unwrap();
+    assert!(text.starts_with("not started: "), "{text}");
+}
+
+#[tokio::test]
 async fn the_level_is_kept() {
     let mut bed = Bed::new().await;
     bed.text("log.level", "error");
