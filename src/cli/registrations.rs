@@ -1,5 +1,7 @@
 //! `unified-push registrations`: looks at the store and revokes in it, while the daemon runs.
 
+use std::io::{self, ErrorKind, Write};
+
 use jid::BareJid;
 
 use super::inspect::{secret, tokens};
@@ -8,7 +10,7 @@ use crate::{
     config::Config,
     revocation::Scope,
     secret::KeyId,
-    store::Store,
+    store::{Owned, Store},
 };
 
 #[derive(clap::Subcommand)]
@@ -40,20 +42,32 @@ async fn list(config: &Config) -> Result<bool, String> {
         .owners(SystemClock.now())
         .await
         .map_err(|e| e.to_string())?;
-    println!(
+    match print(&owners) {
+        // `head` has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(true),
+        Err(error) => Err(format!("standard output cannot be written: {error}")),
+        Ok(()) => Ok(true),
+    }
+}
+
+fn print(owners: &[Owned]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
         "{:>13}  {:20}  {:20}  account",
         "registrations", "last registered", "latest expiry"
-    );
+    )?;
     for owned in owners {
-        println!(
+        writeln!(
+            out,
             "{:>13}  {:20}  {:20}  {}",
             owned.registrations,
             owned.last_registered.to_string(),
             owned.latest_expiry.to_string(),
             owned.owner
-        );
+        )?;
     }
-    Ok(true)
+    Ok(())
 }
 
 async fn revoke(config: &Config, jid: &str) -> Result<bool, String> {

@@ -1,10 +1,10 @@
 //! `registrations`: list and revoke, while the daemon runs.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use crate::{
-    bed::{BACKENDS, Bed, OWNER, push},
-    process::{MARGIN, eventually},
+    bed::{BACKENDS, Bed, OWNER, PATIENCE, push},
+    process::{MARGIN, Process, eventually},
 };
 
 /// How soon the daemon notices.
@@ -38,6 +38,20 @@ async fn accounts_are_listed_with_their_counts() {
 
     bed.run(&["registrations", "revoke", OWNER]).await.with(0);
     assert_eq!(listed().await, heading);
+}
+
+#[tokio::test]
+async fn a_list_that_nobody_reads_to_its_end_is_no_fault() {
+    let bed = Bed::new().await;
+    bed.start().await.stop().await;
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut command = bed.command(&["registrations", "list"]);
+    command.stdout(writer);
+    let log = bed.path("list.log");
+    let mut list = Process::start_with(&mut command, &log).unwrap();
+    assert_eq!(list.exit(PATIENCE).await.code(), Some(0), "{}", list.log());
+    assert_eq!(list.log(), "");
 }
 
 #[tokio::test]
