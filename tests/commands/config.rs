@@ -1,14 +1,8 @@
-//! `check-config`, and `healthcheck`, which reads the same configuration.
+//! `check-config`, and starts with a bad configuration.
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
-use rustix::process::Signal;
-
-use crate::{
-    bed::{BIN, Bed, Ended, secret_of},
-    http::get,
-    signals::LONG,
-};
+use crate::bed::{BIN, Bed, Ended, secret_of};
 
 /// A file that only the daemon's user may read.
 fn secret_file(bed: &Bed, name: &str, secret: &str) -> String {
@@ -97,41 +91,4 @@ async fn a_missing_file_is_a_bad_configuration() {
     command.env("UNIFIED_PUSH_COMPONENT__DOMAIN", "up.example.org");
     let said = bed.run_with(command, b"").await.with(78);
     assert!(said.contains("config.toml"), "{said}");
-}
-
-#[tokio::test]
-async fn health_is_asked_over_tcp_and_unix_sockets() {
-    let mut bed = Bed::new().await;
-    let unix = format!("unix:{}", bed.path("admin.sock").display());
-    for socket in [None, Some(&unix)] {
-        if let Some(unix) = socket {
-            bed.text("admin.listen", unix);
-        }
-        let said = bed.run(&["healthcheck"]).await.with(1);
-        assert!(said.contains("no answer at admin.listen = "), "{said}");
-        assert!(said.contains("Does the daemon run?"), "{said}");
-
-        let mut daemon = bed.spawn(&mut bed.command(&["serve"]));
-        daemon.logged("ready").await;
-        let said = bed.run(&["healthcheck"]).await.with(0);
-        assert!(said.starts_with(r#"{"ready":true,"link":""#), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
-        daemon.stop().await;
-        bed.run(&["healthcheck"]).await.with(1);
-    }
-}
-
-#[tokio::test]
-async fn a_daemon_that_stops_is_not_healthy() {
-    let mut bed = Bed::new().await;
-    bed.text("delivery.ack_timeout", "5s");
-    let mut daemon = bed.start().await;
-    let waiting = bed.waiting_push(LONG).await;
-    daemon.signal(Signal::TERM);
-    daemon.logged("stopping").await;
-    let answer = get(&daemon.admin("/readyz")).await;
-    assert_eq!(answer.status, 503);
-    let said = bed.run(&["healthcheck"]).await.with(1);
-    assert!(said.starts_with(r#"{"ready":false,"#), "{said}");
-    assert_eq!(waiting.await.unwrap(), 201);
 }

@@ -5,6 +5,7 @@
 mod bed;
 mod config;
 mod demo;
+mod health;
 #[path = "../servers/http.rs"]
 mod http;
 mod inspect;

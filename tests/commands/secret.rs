@@ -1,8 +1,25 @@
 //! The secret that endpoints rest on: made when none is there, rotated, lost, forgotten.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
-use crate::bed::{BACKENDS, Bed, names_in, push, secret_of};
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use crate::bed::{BACKENDS, BIN, Bed, names_in, push, secret_of};
+
+#[tokio::test]
+async fn a_fresh_secret_is_another_each_time_and_can_be_configured() {
+    let mut bed = Bed::new().await;
+    let [first, second] = [(); 2].map(|()| {
+        let mut command = Command::new(BIN);
+        let output = command.env_clear().arg("gen-secret").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    });
+    assert_ne!(first, second);
+    assert_eq!(STANDARD.decode(first.trim_end()).unwrap().len(), 32);
+    bed.text("secret", first.trim_end());
+    bed.run(&["check-config"]).await.with(0);
+}
 
 #[tokio::test]
 async fn a_secret_is_made_once_and_said_aloud_but_not_told() {

@@ -54,3 +54,9 @@ async fn an_idle_daemon_stops_without_delay() {
     assert_eq!(daemon.exit().await, Some(0));
     assert!(start.elapsed() < MARGIN, "{:?}", start.elapsed());
 }
+
+#[tokio::test]
+async fn serve_is_what_runs_without_a_subcommand() {
+    let bed = Bed::new().await;
+    bed.start_with(&mut bed.command(&[])).await.stop().await;
+}
