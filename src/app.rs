@@ -58,6 +58,11 @@ pub enum StartError {
     Signals(io::Error),
     #[error("a socket that systemd passed cannot be used: {0}")]
     Activation(io::Error),
+    #[error(
+        "systemd passed two sockets in place of {0}. One is enough (`[::]:8080` takes IPv4, too); \
+         the admin listener's is named by `FileDescriptorName=admin`"
+    )]
+    Superfluous(&'static str),
 }
 
 /// Listeners that are bound already; they replace the configured ones.
@@ -96,8 +101,8 @@ struct Routes {
 pub struct Failed;
 
 impl Sockets {
-    /// The first socket is for pushes, the one named `admin` for the admin listener
-    /// (`FileDescriptorName=` in a socket unit).
+    /// The one named `admin` is for the admin listener (`FileDescriptorName=` in a socket unit),
+    /// the other one for pushes.
     pub fn from_systemd() -> Result<Self, StartError> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<_> = names.split(':').collect();
@@ -105,13 +110,15 @@ impl Sockets {
         let mut sockets = Self::default();
         for index in 0..passed.len() {
             let listener = take(&mut passed, index).map_err(StartError::Activation)?;
-            let slot = match names.get(index) {
-                Some(&"admin") => &mut sockets.admin,
-                _ => &mut sockets.http,
+            let (key, slot) = match names.get(index) {
+                Some(&"admin") => ("admin.listen", &mut sockets.admin),
+                _ => ("http.listen", &mut sockets.http),
             };
-            if slot.is_none() {
-                *slot = listener;
+            if slot.is_some() {
+                // Its clients would wait for ever: systemd listens, and nobody accepts.
+                return Err(StartError::Superfluous(key));
             }
+            *slot = listener;
         }
         Ok(sockets)
     }

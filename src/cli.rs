@@ -55,6 +55,8 @@ enum Command {
     /// Say what an endpoint stands for and whether it works
     Inspect {
         /// An endpoint or its token; `-` reads it from standard input
+        // A token may begin with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         endpoint: String,
     },
     /// List or revoke registrations, while the daemon runs
@@ -126,7 +128,10 @@ fn serve(path: Option<&Path>) -> Result<bool, Stop> {
         let app = App::build(config, Sockets::from_systemd()?).await?;
         run(app).await
     });
-    ran.map_err(|error: StartError| failed(error))
+    ran.or_else(|error: StartError| {
+        error!("not started: {error}");
+        Ok(false)
+    })
 }
 
 async fn run(app: App) -> Result<bool, StartError> {

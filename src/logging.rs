@@ -2,7 +2,11 @@
 //!
 //! Other crates are held to warnings at every level: at finer ones some print whole stanzas.
 
-use std::{env, fs, os::unix::fs::MetadataExt};
+use std::{
+    env, fs,
+    io::{self, IsTerminal},
+    os::unix::fs::MetadataExt,
+};
 
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt,
@@ -26,7 +30,10 @@ pub fn init(log: &Log) {
 type Output = Box<dyn Layer<tracing_subscriber::layer::Layered<EnvFilter, Registry>> + Send + Sync>;
 
 fn output(format: LogFormat) -> Output {
-    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
+    let stderr = tracing_subscriber::fmt::layer()
+        .with_ansi(colours)
+        .with_writer(io::stderr);
     match format {
         LogFormat::Json => stderr.json().boxed(),
         LogFormat::Text => match journal() {

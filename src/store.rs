@@ -13,6 +13,7 @@ mod worker;
 
 use std::{
     fmt,
+    fs::File,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -47,6 +48,8 @@ struct Inner {
     writer: Writer,
     path: PathBuf,
     data_version: AtomicI64,
+    /// The daemon's claim to the directory, held until the last handle is gone.
+    _lock: Option<File>,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -115,17 +118,18 @@ pub struct Sizes {
 }
 
 impl Store {
-    /// The daemon's: makes what is missing.
+    /// The daemon's: makes what is missing, and keeps other daemons out.
     pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
-        Self::start(open::make(state_dir)?)
+        let path = open::make(state_dir)?;
+        Self::start(path, Some(open::lock(state_dir)?))
     }
 
     /// For the command line, which must not leave a database that belongs to another user.
     pub fn open_existing(state_dir: &Path) -> Result<Self, OpenError> {
-        Self::start(open::find(state_dir)?)
+        Self::start(open::find(state_dir)?, None)
     }
 
-    fn start(path: PathBuf) -> Result<Self, OpenError> {
+    fn start(path: PathBuf, lock: Option<File>) -> Result<Self, OpenError> {
         let mut writing = open::connect(&path)?;
         open::migrate(&path, &mut writing)?;
         let data_version = sqlite::data_version(&writing);
@@ -139,6 +143,7 @@ impl Store {
             writer: Writer::start(writing).map_err(OpenError::Thread)?,
             path,
             data_version: AtomicI64::new(data_version),
+            _lock: lock,
         })))
     }
 

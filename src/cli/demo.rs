@@ -76,11 +76,7 @@ async fn show(phone: &mut Phone) -> Result<(), String> {
     println!("  curl --data 'Hello' -H 'TTL: 60' {endpoint}\n");
     println!("Ctrl+C ends the demo. A first push:\n");
     let first = tokio::task::spawn_blocking(move || {
-        send::post(
-            &endpoint,
-            &[("TTL", "60".to_owned())],
-            b"Hello from the demo",
-        )
+        send::post(&endpoint, &[("TTL", 60.into())], b"Hello from the demo")
     });
     let arrived = phone.push().await;
     println!(

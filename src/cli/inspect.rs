@@ -6,6 +6,7 @@ use crate::{
     clock::SystemClock,
     config::Config,
     random::SystemRandom,
+    secret::Secret,
     store::Store,
     token::{Inspection, Keyring, OpenError, Policy, StateSecret, Tokens},
 };
@@ -32,18 +33,10 @@ pub async fn run(config: &Config, endpoint: &str) -> Result<bool, String> {
 /// As the daemon would open them.
 pub(super) async fn tokens(config: &Config) -> Result<Tokens, String> {
     let store = Store::open_existing(&config.state_dir).map_err(|error| error.to_string())?;
-    let secret = match &config.secret {
-        Some(secret) => secret.clone(),
-        None => match StateSecret::load(&config.state_dir).map_err(|error| error.to_string())? {
-            Some(state) => state.secret,
-            None => {
-                let path = config.state_dir.display();
-                return Err(format!(
-                    "no secret is configured, and there is none in {path}"
-                ));
-            }
-        },
-    };
+    let secret = secret(config)?.ok_or_else(|| {
+        let path = config.state_dir.display();
+        format!("no secret is configured, and there is none in {path}")
+    })?;
     let policy = Policy {
         backend: config.backend,
         ttl: config.registration_ttl,
@@ -54,6 +47,15 @@ pub(super) async fn tokens(config: &Config) -> Result<Tokens, String> {
     Tokens::load(keyring, policy, store, clock, random)
         .await
         .map_err(|error| error.to_string())
+}
+
+/// The configured one, or the one that the daemon has made.
+pub(super) fn secret(config: &Config) -> Result<Option<Secret>, String> {
+    if let Some(secret) = &config.secret {
+        return Ok(Some(secret.clone()));
+    }
+    let state = StateSecret::load(&config.state_dir).map_err(|error| error.to_string())?;
+    Ok(state.map(|state| state.secret))
 }
 
 fn read_line() -> Result<String, String> {

@@ -1,14 +1,16 @@
 //! `unified-push registrations`: looks at the store and revokes in it, while the daemon runs.
 
+use std::io::{self, ErrorKind, Write};
+
 use jid::BareJid;
 
-use super::inspect::tokens;
+use super::inspect::{secret, tokens};
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     revocation::Scope,
     secret::KeyId,
-    store::Store,
+    store::{Owned, Store},
 };
 
 #[derive(clap::Subcommand)]
@@ -40,20 +42,32 @@ async fn list(config: &Config) -> Result<bool, String> {
         .owners(SystemClock.now())
         .await
         .map_err(|e| e.to_string())?;
-    println!(
+    match print(&owners) {
+        // `head` has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(true),
+        Err(error) => Err(format!("standard output cannot be written: {error}")),
+        Ok(()) => Ok(true),
+    }
+}
+
+fn print(owners: &[Owned]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
         "{:>13}  {:20}  {:20}  account",
         "registrations", "last registered", "latest expiry"
-    );
+    )?;
     for owned in owners {
-        println!(
+        writeln!(
+            out,
             "{:>13}  {:20}  {:20}  {}",
             owned.registrations,
             owned.last_registered.to_string(),
             owned.latest_expiry.to_string(),
             owned.owner
-        );
+        )?;
     }
-    Ok(true)
+    Ok(())
 }
 
 async fn revoke(config: &Config, jid: &str) -> Result<bool, String> {
@@ -73,6 +87,14 @@ async fn forget_key(config: &Config, id: &str) -> Result<bool, String> {
     let key: KeyId = id
         .parse()
         .map_err(|_| format!("{id:?} is no key id: take it from the daemon's message"))?;
+    let secrets = secret(config)?.into_iter();
+    let mut secrets = secrets.chain(config.previous_secrets.iter().cloned());
+    if secrets.any(|secret| secret.id() == key) {
+        return Err(format!(
+            "the configuration still has the secret of key {key}, with which its endpoints would \
+             go on working. Take it out of `secret`, `previous_secrets` or `state_dir` first"
+        ));
+    }
     match open(config)?
         .forget_key(key)
         .await
@@ -80,7 +102,8 @@ async fn forget_key(config: &Config, id: &str) -> Result<bool, String> {
     {
         Some(registrations) => {
             println!(
-                "every endpoint of key {key} is invalid now; {registrations} were in the store"
+                "every endpoint of key {key} is given up; {registrations} were in the store. A \
+                 daemon that still has its secret is to be restarted"
             );
             Ok(true)
         }

@@ -7,7 +7,7 @@ use std::{
 
 use ureq::{
     Agent, Body,
-    http::{Response, Uri},
+    http::{HeaderValue, Response, Uri},
 };
 
 use crate::payload::MAX_PAYLOAD;
@@ -23,10 +23,10 @@ pub struct Args {
     ttl: u32,
     /// Replaces a waiting message of the same topic
     #[arg(long)]
-    topic: Option<String>,
+    topic: Option<HeaderValue>,
     /// very-low, low, normal or high
     #[arg(long)]
-    urgency: Option<String>,
+    urgency: Option<HeaderValue>,
     /// The message; standard input when left out
     text: Option<String>,
 }
@@ -37,7 +37,7 @@ pub fn run(args: Args) -> Result<bool, String> {
         Some(text) => text.clone().into_bytes(),
         None => stdin()?,
     };
-    let mut headers = vec![("TTL", args.ttl.to_string())];
+    let mut headers = vec![("TTL", HeaderValue::from(args.ttl))];
     headers.extend(args.topic.map(|topic| ("Topic", topic)));
     headers.extend(args.urgency.map(|urgency| ("Urgency", urgency)));
     let mut response = post(&args.endpoint, &headers, &body)?;
@@ -64,7 +64,7 @@ pub fn run(args: Args) -> Result<bool, String> {
 /// Pushes as an application server does: redirects are not followed, every status is an answer.
 pub fn post(
     endpoint: &str,
-    headers: &[(&str, String)],
+    headers: &[(&str, HeaderValue)],
     body: &[u8],
 ) -> Result<Response<Body>, String> {
     let endpoint: Uri = endpoint

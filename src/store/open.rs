@@ -4,7 +4,7 @@
 //! refused before SQLite touches it.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, ErrorKind, Read},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -14,6 +14,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 const FILE: &str = "unified-push.db";
+const LOCK: &str = "lock";
 
 /// Each brings the schema from its position in this list to the next.
 const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
@@ -37,6 +38,10 @@ pub enum OpenError {
          to the state directory, or set `state_dir`"
     )]
     File { path: PathBuf, source: io::Error },
+    #[error(
+        "{path} is held by another daemon. Stop that one, or give each a `state_dir` of its own"
+    )]
+    InUse { path: PathBuf },
     #[error(
         "there is no {path}. Either `state_dir` is not the daemon's, or the daemon has never run"
     )]
@@ -74,6 +79,22 @@ pub(super) fn make(state_dir: &Path) -> Result<PathBuf, OpenError> {
 /// For a database that must be there already.
 pub(super) fn find(state_dir: &Path) -> Result<PathBuf, OpenError> {
     check(state_dir, false)
+}
+
+/// Two daemons would not know what the other one has in memory. The lock goes with the process, so
+/// that one that was killed leaves none behind.
+pub(super) fn lock(state_dir: &Path) -> Result<File, OpenError> {
+    let path = state_dir.join(LOCK);
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create(true).mode(0o600).open(&path);
+    let locked = opened.map_err(TryLockError::Error).and_then(|file| {
+        file.try_lock()?;
+        Ok(file)
+    });
+    locked.map_err(|error| match error {
+        TryLockError::WouldBlock => OpenError::InUse { path },
+        TryLockError::Error(source) => OpenError::File { path, source },
+    })
 }
 
 /// Before SQLite opens the file: it would take a file that it may not write for a read-only

@@ -244,6 +244,16 @@ async fn a_restart_keeps_everything() {
     assert_eq!(store.issuers().await.unwrap(), [issuer]);
 }
 
+#[test]
+fn a_directory_has_one_daemon_at_a_time() {
+    let (dir, store) = open();
+    let second = Store::open(dir.path());
+    assert!(matches!(second, Err(OpenError::InUse { .. })));
+    Store::open_existing(dir.path()).expect("the command line is let in");
+    drop(store);
+    Store::open(dir.path()).expect("the first one is gone");
+}
+
 #[tokio::test]
 async fn an_issuer_lives_as_long_as_the_latest_of_its_tokens() {
     let (_dir, store) = open();

@@ -127,15 +127,18 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_secs(1_764_000_000);
 
-    async fn load_or_make(state_dir: &Path) -> Result<StateSecret, StateSecretError> {
-        let store = Store::open(state_dir).unwrap();
-        StateSecret::load_or_make(state_dir, &store, NOW, &SystemRandom::new()).await
+    async fn load_or_make(
+        state_dir: &Path,
+        store: &Store,
+    ) -> Result<StateSecret, StateSecretError> {
+        StateSecret::load_or_make(state_dir, store, NOW, &SystemRandom::new()).await
     }
 
     #[tokio::test]
     async fn it_is_made_once_for_the_daemon_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let made = load_or_make(dir.path()).await.unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let made = load_or_make(dir.path(), &store).await.unwrap();
         assert!(made.made && made.secret.is_strong());
         let mode = fs::metadata(&made.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -143,7 +146,7 @@ mod tests {
         assert_eq!(text.len(), 45);
         assert_eq!(text.trim_end().as_bytes(), made.secret.as_bytes());
 
-        let kept = load_or_make(dir.path()).await.unwrap();
+        let kept = load_or_make(dir.path(), &store).await.unwrap();
         assert!(!kept.made && kept.secret == made.secret);
     }
 
@@ -154,7 +157,7 @@ mod tests {
         let key = KeyId::from_bytes([1; 8]);
         let later = Timestamp::from_secs(1_764_000_001);
         store.note_issuer(key, later).await.unwrap();
-        let Err(error) = load_or_make(dir.path()).await else {
+        let Err(error) = load_or_make(dir.path(), &store).await else {
             panic!("made")
         };
         let text = error.to_string();
@@ -165,19 +168,20 @@ mod tests {
         assert!(!dir.path().join(FILE).exists());
 
         store.forget_key(key).await.unwrap();
-        assert!(load_or_make(dir.path()).await.unwrap().made);
+        assert!(load_or_make(dir.path(), &store).await.unwrap().made);
     }
 
     #[tokio::test]
     async fn a_short_or_unreadable_one_is_refused() {
         let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
         let file = dir.path().join(FILE);
         fs::write(&file, "short\n").unwrap();
-        let error = load_or_make(dir.path()).await.err();
+        let error = load_or_make(dir.path(), &store).await.err();
         assert!(matches!(error, Some(StateSecretError::TooShort { .. })));
         fs::remove_file(&file).unwrap();
         fs::create_dir(&file).unwrap();
-        let error = load_or_make(dir.path()).await.err();
+        let error = load_or_make(dir.path(), &store).await.err();
         assert!(matches!(error, Some(StateSecretError::Unreadable { .. })));
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 /// How much later than promised something may come on a busy machine.
 pub const MARGIN: Duration = Duration::from_secs(2);
 
-/// A child process. Its standard output and error go to a file; dropping it kills it.
+/// A child process whose output goes to a file; dropping it kills it.
 pub struct Process {
     child: Child,
     log: PathBuf,
@@ -25,13 +25,14 @@ pub struct Process {
 impl Process {
     pub fn start(command: &mut Command, log: &Path) -> io::Result<Self> {
         let output = File::options().create(true).append(true).open(log)?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()?;
+        Self::start_with(command.stdin(Stdio::null()).stdout(output), log)
+    }
+
+    /// With the standard input and output that the command has; only the errors go to the file.
+    pub fn start_with(command: &mut Command, log: &Path) -> io::Result<Self> {
+        let errors = File::options().create(true).append(true).open(log)?;
         Ok(Self {
-            child,
+            child: command.stderr(errors).spawn()?,
             log: log.to_owned(),
         })
     }

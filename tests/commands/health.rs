@@ -1,0 +1,79 @@
+//! `healthcheck` and `/readyz`: who may send pushes here now.
+
+use rustix::process::Signal;
+
+use crate::{
+    bed::{Bed, PATIENCE, push},
+    http::{get, try_get},
+    process::eventually,
+    signals::LONG,
+};
+
+#[tokio::test]
+async fn health_is_asked_over_tcp_and_unix_sockets() {
+    let mut bed = Bed::new().await;
+    let unix = format!("unix:{}", bed.path("admin.sock").display());
+    for socket in [None, Some(&unix)] {
+        if let Some(unix) = socket {
+            bed.text("admin.listen", unix);
+        }
+        let said = bed.run(&["healthcheck"]).await.with(1);
+        assert!(said.contains("no answer at admin.listen = "), "{said}");
+        assert!(said.contains("Does the daemon run?"), "{said}");
+
+        let mut daemon = bed.spawn(&mut bed.command(&["serve"]));
+        daemon.logged("ready").await;
+        let said = bed.run(&["healthcheck"]).await.with(0);
+        assert!(said.starts_with(r#"{"ready":true,"link":""#), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        daemon.stop().await;
+        bed.run(&["healthcheck"]).await.with(1);
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_stops_is_not_healthy() {
+    let mut bed = Bed::new().await;
+    bed.text("delivery.ack_timeout", "5s");
+    let mut daemon = bed.start().await;
+    let waiting = bed.waiting_push(LONG).await;
+    daemon.signal(Signal::TERM);
+    daemon.logged("stopping").await;
+    let answer = get(&daemon.admin("/readyz")).await;
+    assert_eq!(answer.status, 503);
+    let said = bed.run(&["healthcheck"]).await.with(1);
+    assert!(said.starts_with(r#"{"ready":false,"#), "{said}");
+    assert_eq!(waiting.await.unwrap(), 201);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_told_and_costs_no_endpoint() {
+    let mut bed = Bed::new().await;
+    bed.text("backend", "storage");
+    let mut daemon = bed.start().await;
+    let endpoint = bed.register("app").await;
+    let database = rusqlite::Connection::open(bed.database()).unwrap();
+    let rename = |from: &str, to: &str| {
+        for table in ["registrations", "issuers"] {
+            let rename = format!("ALTER TABLE {table}{from} RENAME TO {table}{to}");
+            database.execute_batch(&rename).unwrap();
+        }
+    };
+    rename("", "_hidden");
+    daemon.logged("the store fails").await;
+    let answer = get(&daemon.admin("/readyz")).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains(r#""store":"failed""#), "{answer:?}");
+    assert_eq!(get(&daemon.admin("/healthz")).await.status, 200);
+    bed.run(&["healthcheck"]).await.with(1);
+    assert_eq!(push(&endpoint).await, 503);
+
+    rename("_hidden", "");
+    daemon.logged("the store works again").await;
+    let ready = async || {
+        let answer = try_get(&daemon.admin("/readyz")).await?;
+        (answer.status == 200).then_some(())
+    };
+    eventually("ready", PATIENCE, ready).await;
+    assert_eq!(push(&endpoint).await, 201);
+}

@@ -1,0 +1,132 @@
+//! `registrations`: list and revoke, while the daemon runs.
+
+use std::{io, time::Duration};
+
+use crate::{
+    bed::{BACKENDS, Bed, OWNER, PATIENCE, push},
+    process::{MARGIN, Process, eventually},
+};
+
+/// How soon the daemon notices.
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn accounts_are_listed_with_their_counts() {
+    let mut bed = Bed::new().await;
+    bed.text("backend", "storage");
+    let _daemon = bed.start().await;
+    let listed = async || bed.run(&["registrations", "list"]).await.with(0);
+    let heading = listed().await;
+    assert_eq!(heading.lines().count(), 1, "{heading}");
+    let endpoint = bed.register("one").await;
+    bed.register("two").await;
+    assert_eq!(bed.register("one").await, endpoint, "renewed");
+
+    let list = listed().await;
+    let rows: Vec<Vec<&str>> = list
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let [row] = &rows[..] else { panic!("{list}") };
+    let [count, registered, expires, owner] = row[..] else {
+        panic!("{list}")
+    };
+    assert_eq!((count, owner), ("2", OWNER), "{list}");
+    assert!(registered < expires && expires.ends_with('Z'), "{list}");
+    assert!(!list.contains(endpoint.rsplit('/').next().unwrap()));
+
+    bed.run(&["registrations", "revoke", OWNER]).await.with(0);
+    assert_eq!(listed().await, heading);
+}
+
+#[tokio::test]
+async fn a_list_that_nobody_reads_to_its_end_is_no_fault() {
+    let bed = Bed::new().await;
+    bed.start().await.stop().await;
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut command = bed.command(&["registrations", "list"]);
+    command.stdout(writer);
+    let log = bed.path("list.log");
+    let mut list = Process::start_with(&mut command, &log).unwrap();
+    assert_eq!(list.exit(PATIENCE).await.code(), Some(0), "{}", list.log());
+    assert_eq!(list.log(), "");
+}
+
+#[tokio::test]
+async fn a_revoked_account_gets_404_and_may_register_anew() {
+    for backend in BACKENDS {
+        let mut bed = Bed::new().await;
+        bed.text("backend", backend);
+        let daemon = bed.start().await;
+        let old = bed.register("app").await;
+        assert_eq!(push(&old).await, 201);
+
+        let said = bed.run(&["registrations", "revoke", OWNER]).await.with(0);
+        assert!(said.contains(OWNER), "{said}");
+        let dead = async || (push(&old).await == 404).then_some(());
+        eventually("404", SECOND + MARGIN, dead).await;
+        let new = bed.register("app").await;
+        assert_ne!(old, new, "{backend}");
+        assert_eq!(
+            (push(&old).await, push(&new).await),
+            (404, 201),
+            "{backend}"
+        );
+
+        daemon.stop().await;
+        let _daemon = bed.start().await;
+        assert_eq!(
+            (push(&old).await, push(&new).await),
+            (404, 201),
+            "{backend}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn other_accounts_are_left_alone() {
+    let bed = Bed::new().await;
+    let daemon = bed.start().await;
+    let endpoint = bed.register("app").await;
+    bed.run(&["registrations", "revoke", "romeo@example.org"])
+        .await
+        .with(0);
+    daemon.stop().await;
+    let _daemon = bed.start().await;
+    assert_eq!(push(&endpoint).await, 201);
+}
+
+#[tokio::test]
+async fn malformed_names_are_refused_with_the_form() {
+    let bed = Bed::new().await;
+    bed.start().await.stop().await;
+    for (command, wrong, form) in [
+        ("revoke", "@", "juliet@example.org"),
+        ("revoke", "juliet@example.org/phone", "juliet@example.org"),
+        ("forget-key", "nonsense", "no key id"),
+        (
+            "forget-key",
+            "AAAAAAAAAAA",
+            "no endpoint was issued under key AAAAAAAAAAA",
+        ),
+    ] {
+        let said = bed.run(&["registrations", command, wrong]).await.with(1);
+        assert!(said.contains(form), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_made_where_no_daemon_ever_ran() {
+    let bed = Bed::new().await;
+    for arguments in [
+        &["registrations", "list"][..],
+        &["registrations", "revoke", OWNER],
+        &["registrations", "forget-key", "AAAAAAAAAAA"],
+    ] {
+        let said = bed.run(arguments).await.with(1);
+        assert!(said.contains("`state_dir`"), "{said}");
+        assert!(!bed.state_dir().exists());
+    }
+}

@@ -1,0 +1,159 @@
+//! What the documents tell people to type works: each command has a test that runs it, and the
+//! configuration loads.
+
+#![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// Where a command is run.
+enum Run {
+    /// A file, and what in it does so.
+    By(&'static str, &'static str),
+    Nowhere(&'static str),
+}
+
+use Run::{By, Nowhere};
+
+const COMMANDS: &[(&str, Run)] = &[
+    (
+        "cargo run -- demo",
+        By("tests/commands/demo.rs", r#".arg("demo")"#),
+    ),
+    ("./test.sh", By(".ci/run", "step ./test.sh")),
+    (
+        "cargo install --locked --path .",
+        Nowhere("it compiles everything anew; every test builds the same binary"),
+    ),
+    (
+        "unified-push registrations forget-key ID",
+        By(
+            "tests/commands/secret.rs",
+            r#"["registrations", "forget-key", &"#,
+        ),
+    ),
+    (
+        "unified-push registrations list",
+        By(
+            "tests/commands/registrations.rs",
+            r#"["registrations", "list"]"#,
+        ),
+    ),
+    (
+        "unified-push registrations revoke juliet@example.org",
+        By(
+            "tests/commands/registrations.rs",
+            r#"["registrations", "revoke", OWNER]"#,
+        ),
+    ),
+    (
+        "unified-push inspect -",
+        By("tests/commands/inspect.rs", r#"["inspect", "-"]"#),
+    ),
+    (
+        r#"sqlite3 /var/lib/unified-push/unified-push.db ".backup unified-push-backup.db""#,
+        Nowhere("SQLite's own, with its own tests"),
+    ),
+];
+
+#[test]
+fn every_command_is_run_by_a_test() {
+    let mut told = Vec::new();
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for block in blocks(&text, "sh") {
+            told.extend(block.lines().map(str::to_owned));
+        }
+    }
+    for command in &told {
+        let known = COMMANDS.iter().any(|(known, _)| known == command);
+        assert!(known, "who runs `{command}`? Say it in this file's table");
+    }
+    for (command, run) in COMMANDS {
+        assert!(
+            told.iter().any(|told| told == command),
+            "`{command}` is gone"
+        );
+        match run {
+            By(file, how) => {
+                let text = fs::read_to_string(root().join(file)).unwrap();
+                assert!(text.contains(how), "{file} does not run `{command}`");
+            }
+            Nowhere(why) => assert!(!why.is_empty()),
+        }
+    }
+}
+
+#[test]
+fn every_subcommand_that_is_named_exists() {
+    let mut named = 0;
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for tail in text.split("`unified-push ").skip(1) {
+            let words = tail.split('`').next().unwrap().split(' ');
+            let subcommands = words.take_while(|word| word.chars().all(is_of_subcommand));
+            let subcommands: Vec<_> = subcommands.collect();
+            let output = unified_push(&[&subcommands[..], &["--help"]].concat());
+            assert!(output.status.success(), "{subcommands:?}: {output:?}");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "{named}");
+}
+
+#[test]
+fn the_configuration_of_the_readme_loads() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let blocks: Vec<_> = blocks(&readme, "toml").collect();
+    let [block] = blocks[..] else {
+        panic!("{blocks:?}")
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let [secret, config] = ["component-secret", "config.toml"].map(|name| dir.path().join(name));
+    fs::write(&secret, "the component secret\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let written = "/etc/unified-push/component-secret";
+    assert!(block.contains(written), "{block}");
+    fs::write(&config, block.replace(written, secret.to_str().unwrap())).unwrap();
+
+    let output = unified_push(&["check-config", "--config", config.to_str().unwrap()]);
+    let verdict = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(!verdict.contains("warning"), "{verdict}");
+}
+
+fn is_of_subcommand(c: char) -> bool {
+    c.is_ascii_lowercase() || c == '-'
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+fn documents() -> Vec<PathBuf> {
+    let docs = fs::read_dir(root().join("docs")).unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    let markdown = docs.filter(|path| path.extension().is_some_and(|e| e == "md"));
+    markdown.chain([root().join("README.md")]).collect()
+}
+
+/// The fenced blocks of a language.
+fn blocks<'a>(text: &'a str, language: &str) -> impl Iterator<Item = &'a str> {
+    let start = format!("```{language}\n");
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (_, tail) = rest.split_once(&start)?;
+        let (block, tail) = tail.split_once("```").expect("the block ends");
+        rest = tail;
+        Some(block)
+    })
+}
+
+fn unified_push(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_unified-push"));
+    command.env_clear().args(arguments).output().unwrap()
+}
