@@ -23,10 +23,9 @@ use crate::{
     http::{self, BODY_TIMEOUT, BindError, Listener, Public, ServeSettings},
     lifecycle,
     limits::Limiter,
-    link::RegisterRequest,
     metrics::Metrics,
     random::{Random, SystemRandom},
-    registrar::Registrar,
+    registrar::{Asked, Registrar},
     secret::Secret,
     store::{self, Store, StoreError},
     token::{IssuersError, Keyring, Policy, StateSecret, StateSecretError, Tokens, check_issuers},
@@ -82,10 +81,7 @@ pub struct App {
     handle: LinkHandle,
     delivery: Arc<Delivery>,
     registrar: Arc<Registrar>,
-    requests: (
-        mpsc::Sender<RegisterRequest>,
-        mpsc::Receiver<RegisterRequest>,
-    ),
+    requests: (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
     upkeep: Upkeep,
     health: Health,
     metrics: Arc<Metrics>,
@@ -239,8 +235,8 @@ impl App {
         let (registrations, requests) = self.requests;
         let gateway = Gateway {
             delivery: self.delivery.clone(),
+            registrar: self.registrar.clone(),
             registrations,
-            metrics: self.metrics.clone(),
         };
 
         let mut tasks = JoinSet::new();
@@ -252,12 +248,7 @@ impl App {
         let link = self.link.run(Arc::new(gateway), late.clone());
         tasks.spawn(last.track_future(link));
         let replies = self.handle.replies;
-        tasks.spawn(serve_registrations(
-            self.registrar,
-            requests,
-            replies,
-            self.metrics,
-        ));
+        tasks.spawn(serve_registrations(self.registrar, requests, replies));
         tasks.spawn(self.upkeep.run());
         tasks.spawn(lifecycle::feed_watchdog());
         lifecycle::notify_ready();

@@ -25,7 +25,7 @@ use self::{
 };
 use crate::{
     acl::Acl,
-    clock::{Clock, Timestamp},
+    clock::Clock,
     health::LinkState,
     limits::{Limiter, Rate},
     link::{Answer, PushStanza, Sent},
@@ -159,11 +159,12 @@ impl Delivery {
     /// Opens the token, sends the push to the phone and waits for its acknowledgement.
     pub async fn push(&self, token: &str, message: Message) -> Outcome {
         let arrival = Instant::now();
-        let registration = match self.with.tokens.open(token).await {
-            Ok(opened) => opened.registration,
-            Err(OpenError::Forged) => return Outcome::BadToken,
-            Err(OpenError::Dead) => return Outcome::Gone,
-            Err(OpenError::Store(_)) => return Outcome::StoreFailed,
+        let deadline = arrival + self.settings.ack_timeout;
+        let registration = match timeout_at(deadline, self.with.tokens.open(token)).await {
+            Ok(Ok(registration)) => registration,
+            Ok(Err(OpenError::Forged)) => return Outcome::BadToken,
+            Ok(Err(OpenError::Dead)) => return Outcome::Gone,
+            Ok(Err(OpenError::Store(_))) | Err(_) => return Outcome::StoreFailed,
         };
         if !self.endpoint_rate.admit(&registration.key()) {
             return Outcome::RateLimited;
@@ -179,7 +180,11 @@ impl Delivery {
         if *self.with.link.borrow() != LinkState::Up {
             return Outcome::LinkDown;
         }
-        self.send_and_wait(registration, message, arrival).await
+        match self.send_and_wait(registration, message, arrival).await {
+            // The phone has registered again meanwhile, and the URL lives on.
+            Outcome::Revoked if self.with.tokens.open(token).await.is_ok() => Outcome::DeviceError,
+            outcome => outcome,
+        }
     }
 
     /// An answer from the link; see [`Inbound::answer`](crate::link::Inbound::answer).
@@ -194,7 +199,7 @@ impl Delivery {
             Answer::NotRegistered => {
                 let this = Arc::clone(self);
                 self.revocations.spawn(async move {
-                    let verdict = this.revoke(&entry.registration, entry.sent_at).await;
+                    let verdict = this.revoke(&entry.registration).await;
                     entry.settle(verdict);
                 });
             }
@@ -255,7 +260,7 @@ impl Delivery {
             deadline,
             sent: sent.clone(),
         };
-        let mut waiting = self.in_flight.insert(key, registration, now);
+        let mut waiting = self.in_flight.insert(key, registration);
         match self.with.pushes.try_send(stanza) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
@@ -280,30 +285,31 @@ impl Delivery {
             Ok(Ok(Verdict::Revoked)) => Outcome::Revoked,
             Ok(Ok(Verdict::RevocationFailed)) => Outcome::StoreFailed,
             Ok(Ok(Verdict::LinkLost)) => Outcome::LinkDown,
-            // The waiter was dropped unheard, or nothing came in time.
-            Ok(Err(_)) | Err(_) if requested == Ttl::ZERO && sent.get() => {
+            // A refusal whose revocation is still being written is an answer.
+            Ok(Err(_)) | Err(_)
+                if requested == Ttl::ZERO && sent.get() && waiting.is_unanswered() =>
+            {
                 Outcome::SentUnanswered { message: id }
             }
             Ok(Err(_)) | Err(_) => Outcome::Unanswered,
         }
     }
 
-    /// Kills what was issued before the attempt that the phone refused: a registration made since
-    /// then lives.
-    async fn revoke(&self, registration: &Registration, sent_at: Timestamp) -> Verdict {
+    /// Kills what was issued up to the registration that the phone was asked about. What it has
+    /// registered since then, from whichever resource, lives.
+    async fn revoke(&self, registration: &Registration) -> Verdict {
         let scope = Scope::Registration(registration.key());
-        match self
+        let revoked = self
             .with
             .tokens
-            .revoke(scope, sent_at, registration.expires)
-            .await
-        {
+            .revoke(scope, registration.issued, registration.expires);
+        match revoked.await {
             Ok(()) => {
                 self.with.metrics.revocations.inc();
                 Verdict::Revoked
             }
             Err(error) => {
-                tracing::error!(%error, "a revocation could not be stored; the endpoint stays valid");
+                tracing::debug!(%error, "a revocation could not be stored; the endpoint stays valid");
                 Verdict::RevocationFailed
             }
         }

@@ -106,9 +106,6 @@ pub enum RegisterError {
 
 /// What the link hands up. It is called from the link's own task, so every method returns at once.
 pub trait Inbound: Send + Sync + 'static {
-    /// Connected and authenticated.
-    fn link_up(&self);
-
     /// The connection is gone, with whatever was waiting for an answer on it.
     fn link_down(&self);
 
@@ -119,7 +116,7 @@ pub trait Inbound: Send + Sync + 'static {
     /// Directed presence.
     fn presence(&self, from: &Jid, available: bool);
 
-    /// Takes a registration; its reply goes out on the link's reply channel. Gives it back when
-    /// too many wait.
-    fn register(&self, request: RegisterRequest) -> Result<(), RegisterRequest>;
+    /// Takes a registration; its reply goes out on the link's reply channel. A refusal that needs
+    /// no work comes back at once.
+    fn register(&self, request: RegisterRequest) -> Result<(), RegisterReply>;
 }

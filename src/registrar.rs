@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use jid::BareJid;
-use tracing::{debug, info, warn};
+use jid::{BareJid, Jid};
+use tracing::{debug, info};
 
 use crate::{
     acl::Acl,
@@ -36,6 +36,14 @@ pub struct Registrar {
     metrics: Arc<Metrics>,
 }
 
+/// A registration that may be: its sender is permitted, its digests are well-formed.
+pub struct Asked {
+    from: Jid,
+    id: String,
+    application: Digest,
+    instance: Digest,
+}
+
 impl Registrar {
     /// `public_url` is what endpoints start with, without a trailing slash; `rate` is what one
     /// account may ask for.
@@ -56,22 +64,32 @@ impl Registrar {
         }
     }
 
-    pub async fn register(&self, request: RegisterRequest) -> RegisterReply {
-        let result = self.try_register(&request).await;
-        self.metrics.registrations.inc(label(&result));
-        if let Err(error) = &result
-            && self.reports.admit(&())
-        {
-            report(error, &request);
-        }
-        RegisterReply {
-            to: request.from,
-            id: request.id,
-            result,
+    /// The checks that cost nothing, before a request may take a place in a queue: a stranger's
+    /// never does. Gives the refusal.
+    pub fn screen(&self, request: RegisterRequest) -> Result<Asked, RegisterReply> {
+        match self.check(&request) {
+            Ok((application, instance)) => Ok(Asked {
+                from: request.from,
+                id: request.id,
+                application,
+                instance,
+            }),
+            Err(error) => Err(self.reply(request.from, request.id, Err(error))),
         }
     }
 
-    async fn try_register(&self, request: &RegisterRequest) -> Result<Registered, RegisterError> {
+    /// Issues the endpoint.
+    pub async fn register(&self, asked: Asked) -> RegisterReply {
+        let issued = self.issue(&asked).await;
+        self.reply(asked.from, asked.id, issued)
+    }
+
+    /// Too many wait already.
+    pub fn busy(&self, asked: Asked) -> RegisterReply {
+        self.reply(asked.from, asked.id, Err(RegisterError::Busy))
+    }
+
+    fn check(&self, request: &RegisterRequest) -> Result<(Digest, Digest), RegisterError> {
         if !self.acl.permits(&request.from) {
             return Err(RegisterError::Forbidden);
         }
@@ -82,18 +100,22 @@ impl Registrar {
         let instance = Digest::parse(request.instance.as_deref()).map_err(bad("instance"))?;
         let application =
             Digest::parse(request.application.as_deref()).map_err(bad("application"))?;
-        let issued = self
-            .tokens
-            .issue(&request.from, application, instance)
-            .await
-            .map_err(|e| match e {
-                IssueError::TooMany => RegisterError::TooMany,
-                IssueError::Store(StoreError::Busy) => RegisterError::Busy,
-                IssueError::Store(StoreError::Failed(why)) => {
-                    warn!(why, "a registration could not be stored");
-                    RegisterError::StoreFailed
-                }
-            })?;
+        Ok((application, instance))
+    }
+
+    async fn issue(&self, asked: &Asked) -> Result<Registered, RegisterError> {
+        let Asked {
+            from,
+            application,
+            instance,
+            ..
+        } = asked;
+        let issued = self.tokens.issue(from, *application, *instance).await;
+        let issued = issued.map_err(|error| match error {
+            IssueError::TooMany => RegisterError::TooMany,
+            IssueError::Store(StoreError::Busy) => RegisterError::Busy,
+            IssueError::Store(StoreError::Failed(_)) => RegisterError::StoreFailed,
+        })?;
         let endpoint = format!("{}/push/{}", self.public_url, issued.token);
         if endpoint.len() > MAX_ENDPOINT {
             return Err(RegisterError::EndpointTooLong);
@@ -104,6 +126,26 @@ impl Registrar {
         })
     }
 
+    /// Counts how a registration ended, and reports a refusal.
+    fn reply(
+        &self,
+        from: Jid,
+        id: String,
+        result: Result<Registered, RegisterError>,
+    ) -> RegisterReply {
+        self.metrics.registrations.inc(label(&result));
+        if let Err(error) = &result
+            && self.reports.admit(&())
+        {
+            report(error, &from);
+        }
+        RegisterReply {
+            to: from,
+            id,
+            result,
+        }
+    }
+
     /// Forgets the accounts that have not registered lately. To be called now and then.
     pub fn forget_idle(&self) {
         self.rate.forget_idle();
@@ -111,9 +153,9 @@ impl Registrar {
 }
 
 /// Phones show no refusal to their users, so that this is all that anybody sees of one.
-fn report(error: &RegisterError, request: &RegisterRequest) {
+fn report(error: &RegisterError, from: &Jid) {
     info!(%error, "registration refused");
-    debug!(from = %request.from, "the refused registration came from");
+    debug!(%from, "the refused registration came from");
 }
 
 fn label(result: &Result<Registered, RegisterError>) -> RegistrationResult {
@@ -133,7 +175,6 @@ fn label(result: &Result<Registered, RegisterError>) -> RegistrationResult {
 mod tests {
     use std::time::Duration;
 
-    use jid::Jid;
     use tempfile::TempDir;
 
     use super::*;
@@ -146,6 +187,15 @@ mod tests {
     };
 
     const URL: &str = "https://up.example.org";
+
+    impl Registrar {
+        async fn answer(&self, request: RegisterRequest) -> RegisterReply {
+            match self.screen(request) {
+                Ok(asked) => self.register(asked).await,
+                Err(refusal) => refusal,
+            }
+        }
+    }
 
     async fn registrar(backend: Backend) -> (TempDir, Registrar) {
         let dir = tempfile::tempdir().unwrap();
@@ -183,7 +233,7 @@ mod tests {
     async fn a_phone_gets_an_endpoint_whose_token_opens() {
         for backend in [Backend::Paseto, Backend::Jwt, Backend::Storage] {
             let (_dir, registrar) = registrar(backend).await;
-            let reply = registrar.register(request("romeo@example.org/x", 1)).await;
+            let reply = registrar.answer(request("romeo@example.org/x", 1)).await;
             assert_eq!(
                 (reply.to.as_str(), &*reply.id),
                 ("romeo@example.org/x", "r1")
@@ -194,7 +244,7 @@ mod tests {
                 .endpoint
                 .strip_prefix("https://up.example.org/push/");
             let opened = registrar.tokens.open(token.unwrap()).await.unwrap();
-            assert_eq!(opened.registration.owner, reply.to);
+            assert_eq!(opened.owner, reply.to);
             let accepted = registrar
                 .metrics
                 .registrations
@@ -208,7 +258,7 @@ mod tests {
         let (_dir, registrar) = registrar(Backend::Paseto).await;
         let mut stranger = request("mallory@example.net/x", 1);
         stranger.instance = None;
-        let reply = registrar.register(stranger).await;
+        let reply = registrar.answer(stranger).await;
         assert_eq!(reply.result.unwrap_err(), RegisterError::Forbidden);
         assert!(registrar.rate.is_empty());
         let forbidden = registrar
@@ -235,7 +285,7 @@ mod tests {
             let mut request = request("romeo@example.org/x", 1);
             request.application = application.map(str::to_owned);
             request.instance = instance.map(str::to_owned);
-            let error = registrar.register(request).await.result.unwrap_err();
+            let error = registrar.answer(request).await.result.unwrap_err();
             assert_eq!(error, RegisterError::BadRequest(text.to_owned()));
         }
     }
@@ -245,11 +295,11 @@ mod tests {
         let (_dir, registrar) = registrar(Backend::Paseto).await;
         for resource in ["a", "b", "c", "d"] {
             let from = format!("romeo@example.org/{resource}");
-            assert!(registrar.register(request(&from, 1)).await.result.is_ok());
+            assert!(registrar.answer(request(&from, 1)).await.result.is_ok());
         }
-        let fifth = registrar.register(request("romeo@example.org/e", 1)).await;
+        let fifth = registrar.answer(request("romeo@example.org/e", 1)).await;
         assert_eq!(fifth.result.unwrap_err(), RegisterError::RateLimited);
-        let juliet = registrar.register(request("juliet@example.org/a", 1)).await;
+        let juliet = registrar.answer(request("juliet@example.org/a", 1)).await;
         assert!(juliet.result.is_ok());
     }
 
@@ -257,12 +307,10 @@ mod tests {
     async fn an_account_holds_only_so_many() {
         let (_dir, registrar) = registrar(Backend::Storage).await;
         for app in [1, 2] {
-            let reply = registrar
-                .register(request("romeo@example.org/x", app))
-                .await;
+            let reply = registrar.answer(request("romeo@example.org/x", app)).await;
             assert!(reply.result.is_ok());
         }
-        let third = registrar.register(request("romeo@example.org/x", 3)).await;
+        let third = registrar.answer(request("romeo@example.org/x", 3)).await;
         assert_eq!(third.result.unwrap_err(), RegisterError::TooMany);
     }
 
@@ -270,10 +318,10 @@ mod tests {
     async fn an_endpoint_that_cannot_fit_is_refused() {
         let (_dir, registrar) = registrar(Backend::Paseto).await;
         let longest = format!("romeo@example.org/{}", "x".repeat(700));
-        let reply = registrar.register(request(&longest, 1)).await;
+        let reply = registrar.answer(request(&longest, 1)).await;
         assert_eq!(reply.result.unwrap_err(), RegisterError::EndpointTooLong);
         let long = format!("romeo@example.org/{}", "x".repeat(400));
-        let reply = registrar.register(request(&long, 1)).await;
+        let reply = registrar.answer(request(&long, 1)).await;
         assert!(reply.result.unwrap().endpoint.len() <= MAX_ENDPOINT);
     }
 }

@@ -95,12 +95,6 @@ pub struct Issued {
     pub expires: Timestamp,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opened {
-    pub registration: Registration,
-    pub backend: Backend,
-}
-
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum IssueError {
     #[error("the account holds as many registrations as it may")]
@@ -237,19 +231,15 @@ impl Tokens {
     }
 
     /// The registration that a token stands for, if it lives.
-    pub async fn open(&self, token: &str) -> Result<Opened, OpenError> {
+    pub async fn open(&self, token: &str) -> Result<Registration, OpenError> {
         let Inspection {
-            backend,
             registration,
             expired,
             revoked,
             ..
         } = self.inspect(token).await?;
         match registration {
-            Some(registration) if !expired && !revoked => Ok(Opened {
-                registration,
-                backend,
-            }),
+            Some(registration) if !expired && !revoked => Ok(registration),
             Some(_) | None => Err(OpenError::Dead),
         }
     }

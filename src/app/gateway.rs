@@ -9,24 +9,22 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::{
     delivery::Delivery,
     link::{Answer, Inbound, RegisterReply, RegisterRequest},
-    metrics::{Metrics, OddStanza, RegistrationResult},
-    registrar::Registrar,
+    registrar::{Asked, Registrar},
 };
 
-/// Registrations that wait for the registrar; more are refused.
-pub const REGISTRATION_QUEUE: usize = 256;
+/// Registrations that wait for the registrar; more are refused. All phones of a server come back
+/// at once after it has restarted.
+pub const REGISTRATION_QUEUE: usize = 4096;
 /// Registrations worked on at a time: they share commits.
 const AT_ONCE: usize = 64;
 
 pub struct Gateway {
     pub delivery: Arc<Delivery>,
-    pub registrations: mpsc::Sender<RegisterRequest>,
-    pub metrics: Arc<Metrics>,
+    pub registrar: Arc<Registrar>,
+    pub registrations: mpsc::Sender<Asked>,
 }
 
 impl Inbound for Gateway {
-    fn link_up(&self) {}
-
     fn link_down(&self) {
         self.delivery.link_down();
     }
@@ -39,35 +37,32 @@ impl Inbound for Gateway {
         self.delivery.presence(from, available);
     }
 
-    fn register(&self, request: RegisterRequest) -> Result<(), RegisterRequest> {
-        self.registrations.try_send(request).map_err(|error| {
-            self.metrics.registrations.inc(RegistrationResult::Busy);
-            error.into_inner()
-        })
+    fn register(&self, request: RegisterRequest) -> Result<(), RegisterReply> {
+        let asked = self.registrar.screen(request)?;
+        self.registrations
+            .try_send(asked)
+            .map_err(|full| self.registrar.busy(full.into_inner()))
     }
 }
 
 /// Answers registrations until the link is gone for good.
 pub async fn serve_registrations(
     registrar: Arc<Registrar>,
-    mut requests: mpsc::Receiver<RegisterRequest>,
+    mut requests: mpsc::Receiver<Asked>,
     replies: mpsc::Sender<RegisterReply>,
-    metrics: Arc<Metrics>,
 ) {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
-    while let Some(request) = requests.recv().await {
+    while let Some(asked) = requests.recv().await {
         let slot = slots
             .clone()
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
-        let (registrar, replies, metrics) = (registrar.clone(), replies.clone(), metrics.clone());
+        let (registrar, replies) = (registrar.clone(), replies.clone());
         tokio::spawn(async move {
-            let reply = registrar.register(request).await;
-            // A phone whose answer is lost asks again.
-            if replies.try_send(reply).is_err() {
-                metrics.odd_stanzas.inc(OddStanza::ReplyDropped);
-            }
+            let reply = registrar.register(asked).await;
+            // Waits while the link is slow or down. It fails only when the daemon stops.
+            let _ = replies.send(reply).await;
             drop(slot);
         });
     }

@@ -10,11 +10,13 @@ use prometheus::IntGauge;
 use tokio::sync::oneshot;
 
 use super::stanza_id::MessageKey;
-use crate::{clock::Timestamp, registration::Registration};
+use crate::registration::Registration;
 
-/// How many unanswered pushes are remembered for late answers. The oldest is forgotten; when its
-/// endpoint is dead, the next push to it will tell.
-const LATE: usize = 16_384;
+/// Bytes of unanswered pushes that are remembered for late answers. The oldest is forgotten; when
+/// its endpoint is dead, the next push to it will tell.
+const LATE: usize = 8 << 20;
+/// What one costs beside its JID.
+const OVERHEAD: usize = 512;
 
 /// How the wait for an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +31,6 @@ pub enum Verdict {
 /// A push that was handed to the link.
 pub struct Entry {
     pub registration: Registration,
-    pub sent_at: Timestamp,
     waiter: Option<oneshot::Sender<Verdict>>,
 }
 
@@ -53,7 +54,8 @@ pub struct InFlight {
 struct Table {
     entries: HashMap<MessageKey, Entry>,
     /// Keys of entries that nobody waits for any more, oldest first; some are answered since.
-    late: VecDeque<MessageKey>,
+    late: VecDeque<(MessageKey, usize)>,
+    late_bytes: usize,
 }
 
 impl InFlight {
@@ -65,11 +67,10 @@ impl InFlight {
     }
 
     /// Adds a push. It counts as waiting until the returned guard is dropped.
-    pub fn insert(&self, key: MessageKey, registration: Registration, now: Timestamp) -> Waiting {
+    pub fn insert(&self, key: MessageKey, registration: Registration) -> Waiting {
         let (waiter, verdict) = oneshot::channel();
         let entry = Entry {
             registration,
-            sent_at: now,
             waiter: Some(waiter),
         };
         self.lock().entries.insert(key, entry);
@@ -112,19 +113,34 @@ impl Waiting {
     pub fn withdraw(self) {
         self.in_flight.take(&self.key);
     }
+
+    /// Nothing came back, not even something that is still being worked on.
+    pub fn is_unanswered(&self) -> bool {
+        self.in_flight.lock().entries.contains_key(&self.key)
+    }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.in_flight.gauge.dec();
-        let mut table = self.in_flight.lock();
-        if table.entries.contains_key(&self.key) {
-            table.late.push_back(self.key);
-            if table.late.len() > LATE
-                && let Some(oldest) = table.late.pop_front()
-            {
-                table.entries.remove(&oldest);
-            }
+        self.in_flight.lock().nobody_waits(self.key);
+    }
+}
+
+impl Table {
+    /// Keeps an unanswered push for a late answer, as far as there is room.
+    fn nobody_waits(&mut self, key: MessageKey) {
+        let Some(entry) = self.entries.get(&key) else {
+            return;
+        };
+        let cost = entry.registration.owner.as_str().len() + OVERHEAD;
+        self.late.push_back((key, cost));
+        self.late_bytes += cost;
+        while self.late_bytes > LATE
+            && let Some((oldest, cost)) = self.late.pop_front()
+        {
+            self.late_bytes -= cost;
+            self.entries.remove(&oldest);
         }
     }
 }
@@ -134,7 +150,7 @@ mod tests {
     use jid::Jid;
 
     use super::*;
-    use crate::registration::Digest;
+    use crate::{clock::Timestamp, registration::Digest};
 
     const NOW: Timestamp = Timestamp::from_secs(1);
 
@@ -161,7 +177,7 @@ mod tests {
     #[tokio::test]
     async fn the_verdict_reaches_the_sender() {
         let in_flight = in_flight();
-        let mut waiting = in_flight.insert(key(1), registration(), NOW);
+        let mut waiting = in_flight.insert(key(1), registration());
         in_flight
             .take(&key(1))
             .unwrap()
@@ -173,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn a_lost_link_is_told_to_all_and_late_answers_are_still_heard() {
         let in_flight = in_flight();
-        let mut waiting = in_flight.insert(key(1), registration(), NOW);
+        let mut waiting = in_flight.insert(key(1), registration());
         in_flight.link_lost();
         assert_eq!((&mut waiting.verdict).await, Ok(Verdict::LinkLost));
         drop(waiting);
@@ -183,7 +199,7 @@ mod tests {
     #[test]
     fn a_withdrawn_push_leaves_nothing_behind() {
         let in_flight = in_flight();
-        in_flight.insert(key(1), registration(), NOW).withdraw();
+        in_flight.insert(key(1), registration()).withdraw();
         assert!(in_flight.take(&key(1)).is_none());
         assert_eq!(in_flight.gauge.get(), 0);
         assert!(in_flight.lock().late.is_empty());
@@ -192,10 +208,11 @@ mod tests {
     #[test]
     fn unanswered_pushes_are_remembered_up_to_a_bound() {
         let in_flight = in_flight();
-        for number in 0..LATE + 10 {
-            drop(in_flight.insert(key(number), registration(), NOW));
+        let room = LATE / (registration().owner.as_str().len() + OVERHEAD);
+        for number in 0..room + 10 {
+            drop(in_flight.insert(key(number), registration()));
         }
-        assert_eq!(in_flight.lock().entries.len(), LATE);
+        assert_eq!(in_flight.lock().entries.len(), room);
         assert!(in_flight.take(&key(9)).is_none());
         assert!(in_flight.take(&key(10)).is_some());
     }

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    clock::ManualClock,
+    clock::{ManualClock, Timestamp},
     random::SystemRandom,
     registration::Digest,
     store::Store,
@@ -23,7 +23,7 @@ struct World {
     stanzas: mpsc::Receiver<PushStanza>,
     link: watch::Sender<LinkState>,
     metrics: Arc<Metrics>,
-    _state_dir: TempDir,
+    state_dir: TempDir,
 }
 
 impl World {
@@ -32,6 +32,14 @@ impl World {
     }
 
     async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::build(Backend::Paseto, change).await
+    }
+
+    async fn issuing(backend: Backend) -> Self {
+        Self::build(backend, |_| {}).await
+    }
+
+    async fn build(backend: Backend, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
             ack_timeout: Duration::from_secs(1),
             default_ttl: Ttl::from_secs(86_400),
@@ -43,7 +51,7 @@ impl World {
         let state_dir = tempfile::tempdir().unwrap();
         let secret = Secret::new([7; 32]);
         let policy = Policy {
-            backend: Backend::Paseto,
+            backend,
             ttl: WEEK,
             registrations_per_jid: 200,
         };
@@ -77,14 +85,18 @@ impl World {
             stanzas,
             link,
             metrics,
-            _state_dir: state_dir,
+            state_dir,
         }
     }
 
     async fn endpoint(&self) -> String {
+        self.endpoint_of(PHONE).await
+    }
+
+    async fn endpoint_of(&self, phone: &str) -> String {
         let digest = Digest::from_bytes([1; 32]);
         self.tokens
-            .issue(&jid(PHONE), digest, digest)
+            .issue(&jid(phone), digest, digest)
             .await
             .unwrap()
             .token
@@ -282,6 +294,63 @@ async fn a_late_refusal_still_revokes_but_spares_a_later_registration() {
     assert_eq!(world.push(&old, None).await.unwrap(), Outcome::Gone);
     let outcome = world.answered(&new, Answer::Acknowledged).await;
     assert_eq!(accepted_ttl(&outcome), 86_400);
+}
+
+#[tokio::test]
+async fn a_refusal_that_a_registration_overtook_is_no_404_for_a_url_that_lives() {
+    let mut world = World::issuing(Backend::Storage).await;
+    let token = world.endpoint().await;
+    let push = world.push(&token, None);
+    let stanza = world.sent().await;
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!(
+        world.endpoint().await,
+        token,
+        "the same URL, registered again"
+    );
+    assert!(
+        world
+            .delivery
+            .answer(&stanza.to, &stanza.id, Answer::NotRegistered)
+    );
+    assert_eq!(push.await.unwrap(), Outcome::DeviceError);
+    let outcome = world.answered(&token, Answer::Acknowledged).await;
+    assert_eq!(accepted_ttl(&outcome), 86_400);
+}
+
+#[tokio::test]
+async fn the_refusal_of_a_former_resource_spares_the_present_one() {
+    for backend in [Backend::Paseto, Backend::Jwt] {
+        let mut world = World::issuing(backend).await;
+        let former = world.endpoint().await;
+        world.clock.advance(Duration::from_secs(5));
+        let present = world.endpoint_of("romeo@example.org/new").await;
+        world.clock.advance(Duration::from_secs(5));
+        let outcome = world.answered(&former, Answer::NotRegistered).await;
+        assert_eq!(outcome, Outcome::Revoked);
+        let outcome = world.answered(&present, Answer::Acknowledged).await;
+        assert_eq!(accepted_ttl(&outcome), 86_400);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_answer_to_ttl_0_even_while_the_disk_is_slow() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let file = world.state_dir.path().join("unified-push.db");
+    let other = rusqlite::Connection::open(file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let push = world.push(&token, Some(0));
+    let stanza = world.sent().await;
+    assert!(
+        world
+            .delivery
+            .answer(&stanza.to, &stanza.id, Answer::NotRegistered)
+    );
+    assert_eq!(push.await.unwrap(), Outcome::Unanswered);
+    other.execute_batch("ROLLBACK").unwrap();
+    world.delivery.finish().await;
+    assert_eq!(world.push(&token, None).await.unwrap(), Outcome::Gone);
 }
 
 #[tokio::test]

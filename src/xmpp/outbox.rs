@@ -7,14 +7,15 @@ use jid::BareJid;
 use super::writer;
 use crate::link::{PushStanza, Sent};
 
-/// How much is handed to the operating system at once, and how much may wait of the answers to
-/// strangers; in bytes.
+/// How much is handed to the operating system at once, in bytes.
 const BATCH: usize = 64 * 1024;
+/// How much of it may be answers to strangers.
+const ANSWERS: usize = 16 * 1024;
 
 /// The bytes for one connection.
 #[derive(Default)]
 pub struct Outbox {
-    /// Answers to strangers, for the next batch.
+    /// Answers to strangers, for the end of the next batch.
     answers: Vec<u8>,
     batch: Vec<u8>,
     written: usize,
@@ -27,18 +28,17 @@ impl Outbox {
     /// faster than the server takes answers makes nobody wait.
     #[must_use]
     pub fn answer(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let room = self.answers.len() < BATCH;
+        let room = self.answers.len() < ANSWERS;
         if room {
             write(&mut self.answers);
         }
         room
     }
 
-    /// Makes the answers the beginning of the next batch, once the last one is written.
-    pub fn start_batch(&mut self) {
-        if self.batch.is_empty() {
-            std::mem::swap(&mut self.batch, &mut self.answers);
-        }
+    /// Ends a batch with the answers that wait: behind the pushes, which strangers must not delay,
+    /// but in every batch.
+    pub fn add_answers(&mut self) {
+        self.batch.append(&mut self.answers);
     }
 
     pub fn has_room(&self) -> bool {
@@ -117,21 +117,19 @@ mod tests {
     }
 
     #[test]
-    fn answers_go_first_and_are_dropped_when_too_many_wait() {
+    fn answers_to_strangers_go_last_and_are_dropped_when_too_many_wait() {
         let mut outbox = Outbox::default();
-        outbox.batch().extend_from_slice(b"batch");
         let answer =
             |outbox: &mut Outbox| outbox.answer(|out| out.extend_from_slice(&[b'a'; 1000]));
         let mut taken = 0;
         while answer(&mut outbox) {
             taken += 1;
         }
-        assert_eq!(taken, BATCH.div_ceil(1000));
-        outbox.start_batch();
-        assert_eq!(outbox.pending(), b"batch");
-        outbox.advance(5);
-        outbox.start_batch();
-        assert_eq!(outbox.pending().len(), taken * 1000);
+        assert_eq!(taken, ANSWERS.div_ceil(1000));
+        outbox.batch().extend_from_slice(b"batch");
+        outbox.add_answers();
+        assert!(outbox.pending().starts_with(b"batcha"));
+        assert_eq!(outbox.pending().len(), 5 + taken * 1000);
         assert!(answer(&mut outbox), "there is room again");
     }
 }

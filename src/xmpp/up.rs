@@ -23,7 +23,7 @@ use super::{
     writer,
 };
 use crate::{
-    link::{Inbound, PushStanza, RegisterError, RegisterReply},
+    link::{Inbound, PushStanza, RegisterReply},
     metrics::OddStanza,
     random::random_array,
 };
@@ -104,18 +104,18 @@ impl<'a> Up<'a> {
         }
     }
 
-    /// Makes a batch of what waits, the urgent first.
+    /// Makes a batch of what waits: registrations first, strangers last.
     fn fill(&mut self) {
-        self.outbox.start_batch();
         while self.outbox.has_room() {
             if let Ok(reply) = self.task.replies.try_recv() {
                 self.put_reply(&reply);
             } else if let Ok(push) = self.task.pushes.try_recv() {
                 self.put_push(push);
             } else {
-                return;
+                break;
             }
         }
+        self.outbox.add_answers();
     }
 
     fn put_reply(&mut self, reply: &RegisterReply) {
@@ -155,14 +155,9 @@ impl<'a> Up<'a> {
             }
             Action::Presence { from, available } => self.inbound.presence(&from, available),
             Action::Register(request) => {
-                if let Err(request) = self.inbound.register(request) {
+                if let Err(refusal) = self.inbound.register(request) {
                     let domain = self.task.settings.domain.clone();
-                    let reply = RegisterReply {
-                        to: request.from,
-                        id: request.id,
-                        result: Err(RegisterError::Busy),
-                    };
-                    self.answer(|out| writer::register_reply(out, &domain, &reply));
+                    self.answer(|out| writer::register_reply(out, &domain, &refusal));
                 }
             }
             Action::End(loss) => return Err(loss),
@@ -198,16 +193,13 @@ impl<'a> Up<'a> {
         }
     }
 
-    /// Asks the server whether it is there. Its own domain is in general our parent; where that is
-    /// served elsewhere its answer may take long, so we ask ourselves, too, through the server.
+    /// Asks the server whether it is there, by asking ourselves through it: no other address is sure
+    /// to be this server's.
     fn ping(&mut self) {
         let domain = &self.task.settings.domain;
         let id = self.session.ping_id();
-        let parent = domain.as_str().split_once('.').map(|(_, parent)| parent);
-        for to in parent.into_iter().chain([domain.as_str()]) {
-            // No room means that the server does not read: the write timeout sees to that.
-            let _ = (self.outbox).answer(|out| writer::ping(out, domain, to, id));
-        }
+        // No room means that the server does not read: the write timeout sees to that.
+        let _ = (self.outbox).answer(|out| writer::ping(out, domain, domain.as_str(), id));
     }
 
     /// Sends what is queued and ends the stream.

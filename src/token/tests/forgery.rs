@@ -120,8 +120,8 @@ async fn a_token_of_another_purpose_never_opens() {
     let footer = format!("{{\"kid\":\"{}\"}}", key.id);
     let claims = format!(
         r#"{{"sub":"romeo@example.org/orchard","application":"{}","instance":"{}","iat":"2025-11-23T12:13:20.123Z","exp":"2025-11-30T12:13:20Z"}}"#,
-        opened.registration.application.to_base64(),
-        opened.registration.instance.to_base64(),
+        opened.application.to_base64(),
+        opened.instance.to_base64(),
     );
     let seal = |assertion| {
         let footer = Some(footer.as_bytes());

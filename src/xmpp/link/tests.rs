@@ -23,7 +23,6 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Heard {
-    Up,
     Down,
     Answer(String, String, Answer),
     Presence(String, bool),
@@ -34,7 +33,7 @@ struct Ears {
     heard: mpsc::Sender<Heard>,
     /// What `answer` says.
     known: AtomicBool,
-    /// Takes registrations and answers them; without it they are given back.
+    /// Takes registrations and answers them; without it they are refused at once.
     replies: Mutex<Option<mpsc::Sender<RegisterReply>>>,
 }
 
@@ -45,10 +44,6 @@ impl Ears {
 }
 
 impl Inbound for Ears {
-    fn link_up(&self) {
-        self.hear(Heard::Up);
-    }
-
     fn link_down(&self) {
         self.hear(Heard::Down);
     }
@@ -62,9 +57,13 @@ impl Inbound for Ears {
         self.hear(Heard::Presence(from.to_string(), available));
     }
 
-    fn register(&self, request: RegisterRequest) -> Result<(), RegisterRequest> {
+    fn register(&self, request: RegisterRequest) -> Result<(), RegisterReply> {
         let Some(replies) = &*self.replies.lock().unwrap() else {
-            return Err(request);
+            return Err(RegisterReply {
+                to: request.from,
+                id: request.id,
+                result: Err(RegisterError::Busy),
+            });
         };
         self.hear(Heard::Register(request.from.to_string()));
         let reply = RegisterReply {
@@ -175,7 +174,7 @@ async fn connected(timings: Timings) -> (Host, Wire, Bench) {
     let host = Host::bind().await.unwrap();
     let mut bench = start(host.port(), timings);
     let wire = admit(&host).await;
-    bench.hears(Heard::Up).await;
+    bench.gets(LinkState::Up).await;
     (host, wire, bench)
 }
 

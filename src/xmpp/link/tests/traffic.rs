@@ -24,7 +24,7 @@ async fn logs_in_as_the_xep_says_and_loses_nothing_behind_the_handshake() {
     wire.send("<handshake/><presence from='a@b/c' to='up.example.org'/>")
         .await
         .unwrap();
-    bench.hears(Heard::Up).await;
+    bench.gets(LinkState::Up).await;
     bench.hears(Heard::Presence("a@b/c".into(), true)).await;
     bench.gets(LinkState::Up).await;
 }
@@ -127,7 +127,7 @@ async fn the_simulated_phone_registers_and_takes_pushes() {
     let server = Server::start(BareJid::new("up.example.org").unwrap(), secret());
     let server = server.await.unwrap();
     let mut bench = start(server.port(), timings());
-    bench.hears(Heard::Up).await;
+    bench.gets(LinkState::Up).await;
     let jid = "romeo@example.org/o'rchard";
     let mut phone = server.phone(Jid::new(jid).unwrap());
     let endpoint = phone.register("app", "instance").await.unwrap();
