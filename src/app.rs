@@ -34,6 +34,8 @@ use crate::{
 
 /// Health checks and scrapes come from a few places only.
 const ADMIN_CONNECTIONS: usize = 64;
+/// Files open beside HTTP connections: the admin's, the store, the link, the runtime.
+const OTHER_FILES: usize = ADMIN_CONNECTIONS + 64;
 /// How long the link and the admin listener may take to close, when nothing is in flight any more.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -183,7 +185,7 @@ impl App {
         Ok(Self {
             http: listener("http.listen", &config.http.listen, sockets.http).await?,
             admin: listener("admin.listen", &config.admin.listen, sockets.admin).await?,
-            connections: config.limits.connections,
+            connections: affordable(config.limits.connections),
             routes: Routes {
                 http: http::public(Public {
                     delivery: delivery.clone(),
@@ -268,7 +270,9 @@ impl App {
         shutdown.cancel();
         first.close();
         first.wait().await;
-        self.delivery.finish().await;
+        if timeout(FAREWELL, self.delivery.finish()).await.is_err() {
+            warn!("the store took no last revocation; the phone will refuse again");
+        }
         late.cancel();
         last.close();
         if timeout(FAREWELL, last.wait()).await.is_err() {
@@ -316,6 +320,20 @@ fn delivery_settings(config: &Config) -> delivery::Settings {
         endpoint_rate: config.limits.endpoint_rate,
         in_flight_memory: usize::try_from(config.limits.in_flight_memory).unwrap_or(usize::MAX),
     }
+}
+
+/// As many connections as the system has descriptors for: beyond these the link to the XMPP server
+/// could not come back.
+fn affordable(connections: usize) -> usize {
+    let open_files = usize::try_from(lifecycle::raise_open_files()).unwrap_or(usize::MAX);
+    let affordable = open_files.saturating_sub(OTHER_FILES).max(1);
+    if affordable < connections {
+        warn!(
+            "limits.connections = {connections} needs more open files than the system allows \
+             ({open_files}): taking {affordable}. Raise LimitNOFILE= in the unit, or `ulimit -n`"
+        );
+    }
+    connections.min(affordable)
 }
 
 async fn listener(

@@ -5,6 +5,7 @@
 //! happened. `ARCHITECTURE.md` holds the map of the modules and the invariants.
 
 pub mod acl;
+pub mod address;
 pub mod app;
 pub mod cli;
 pub mod clock;

@@ -2,6 +2,7 @@
 
 use std::{io, process, time::Duration};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,22 @@ pub fn shutdown_signal() -> io::Result<CancellationToken> {
         process::exit(EXIT_ABORTED);
     });
     Ok(shutdown)
+}
+
+/// Lets the process open as many files as the system lets it ask for, and says how many these are:
+/// each connection is one, and the usual default of 1024 is for programs of another kind.
+pub fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    // None: no limit.
+    current.unwrap_or(u64::MAX)
 }
 
 async fn either(one: &mut Signal, other: &mut Signal) {

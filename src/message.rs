@@ -1,7 +1,5 @@
 //! The headers of a Web Push message as types (RFC 8030 §5.2 to §5.4).
 
-use std::time::Duration;
-
 /// Time to live in seconds (RFC 8030 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ttl(u32);
@@ -18,10 +16,6 @@ impl Ttl {
 
     pub fn as_secs(self) -> u32 {
         self.0
-    }
-
-    pub fn as_duration(self) -> Duration {
-        Duration::from_secs(self.0.into())
     }
 
     /// `1*DIGIT`; a number beyond 2^31 is 2^31.
@@ -73,10 +67,6 @@ impl Topic {
             return None;
         }
         String::from_utf8(header.to_vec()).ok().map(Self)
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

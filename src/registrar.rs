@@ -114,7 +114,9 @@ impl Registrar {
         let issued = issued.map_err(|error| match error {
             IssueError::TooMany => RegisterError::TooMany,
             IssueError::Store(StoreError::Busy) => RegisterError::Busy,
-            IssueError::Store(StoreError::Failed(_)) => RegisterError::StoreFailed,
+            IssueError::Store(StoreError::Failed(_) | StoreError::Stopped) => {
+                RegisterError::StoreFailed
+            }
         })?;
         let endpoint = format!("{}/push/{}", self.public_url, issued.token);
         if endpoint.len() > MAX_ENDPOINT {

@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -48,6 +48,8 @@ struct Inner {
     writer: Writer,
     path: PathBuf,
     data_version: AtomicI64,
+    /// The last write that failed has not been followed by one that succeeded.
+    failing: AtomicBool,
     /// The daemon's claim to the directory, held until the last handle is gone.
     _lock: Option<File>,
 }
@@ -58,6 +60,9 @@ pub enum StoreError {
     Busy,
     #[error("the store failed: {0}")]
     Failed(String),
+    /// A thread of the store has ended, which only a defect can cause.
+    #[error("the store has stopped working")]
+    Stopped,
 }
 
 /// A registration as it is asked for.
@@ -143,6 +148,7 @@ impl Store {
             writer: Writer::start(writing).map_err(OpenError::Thread)?,
             path,
             data_version: AtomicI64::new(data_version),
+            failing: AtomicBool::new(false),
             _lock: lock,
         })))
     }
@@ -221,16 +227,6 @@ impl Store {
         self.read(move |db| sqlite::owners(db, now)).await
     }
 
-    /// One account's registrations that live.
-    pub async fn registrations_of(
-        &self,
-        owner: BareJid,
-        now: Timestamp,
-    ) -> Result<Vec<Registration>, StoreError> {
-        self.read(move |db| sqlite::registrations_of(db, &owner, now))
-            .await
-    }
-
     /// Deletes what has expired, in steps between which others get their turn.
     pub async fn purge(&self, now: Timestamp) -> Result<(), StoreError> {
         while self.write(move |db| sqlite::purge_step(db, now)).await? > 0 {}
@@ -249,9 +245,14 @@ impl Store {
         .await
     }
 
-    /// Whether the store answers, for reading and for writing.
+    /// Whether the store answers, for reading and for writing. After a write that failed, only one
+    /// that reaches the disk proves it.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.read(sqlite::issuers).await?;
+        if self.0.failing.load(Ordering::Relaxed) {
+            self.write(sqlite::touch).await?;
+            self.0.failing.store(false, Ordering::Relaxed);
+        }
         self.write(|_| Ok(())).await
     }
 
@@ -266,7 +267,11 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.0.writer.write(work).await
+        let written = self.0.writer.write(work).await;
+        if matches!(written, Err(StoreError::Failed(_))) {
+            self.0.failing.store(true, Ordering::Relaxed);
+        }
+        written
     }
 }
 
@@ -279,9 +284,5 @@ impl fmt::Debug for Store {
 impl StoreError {
     fn failed(error: impl fmt::Display) -> Self {
         Self::Failed(error.to_string())
-    }
-
-    fn stopped() -> Self {
-        Self::failed("its thread has ended")
     }
 }

@@ -32,13 +32,19 @@ pub struct Upkeep {
     pub metrics: Arc<Metrics>,
 }
 
+/// Nothing can be kept any more.
+struct StoreStopped;
+
 impl Upkeep {
+    /// Ends only with the store: then the daemon is of no use.
     pub async fn run(self) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for second in 0.. {
             ticks.tick().await;
-            self.look().await;
+            if let Err(StoreStopped) = self.look().await {
+                return;
+            }
             if second % COUNT == 0 {
                 self.count().await;
             }
@@ -48,7 +54,7 @@ impl Upkeep {
         }
     }
 
-    async fn look(&self) {
+    async fn look(&self) -> Result<(), StoreStopped> {
         let found = match self.store.ping().await {
             Ok(()) => self.tokens.refresh().await,
             Err(error) => Err(error),
@@ -57,15 +63,18 @@ impl Upkeep {
             Ok(()) if !self.health.store_ok() => info!("the store works again"),
             Ok(()) => {}
             // Busy is not broken.
-            Err(StoreError::Busy) => return,
+            Err(StoreError::Busy) => return Ok(()),
+            Err(StoreError::Stopped) => return Err(StoreStopped),
             Err(StoreError::Failed(why)) => {
                 if self.health.store_ok() {
                     error!(why, "the store fails; look at the disk of state_dir");
                 }
-                return self.health.set_store_ok(false);
+                self.health.set_store_ok(false);
+                return Ok(());
             }
         }
         self.health.set_store_ok(true);
+        Ok(())
     }
 
     async fn count(&self) {

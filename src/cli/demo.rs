@@ -1,6 +1,12 @@
 //! `unified-push demo`: the whole thing on loopback, with a simulated XMPP server and phone.
 
-use std::{fs, io, net::Ipv4Addr, path::PathBuf};
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    net::Ipv4Addr,
+    os::unix::fs::DirBuilderExt,
+    path::PathBuf,
+};
 
 use jid::{BareJid, Jid};
 
@@ -100,7 +106,7 @@ impl StateDir {
         random.fill(&mut suffix);
         let name = format!("unified-push-demo-{:016x}", u64::from_be_bytes(suffix));
         let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path)?;
+        DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
 }

@@ -1,6 +1,9 @@
 //! `unified-push registrations`: looks at the store and revokes in it, while the daemon runs.
 
-use std::io::{self, ErrorKind, Write};
+use std::{
+    io::{self, ErrorKind, Write},
+    time::Duration,
+};
 
 use jid::BareJid;
 
@@ -12,6 +15,10 @@ use crate::{
     secret::KeyId,
     store::{Owned, Store},
 };
+
+/// How long a whole account's revocation is kept: it also covers tokens that mod_unified_push signed
+/// with the same secret, whose lives we do not know.
+const KEPT: Duration = Duration::from_secs(100 * 365 * 86400);
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -76,7 +83,7 @@ async fn revoke(config: &Config, jid: &str) -> Result<bool, String> {
     let now = SystemClock.now();
     let tokens = tokens(config).await?;
     tokens
-        .revoke(Scope::Owner(owner.clone()), now, now)
+        .revoke(Scope::Owner(owner.clone()), now, now.saturating_add(KEPT))
         .await
         .map_err(|e| e.to_string())?;
     println!("every endpoint of {owner} answers 404 now; its phones may register anew");

@@ -1,7 +1,7 @@
 //! From the layers to the [`Config`]: each section asks for its options, then come the checks that
 //! concern more than one.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use figment::value::Value;
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     acl::{Acl, AclEntry},
+    address::is_private,
     secret::Secret,
     token::Backend,
 };
@@ -203,7 +204,7 @@ fn warn(settings: &mut Settings, config: &Config) {
         );
     }
     if let Ok(address) = config.component.host.parse()
-        && !is_near(address)
+        && !is_private(address)
     {
         settings.warn(format!(
             "component.host: {address} is a public address, and the link to the server is not \
@@ -213,19 +214,5 @@ fn warn(settings: &mut Settings, config: &Config) {
     if config.http.public_url.starts_with("http://") {
         settings
             .warn("http.public_url: is not https; most application servers refuse such endpoints");
-    }
-}
-
-/// Loopback, or a private network (carrier-grade NAT's range too, which VPNs use).
-fn is_near(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let [first, second, ..] = v4.octets();
-            v4.is_loopback()
-                || v4.is_private()
-                || v4.is_link_local()
-                || (first == 100 && second & 0xc0 == 64)
-        }
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
     }
 }

@@ -41,19 +41,14 @@ impl Refusal {
                 plain(StatusCode::BAD_REQUEST, "The body is empty.\n"),
             ),
             Self::TooLarge => (PushResult::TooLarge, too_large()),
+            // A network's fault passes: no 4xx, which makes senders forget the endpoint.
             Self::Slow => (
                 PushResult::Abandoned,
-                closing(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "The body did not arrive in time.\n",
-                ),
+                closing(unavailable("10", "The body did not arrive in time.\n")),
             ),
             Self::Broken => (
                 PushResult::Abandoned,
-                closing(
-                    StatusCode::BAD_REQUEST,
-                    "The body is incomplete or malformed.\n",
-                ),
+                closing(unavailable("10", "The body is incomplete or malformed.\n")),
             ),
         }
     }
@@ -152,13 +147,14 @@ fn unavailable(seconds: &'static str, body: &'static str) -> Response {
 /// RFC 8030 §7.2.
 fn too_large() -> Response {
     let body = "The body is larger than 4096 bytes.\n";
-    closing(StatusCode::PAYLOAD_TOO_LARGE, body)
+    closing(plain(StatusCode::PAYLOAD_TOO_LARGE, body))
 }
 
 /// Ends the connection as well: the rest of the body would have to be read to reuse it.
-fn closing(status: StatusCode, body: &'static str) -> Response {
-    let close = [(CONNECTION, HeaderValue::from_static("close"))];
-    (status, close, body).into_response()
+fn closing(mut response: Response) -> Response {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response
 }
 
 fn plain(status: StatusCode, body: &'static str) -> Response {

@@ -95,12 +95,16 @@ pub async fn serve(
 /// Waits for a connection; an error of one client, or of the system's at the moment, is no reason
 /// to stop.
 async fn accept(listener: &Listener) -> Accepted {
+    let mut warned = false;
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) if is_clients_own(&error) => {}
             Err(error) => {
-                warn!(%error, "cannot accept HTTP connections, trying again");
+                if !warned {
+                    warn!(%error, "cannot accept HTTP connections, trying again each second");
+                    warned = true;
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -47,7 +47,7 @@ impl<Job: Send + 'static> Worker<Job> {
         let jobs = self.jobs.as_ref().expect("taken by drop only");
         jobs.try_send(job).map_err(|e| match e {
             TrySendError::Full(_) => StoreError::Busy,
-            TrySendError::Disconnected(_) => StoreError::stopped(),
+            TrySendError::Disconnected(_) => StoreError::Stopped,
         })
     }
 }
@@ -80,9 +80,7 @@ impl Reader {
             // Nobody may be waiting any more.
             let _ = answer.send(work(db).map_err(StoreError::failed));
         }))?;
-        answered
-            .await
-            .unwrap_or_else(|_| Err(StoreError::stopped()))
+        answered.await.unwrap_or_else(|_| Err(StoreError::Stopped))
     }
 }
 
@@ -109,9 +107,7 @@ impl Writer {
                 let _ = answer.send(committed.and(outcome));
             })
         }))?;
-        answered
-            .await
-            .unwrap_or_else(|_| Err(StoreError::stopped()))
+        answered.await.unwrap_or_else(|_| Err(StoreError::Stopped))
     }
 }
 

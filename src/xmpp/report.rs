@@ -4,8 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use tracing::{debug, info, warn};
 
-use super::{link::LinkSettings, loss::Loss, stream::is_private};
-use crate::health::LinkState;
+use super::{link::LinkSettings, loss::Loss};
+use crate::{address::is_private, health::LinkState};
 
 /// A fault that lasts is repeated in the log after so many attempts.
 const REPEAT: u32 = 20;
@@ -46,7 +46,8 @@ impl Reporter {
             _ => 1,
         };
         self.fault = Some((state, attempts));
-        let retry = humantime::format_duration(Duration::from_secs(pause.as_secs()));
+        let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        let retry = humantime::format_duration(Duration::from_millis(millis));
         if attempts % REPEAT == 1 {
             warn!(attempts, %retry, "no link to the XMPP server: {loss}");
         } else {

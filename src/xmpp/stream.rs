@@ -1,12 +1,7 @@
 //! Gets a connection: resolve, connect, shake hands (XEP-0114 §3). tokio-xmpp negotiates; then the
 //! socket is taken back, because its stream ends on what any stranger may send.
 
-use std::{
-    borrow::Cow,
-    io,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{borrow::Cow, io, net::SocketAddr, time::Duration};
 
 use bytes::BufMut;
 use futures::{SinkExt, StreamExt};
@@ -88,14 +83,6 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
         .with_interval(Duration::from_secs(10));
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
-}
-
-/// Whether the link, which is not encrypted, stays among machines that one administrator runs.
-pub fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
 }
 
 /// What a server answers to the handshake.
@@ -187,23 +174,5 @@ mod tests {
         let Handshake { data } = handshake("3BF96D32", &Secret::new("secret"));
         let hex: String = data.unwrap().iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, "b09ea9b3b7f586be8a08d0a3dd7466f110aeb136");
-    }
-
-    #[test]
-    fn private_is_what_leaves_no_site() {
-        let private = |text: &str| is_private(text.parse().unwrap());
-        for address in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "192.168.0.9",
-            "::1",
-            "fd00::1",
-            "::ffff:10.0.0.1",
-        ] {
-            assert!(private(address), "{address}");
-        }
-        for address in ["198.51.100.1", "2001:db8::1", "::ffff:198.51.100.1"] {
-            assert!(!private(address), "{address}");
-        }
     }
 }

@@ -30,14 +30,15 @@ async fn an_idle_connection_is_closed_after_its_last_answer() {
 }
 
 #[tokio::test]
-async fn a_slow_body_gets_408_and_the_connection_ends() {
+async fn a_slow_body_gets_503_and_the_connection_ends() {
     let fixture = Fixture::with(|public| public.body_timeout = SHORT);
     let server = Server::start(&fixture, settings(&fixture.metrics)).await;
     let mut request = post("t", 100, "");
     request.truncate(request.len() - 1);
     let answer = server.exchange(&request).await;
-    assert_eq!(statuses(&answer), ["408"]);
+    assert_eq!(statuses(&answer), ["503"]);
     assert!(answer.contains("connection: close"), "{answer}");
+    assert!(answer.contains("retry-after: "), "{answer}");
     assert_eq!(fixture.metrics.pushes.get(PushResult::Abandoned), 1);
     assert_eq!(fixture.fake.taken(), []);
 }
@@ -81,7 +82,7 @@ async fn sizes_are_held_to_in_chunks() {
         (chunk.repeat(4) + "1\r\nx\r\n0\r\n\r\n", "413"),
         // Refused although its end is nowhere near.
         (chunk.repeat(5), "413"),
-        ("no chunk".to_owned(), "400"),
+        ("no chunk".to_owned(), "503"),
     ];
     for (body, status) in cases {
         let answer = server.exchange((head.to_owned() + &body).as_bytes()).await;
