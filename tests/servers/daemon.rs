@@ -152,14 +152,9 @@ impl Daemon {
 
     /// Awaits a state of the link.
     pub async fn link(&self, state: &str) {
-        let mut last = String::new();
         eventually(&format!("the link is {state}"), LINK, async || {
             let (_, readiness) = self.readiness().await;
-            if last != readiness["link"] {
-                last = readiness["link"].as_str().expect("a state").to_owned();
-                eprintln!("{}: the link is {last}", self.service());
-            }
-            (last == state).then_some(())
+            (readiness["link"] == state).then_some(())
         })
         .await;
     }

@@ -31,8 +31,12 @@ impl Response {
 }
 
 pub async fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
-    let answer = request("POST", url, headers, body).await;
-    answer.expect("an HTTP answer")
+    try_post(url, headers, body).await.expect("an HTTP answer")
+}
+
+/// None when no answer comes.
+pub async fn try_post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Response> {
+    request("POST", url, headers, body).await
 }
 
 pub async fn get(url: &str) -> Response {
