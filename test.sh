@@ -14,6 +14,7 @@ need /usr/bin/prosody prosody
 need /usr/lib/prosody/modules/mod_unified_push prosody-modules
 need /usr/sbin/ejabberdctl ejabberd
 need /usr/bin/promtool prometheus
+need /usr/bin/sqlite3 sqlite3
 
 # In a subshell, so that its trap ends with it.
 install_packages() (

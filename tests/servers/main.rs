@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
 mod abuse;
+mod backup;
 mod bed;
 mod component;
 mod daemon;
@@ -127,6 +128,7 @@ fn tests_on(kind: Kind) -> Vec<Test> {
         secrecy::on_both(),
     ];
     let mut of_prosody = [
+        backup::on_prosody(),
         fixtures::on_prosody(),
         registrations::on_prosody(),
         lifecycle::on_prosody(),
