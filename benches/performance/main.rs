@@ -7,6 +7,7 @@
 
 mod bare;
 mod ceiling;
+mod compare;
 mod daemon;
 mod footprint;
 mod host;
@@ -66,6 +67,8 @@ enum Part {
         #[arg(long)]
         check: bool,
     },
+    /// Pushes per CPU second of two daemons, in turns: did a change help?
+    Compare { before: PathBuf },
     #[command(hide = true)]
     Bare { port: u16 },
     #[command(hide = true)]
@@ -82,6 +85,7 @@ fn main() {
         Part::Registration => runtime.block_on(registration::run(&options)),
         Part::Footprint => runtime.block_on(footprint::run(&options)),
         Part::HotPath { check } => runtime.block_on(hot_path::run(&options, check)),
+        Part::Compare { before } => runtime.block_on(compare::run(&options, &before)),
         Part::Bare { port } => bare::serve(port),
         Part::Repeat { case, times } => runtime.block_on(hot_path::repeat(case, times)),
     }
