@@ -5,6 +5,8 @@
 //! [`up`] what it does with one.
 //! It knows what a push and a registration look like on the wire, and nothing of what becomes of
 //! them: that is behind [`crate::link::Inbound`].
+//!
+//! What parses and writes is public for the benchmarks.
 
 mod backoff;
 pub(crate) mod frame;
@@ -12,10 +14,10 @@ mod keepalive;
 pub mod link;
 mod loss;
 mod outbox;
-mod reader;
+pub mod reader;
 mod report;
-mod session;
+pub mod session;
 mod stanza;
 mod stream;
 mod up;
-mod writer;
+pub mod writer;

@@ -52,9 +52,9 @@ struct Skip {
     fault: Fault,
 }
 
-impl Reader {
-    /// Starts behind the stream's header and the handshake.
-    pub fn new() -> Self {
+/// Starts behind the stream's header and the handshake.
+impl Default for Reader {
+    fn default() -> Self {
         Self {
             buffer: BytesMut::new(),
             scanned: 0,
@@ -63,7 +63,9 @@ impl Reader {
             parser: parser(),
         }
     }
+}
 
+impl Reader {
     /// Where to put at most [`CHUNK`] bytes; call [`next_event`](Self::next_event) until it has no
     /// more before asking again.
     pub fn buffer(&mut self) -> Limit<&mut BytesMut> {
@@ -201,7 +203,7 @@ mod tests {
 
     /// Everything that comes out of `text`, fed in chunks of `size`.
     fn events(text: &str, size: usize) -> Vec<Event> {
-        let mut reader = Reader::new();
+        let mut reader = Reader::default();
         let mut events = Vec::new();
         for chunk in text.as_bytes().chunks(size.min(CHUNK)) {
             reader.buffer().put_slice(chunk);
@@ -339,7 +341,7 @@ mod tests {
 
     #[test]
     fn what_is_no_xml_ends_the_stream() {
-        let mut reader = Reader::new();
+        let mut reader = Reader::default();
         reader.buffer().put_slice(b"HTTP/1.1 400 Bad Request");
         assert_eq!(reader.next_event(), Err(NotWellFormed));
     }

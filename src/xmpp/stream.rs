@@ -134,7 +134,7 @@ pub async fn authenticate(
         Some(Err(ReadError::SoftTimeout)) => return Err(Loss::HandshakeTimeout),
     }
     let (buffered, write) = stream.into_inner().into_inner();
-    let mut reader = Reader::new();
+    let mut reader = Reader::default();
     reader.buffer().put_slice(buffered.buffer());
     Ok(Connection {
         peer,

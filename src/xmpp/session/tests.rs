@@ -17,7 +17,7 @@ fn session() -> Session {
 }
 
 fn handle(session: &Session, xml: &str) -> Option<Action> {
-    let mut reader = Reader::new();
+    let mut reader = Reader::default();
     let mut found = None;
     for chunk in xml.as_bytes().chunks(CHUNK) {
         reader.buffer().put_slice(chunk);

@@ -1,0 +1,28 @@
+//! What a push can cost at the least with axum: its body is read, the answer is 201.
+
+use std::{env, process::Command};
+
+use axum::{Router, body::Bytes, http::StatusCode, routing::post, serve::ListenerExt};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+use crate::process::{Process, free_port};
+
+/// Runs in a process of its own, with the runtime that the daemon has.
+pub fn serve(port: u16) {
+    Runtime::new().unwrap().block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
+        let handler = post(async |_: Bytes| StatusCode::CREATED);
+        let router = Router::new().route("/push/{token}", handler);
+        axum::serve(listener, router).await.unwrap();
+    });
+}
+
+/// Starts such a process. Returns its port, too.
+pub async fn start() -> (Process, u16) {
+    let port = free_port();
+    let mut command = Command::new(env::current_exe().unwrap());
+    let process = Process::start(command.args(["bare", &port.to_string()]));
+    process.listening(port).await;
+    (process, port)
+}

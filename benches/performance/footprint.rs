@@ -1,0 +1,118 @@
+//! What the daemon takes: disk, time to start, memory.
+
+use std::{fs, path::Path, time::Duration};
+
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
+use unified_push::token::Backend;
+
+use crate::{
+    Options,
+    daemon::{Daemon, Start},
+    in_flight,
+    load::{created, requests},
+    process::Resident,
+    report::{Spread, Table, mib},
+    rows::{MILLION, state_with},
+};
+
+const STARTS: usize = 9;
+const CONNECTIONS: usize = 10_000;
+const IN_FLIGHT: usize = 100_000;
+
+pub async fn run(options: &Options) {
+    // First, since it measures this process.
+    let in_flight = in_flight::memory(IN_FLIGHT, 200).await;
+    let binary = fs::metadata(&options.daemon).unwrap().len();
+    let empty = starts(options, None).await;
+    let million = state_with(if options.quick { MILLION / 10 } else { MILLION });
+    let full = starts(options, Some(million.path())).await;
+    let (idle, connected) = connections(options).await;
+    let per_connection = (connected.all - idle.all) / CONNECTIONS as u64;
+    let present = if options.quick {
+        "100,000"
+    } else {
+        "1 million"
+    };
+
+    let mut table = Table::new(&["what", "figure", "aim"]);
+    for [what, figure, aim] in [
+        ["binary", &format!("{:.1} MiB", mib(binary)), ""],
+        [
+            "start to ready, empty store",
+            &format!("{empty:.0} ms"),
+            "50 ms",
+        ],
+        [
+            &format!("start to ready, {present} registrations"),
+            &format!("{full:.0} ms"),
+            "50 ms",
+        ],
+        [
+            "resident when idle",
+            &format!(
+                "{:.1} MiB, {:.1} MiB of it its own",
+                mib(idle.all),
+                mib(idle.own)
+            ),
+            "15 MiB",
+        ],
+        [
+            "with 10,000 idle connections",
+            &format!("{:.1} MiB, {per_connection} bytes each", mib(connected.all)),
+            "",
+        ],
+        [
+            "100,000 pushes in flight",
+            &format!(
+                "{:.1} MiB, {} bytes each",
+                mib(in_flight),
+                in_flight / IN_FLIGHT as u64
+            ),
+            "250 MiB",
+        ],
+    ] {
+        table.row(&[what, figure, aim]);
+    }
+    table.publish("footprint", options.write);
+}
+
+/// Milliseconds until the daemon says that it is ready.
+async fn starts(options: &Options, state_dir: Option<&Path>) -> Spread {
+    let mut times = Vec::new();
+    for _ in 0..STARTS {
+        let start = Start::new(&options.daemon, Backend::Storage);
+        let start = match state_dir {
+            Some(state_dir) => start.on(state_dir),
+            None => start,
+        };
+        let daemon = start.run().await;
+        times.push(daemon.start.as_secs_f64() * 1000.0);
+        daemon.process.stop();
+    }
+    Spread::of(times)
+}
+
+/// Memory when idle, and when there are many connections that have pushed once and are kept.
+async fn connections(options: &Options) -> (Resident, Resident) {
+    let mut daemon = Start::new(&options.daemon, Backend::Paseto).run().await;
+    let endpoints = daemon.host.register(1);
+    sleep(Duration::from_secs(1)).await;
+    let idle = daemon.process.resident();
+    let request = &requests(&endpoints, 200)[0];
+    let mut open = Vec::new();
+    for _ in 0..CONNECTIONS {
+        open.push(push_once(&daemon, request).await);
+    }
+    let connected = daemon.process.resident();
+    daemon.process.stop();
+    (idle, connected)
+}
+
+async fn push_once(daemon: &Daemon, request: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", daemon.http))
+        .await
+        .unwrap();
+    stream.write_all(request).await.unwrap();
+    created(&mut stream).await.unwrap();
+    stream
+}

@@ -1,0 +1,133 @@
+//! Memory of pushes that wait for their phones: tokens, tables, timers and tasks, without HTTP.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use jid::Jid;
+use tempfile::TempDir;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use unified_push::{
+    acl::Acl,
+    clock::SystemClock,
+    delivery::{Delivery, Message, Outcome, Settings, Surroundings},
+    health::LinkState,
+    link::{Answer, PushStanza},
+    message::{Ttl, Urgency},
+    metrics::Metrics,
+    payload::Payload,
+    random::SystemRandom,
+    registration::Digest,
+    secret::Secret,
+    store::Store,
+    token::{Backend, Keyring, Policy, Tokens},
+};
+
+use crate::{daemon::SECRET, process::resident};
+
+const PHONES: usize = 100;
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Delivery with nothing around it, and the link's end.
+pub struct Bench {
+    pub delivery: Arc<Delivery>,
+    pub tokens: Tokens,
+    pub pushes: mpsc::Receiver<PushStanza>,
+    _link: watch::Sender<LinkState>,
+    _dir: TempDir,
+}
+
+impl Bench {
+    pub async fn new(backend: Backend) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = Secret::new(SECRET);
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom::new()));
+        let policy = Policy {
+            backend,
+            ttl: DAY,
+            registrations_per_jid: 200,
+        };
+        let store = Store::open(dir.path()).unwrap();
+        let keyring = Keyring::new(&secret, &[]);
+        let tokens = Tokens::load(keyring, policy, store, clock.clone(), random.clone());
+        let tokens = tokens.await.unwrap();
+        let (sender, pushes) = mpsc::channel(1024);
+        let (_link, link) = watch::channel(LinkState::Up);
+        let settings = Settings {
+            ack_timeout: Duration::from_secs(60),
+            default_ttl: Ttl::from_secs(86_400),
+            max_ttl: Ttl::from_secs(86_400),
+            endpoint_rate: "1000000/s, burst 1000000".parse().unwrap(),
+            in_flight_memory: 1 << 30,
+        };
+        let with = Surroundings {
+            tokens: tokens.clone(),
+            acl: Acl::new(vec!["example.org".parse().unwrap()]),
+            pushes: sender,
+            link,
+            clock,
+            random,
+            metrics: Arc::new(Metrics::new()),
+        };
+        Self {
+            delivery: Arc::new(Delivery::new(settings, &secret, &[], with)),
+            tokens,
+            pushes,
+            _link,
+            _dir: dir,
+        }
+    }
+
+    /// The token of a phone's app.
+    pub async fn token(&self, phone: usize) -> String {
+        let phone = Jid::new(&format!("user-{phone}@example.org/Conversations.AbCd")).unwrap();
+        let digest = Digest::from_bytes([7; 32]);
+        self.tokens
+            .issue(&phone, digest, digest)
+            .await
+            .unwrap()
+            .token
+    }
+}
+
+pub fn message(body: usize) -> Message {
+    Message {
+        ttl: None,
+        topic: None,
+        urgency: Urgency::High,
+        payload: Payload::new(Bytes::from(vec![b'x'; body])).unwrap(),
+    }
+}
+
+/// The bytes that this process grew by while that many waited.
+pub async fn memory(count: usize, body: usize) -> u64 {
+    let mut bench = Bench::new(Backend::Paseto).await;
+    let mut tokens = Vec::new();
+    for phone in 0..PHONES {
+        tokens.push(bench.token(phone).await);
+    }
+    let before = resident("self").all;
+    let mut tasks = JoinSet::new();
+    let mut asked = Vec::with_capacity(count);
+    for number in 0..count {
+        let (delivery, token) = (bench.delivery.clone(), tokens[number % PHONES].clone());
+        tasks.spawn(async move { delivery.push(&token, message(body)).await });
+        // The link writes the stanza and keeps none of it.
+        let stanza = bench.pushes.recv().await.unwrap();
+        stanza.sent.set();
+        asked.push((stanza.to, stanza.id));
+    }
+    // What this function remembers for the answers is not the daemon's.
+    let (jid, id) = &asked[0];
+    let own = count * (size_of_val(&asked[0]) + jid.as_str().len() + id.len());
+    let waiting = resident("self").all - before - own as u64;
+    for (jid, id) in &asked {
+        assert!(bench.delivery.answer(jid, id, Answer::Acknowledged));
+    }
+    while let Some(ended) = tasks.join_next().await {
+        assert!(matches!(ended.unwrap(), Outcome::Acknowledged { .. }));
+    }
+    waiting
+}

@@ -1,0 +1,92 @@
+//! How fast the daemon is and what it takes. `docs/performance.md` says how to run each part and
+//! holds the tables.
+//!
+//! One program, so that it is linked once. What is measured runs in processes of its own.
+
+#![expect(clippy::unwrap_used, reason = "a measurement that fails ends the run")]
+
+mod bare;
+mod ceiling;
+mod compare;
+mod daemon;
+mod footprint;
+mod host;
+mod hot_path;
+mod in_flight;
+mod load;
+mod process;
+mod registration;
+mod report;
+mod rows;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime;
+
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    part: Part,
+    #[command(flatten)]
+    options: Options,
+    /// Cargo says so.
+    #[arg(long = "bench", hide = true, global = true)]
+    _bench: bool,
+}
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Under a minute, and coarse
+    #[arg(long, global = true)]
+    quick: bool,
+    /// Put the tables into docs/performance.md
+    #[arg(long, global = true)]
+    write: bool,
+    /// Another daemon than the one just built
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = env!("CARGO_BIN_EXE_unified-push")
+    )]
+    daemon: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// Pushes per second and per CPU second, beside an axum handler that does nothing
+    Ceiling,
+    /// Registrations per second, and pushes with many registrations present
+    Registration,
+    /// Binary, start, memory
+    Footprint,
+    /// Instructions per push, counted by valgrind
+    HotPath {
+        /// Fail when a count is more than 10 % above the committed one
+        #[arg(long)]
+        check: bool,
+    },
+    /// Pushes per CPU second of two daemons, in turns: did a change help?
+    Compare { before: PathBuf },
+    #[command(hide = true)]
+    Bare { port: u16 },
+    #[command(hide = true)]
+    Repeat { case: hot_path::Case, times: u32 },
+}
+
+fn main() {
+    let Args { part, options, .. } = Args::parse();
+    // One thread drives: the others are for what is measured.
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.unwrap();
+    match part {
+        Part::Ceiling => runtime.block_on(ceiling::run(&options)),
+        Part::Registration => runtime.block_on(registration::run(&options)),
+        Part::Footprint => runtime.block_on(footprint::run(&options)),
+        Part::HotPath { check } => runtime.block_on(hot_path::run(&options, check)),
+        Part::Compare { before } => runtime.block_on(compare::run(&options, &before)),
+        Part::Bare { port } => bare::serve(port),
+        Part::Repeat { case, times } => runtime.block_on(hot_path::repeat(case, times)),
+    }
+}
