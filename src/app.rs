@@ -1,7 +1,7 @@
 //! The composition root: [`App::build`] opens the store and binds the listeners, [`App::run`]
 //! works until it is told to stop.
 
-mod gateway;
+mod inbound;
 mod upkeep;
 
 use std::{io, sync::Arc, time::Duration};
@@ -12,20 +12,20 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use self::{
-    gateway::{Gateway, REGISTRATION_QUEUE, serve_registrations},
+    inbound::{REGISTRATION_QUEUE, UseCases, serve_registrations},
     upkeep::Upkeep,
 };
 use crate::{
     clock::{Clock, SystemClock},
     config::{Config, Listen},
-    delivery::{self, Delivery, Surroundings},
+    delivery::{self, Delivery, Dependencies},
     health::Health,
     http::{self, BODY_TIMEOUT, BindError, Listener, Public, ServeSettings},
     lifecycle,
     limits::Limiter,
     metrics::Metrics,
     random::{Random, SystemRandom},
-    registrar::{Asked, Registrar},
+    registrar::{Registrar, Screened},
     secret::Secret,
     store::{self, Store, StoreError},
     token::{IssuersError, Keyring, Policy, StateSecret, StateSecretError, Tokens, check_issuers},
@@ -83,7 +83,7 @@ pub struct App {
     handle: LinkHandle,
     delivery: Arc<Delivery>,
     registrar: Arc<Registrar>,
-    requests: (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
+    requests: (mpsc::Sender<Screened>, mpsc::Receiver<Screened>),
     upkeep: Upkeep,
     health: Health,
     metrics: Arc<Metrics>,
@@ -142,11 +142,7 @@ impl App {
         let secret = token_secret(&config, &store, &*clock, &*random).await?;
         let keyring = Keyring::new(&secret, &config.previous_secrets);
         check_issuers(&store, &keyring, clock.now()).await?;
-        let policy = Policy {
-            backend: config.backend,
-            ttl: config.registration_ttl,
-            registrations_per_jid: config.limits.registrations_per_jid,
-        };
+        let policy = policy(&config);
         let tokens = Tokens::load(
             keyring,
             policy,
@@ -162,7 +158,7 @@ impl App {
             delivery_settings(&config),
             &secret,
             &config.previous_secrets,
-            Surroundings {
+            Dependencies {
                 tokens: tokens.clone(),
                 acl: config.acl.clone(),
                 pushes: handle.pushes.clone(),
@@ -235,7 +231,7 @@ impl App {
         let http_settings = ServeSettings::new(self.connections, open.clone());
         let late = CancellationToken::new();
         let (registrations, requests) = self.requests;
-        let gateway = Gateway {
+        let use_cases = UseCases {
             delivery: self.delivery.clone(),
             registrar: self.registrar.clone(),
             registrations,
@@ -247,7 +243,7 @@ impl App {
         tasks.spawn(first.track_future(public));
         let admin = http::serve(self.admin, self.routes.admin, admin_settings, late.clone());
         tasks.spawn(last.track_future(admin));
-        let link = self.link.run(Arc::new(gateway), late.clone());
+        let link = self.link.run(Arc::new(use_cases), late.clone());
         tasks.spawn(last.track_future(link));
         let replies = self.handle.replies;
         tasks.spawn(serve_registrations(self.registrar, requests, replies));
@@ -280,6 +276,15 @@ impl App {
         }
         info!("stopped");
         outcome
+    }
+}
+
+/// How tokens are issued.
+pub fn policy(config: &Config) -> Policy {
+    Policy {
+        backend: config.backend,
+        ttl: config.registration_ttl,
+        registrations_per_jid: config.limits.registrations_per_jid,
     }
 }
 

@@ -1,10 +1,12 @@
-//! The subcommands.
+//! The subcommands. Exit codes: 0 done, 1 failed or answered with no, 2 wrong arguments, 78 a wrong
+//! configuration, 130 ended by a second signal.
 
 mod demo;
 mod healthcheck;
 mod inspect;
 mod registrations;
 mod send;
+mod state;
 
 use std::{env, panic, path::Path, path::PathBuf, process::ExitCode};
 

@@ -33,7 +33,7 @@ use crate::{
     metrics::Metrics,
     payload::Payload,
     random::{Random, random_array},
-    registration::{Registration, RegistrationKey},
+    registration::Registration,
     revocation::Scope,
     secret::Secret,
     token::{OpenError, Tokens},
@@ -48,6 +48,8 @@ const OVERHEAD: usize = 1024;
 pub struct Message {
     /// None: the sender named none.
     pub ttl: Option<Ttl>,
+    /// Topic and urgency are checked. They mean nothing yet: they are about messages that wait, and
+    /// none does.
     pub topic: Option<Topic>,
     pub urgency: Urgency,
     pub payload: Payload,
@@ -86,6 +88,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageId([u8; 16]);
 
+#[cfg(test)]
 impl MessageId {
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -111,7 +114,7 @@ pub struct Settings {
 }
 
 /// What delivery works with.
-pub struct Surroundings {
+pub struct Dependencies {
     pub tokens: Tokens,
     pub acl: Acl,
     pub pushes: mpsc::Sender<PushStanza>,
@@ -123,10 +126,10 @@ pub struct Surroundings {
 
 pub struct Delivery {
     settings: Settings,
-    with: Surroundings,
+    with: Dependencies,
     replica: [u8; 4],
     stanza_ids: StanzaIds,
-    endpoint_rate: Limiter<RegistrationKey>,
+    endpoint_rate: Limiter,
     memory: Arc<Semaphore>,
     in_flight: InFlight,
     phones: Phones,
@@ -139,7 +142,7 @@ impl Delivery {
         settings: Settings,
         secret: &Secret,
         previous: &[Secret],
-        with: Surroundings,
+        with: Dependencies,
     ) -> Self {
         Self {
             replica: random_array(&*with.random),
@@ -207,6 +210,7 @@ impl Delivery {
         true
     }
 
+    /// Directed presence of a phone, or of anybody else.
     pub fn presence(&self, from: &Jid, available: bool) {
         if !available {
             self.phones.unavailable(from);
@@ -215,6 +219,7 @@ impl Delivery {
         }
     }
 
+    /// The link is gone: whoever waits is told at once.
     pub fn link_down(&self) {
         self.in_flight.link_lost();
         self.phones.forget_all();
@@ -272,8 +277,9 @@ impl Delivery {
                 return Outcome::LinkDown;
             }
         }
-        match timeout_at(deadline, &mut waiting.verdict).await {
-            Ok(Ok(Verdict::Acknowledged)) => {
+        let verdict = timeout_at(deadline, &mut waiting.verdict).await;
+        match verdict.ok().and_then(Result::ok) {
+            Some(Verdict::Acknowledged) => {
                 let seconds = arrival.elapsed().as_secs_f64();
                 self.with.metrics.acknowledgement_seconds.observe(seconds);
                 Outcome::Acknowledged {
@@ -281,17 +287,15 @@ impl Delivery {
                     message: id,
                 }
             }
-            Ok(Ok(Verdict::DeviceError)) => Outcome::DeviceError,
-            Ok(Ok(Verdict::Revoked)) => Outcome::Revoked,
-            Ok(Ok(Verdict::RevocationFailed)) => Outcome::StoreFailed,
-            Ok(Ok(Verdict::LinkLost)) => Outcome::LinkDown,
+            Some(Verdict::DeviceError) => Outcome::DeviceError,
+            Some(Verdict::Revoked) => Outcome::Revoked,
+            Some(Verdict::RevocationFailed) => Outcome::StoreFailed,
+            Some(Verdict::LinkLost) => Outcome::LinkDown,
             // A refusal whose revocation is still being written is an answer.
-            Ok(Err(_)) | Err(_)
-                if requested == Ttl::ZERO && sent.get() && waiting.is_unanswered() =>
-            {
+            None if requested == Ttl::ZERO && sent.get() && waiting.is_unanswered() => {
                 Outcome::SentUnanswered { message: id }
             }
-            Ok(Err(_)) | Err(_) => Outcome::Unanswered,
+            None => Outcome::Unanswered,
         }
     }
 

@@ -39,7 +39,6 @@ mod serve;
 mod tests;
 
 pub use admin::admin;
-pub use client::ClientKey;
 pub use listener::{BindError, Listener};
 pub use serve::{ServeSettings, serve};
 
@@ -70,7 +69,7 @@ pub struct Public<D> {
     pub trusted_proxies: Vec<IpNet>,
     /// Tokens that fail authentication, per client. Its owner calls
     /// [`forget_idle`](Limiter::forget_idle) now and then.
-    pub guesses: Arc<Limiter<ClientKey>>,
+    pub guesses: Arc<Limiter>,
     pub body_timeout: Duration,
     pub metrics: Arc<Metrics>,
 }
@@ -141,17 +140,10 @@ fn cors() -> CorsLayer {
         header::LOCATION,
         HeaderName::from_static("ttl"),
         header::RETRY_AFTER,
-        header::LINK,
     ];
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([
-            Method::GET,
-            Method::HEAD,
-            Method::POST,
-            Method::OPTIONS,
-            Method::DELETE,
-        ])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::OPTIONS])
         .allow_headers(request_headers)
         .expose_headers(response_headers)
         .max_age(Duration::from_secs(86_400))

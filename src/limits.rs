@@ -1,6 +1,12 @@
 //! Rates: how they are written, and the limiters that hold callers to them.
 
-use std::{fmt, hash::Hash, num::NonZeroU32, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    hash::{BuildHasher, Hash, RandomState},
+    num::NonZeroU32,
+    str::FromStr,
+    time::Duration,
+};
 
 use governor::{
     Quota, RateLimiter, clock::Clock as GovernorClock, middleware::NoOpMiddleware, nanos::Nanos,
@@ -106,23 +112,30 @@ impl GovernorClock for TokioClock {
     }
 }
 
-/// One bucket per key. Call [`forget_idle`](Self::forget_idle) now and then: keys come from
-/// outside.
-pub struct Limiter<K: Hash + Eq + Clone> {
-    buckets: RateLimiter<K, DashMapStateStore<K>, TokioClock, NoOpMiddleware<Nanos>>,
+/// How many keys are remembered at most. With more at once everybody is let in: whoever makes up so
+/// many must neither fill the memory nor lock the others out.
+const MAX_KEYS: usize = 1 << 18;
+
+/// One bucket per key, of which only a hash is kept. Call [`forget_idle`](Self::forget_idle) now and
+/// then: keys come from outside.
+pub struct Limiter {
+    buckets: RateLimiter<u64, DashMapStateStore<u64>, TokioClock, NoOpMiddleware<Nanos>>,
+    hasher: RandomState,
 }
 
-impl<K: Hash + Eq + Clone> Limiter<K> {
+impl Limiter {
     pub fn new(rate: Rate) -> Self {
         let clock = TokioClock(Instant::now());
         Self {
             buckets: RateLimiter::new(rate.quota(), DashMapStateStore::default(), clock),
+            hasher: RandomState::new(),
         }
     }
 
     /// Takes one from the key's bucket; false when it is empty.
-    pub fn admit(&self, key: &K) -> bool {
-        self.buckets.check_key(key).is_ok()
+    pub fn admit(&self, key: &impl Hash) -> bool {
+        let key = self.hasher.hash_one(key);
+        self.buckets.len() >= MAX_KEYS || self.buckets.check_key(&key).is_ok()
     }
 
     /// Forgets the keys whose buckets are full again.
@@ -132,12 +145,9 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     }
 
     /// How many keys are remembered.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub fn keys(&self) -> usize {
         self.buckets.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.buckets.is_empty()
     }
 }
 
@@ -187,9 +197,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn idle_keys_are_forgotten() {
         let limiter = Limiter::new("1/s, burst 1".parse().unwrap());
-        assert!(limiter.admit(&1) && limiter.len() == 1);
+        assert!(limiter.admit(&1) && limiter.keys() == 1);
         tokio::time::advance(Duration::from_secs(5)).await;
         limiter.forget_idle();
-        assert!(limiter.is_empty());
+        assert_eq!(limiter.keys(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_bounded_and_nobody_is_locked_out_by_many() {
+        let limiter = Limiter::new("1/d, burst 1".parse().unwrap());
+        for key in 0..MAX_KEYS + 10 {
+            assert!(limiter.admit(&key));
+        }
+        assert_eq!(limiter.keys(), MAX_KEYS);
     }
 }

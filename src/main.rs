@@ -1,3 +1,5 @@
+//! The thin binary around the library.
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

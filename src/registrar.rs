@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use jid::{BareJid, Jid};
+use jid::Jid;
 use tracing::{debug, info};
 
 use crate::{
@@ -29,15 +29,15 @@ pub struct Registrar {
     acl: Acl,
     tokens: Tokens,
     /// Keyed by account: only those that the ACL lets in, so strangers fill no table.
-    rate: Limiter<BareJid>,
+    rate: Limiter,
     /// Keeps strangers from filling the log with their refusals; the metric counts them all.
-    reports: Limiter<()>,
+    reports: Limiter,
     public_url: String,
     metrics: Arc<Metrics>,
 }
 
 /// A registration that may be: its sender is permitted, its digests are well-formed.
-pub struct Asked {
+pub struct Screened {
     from: Jid,
     id: String,
     application: Digest,
@@ -66,9 +66,9 @@ impl Registrar {
 
     /// The checks that cost nothing, before a request may take a place in a queue: a stranger's
     /// never does. Gives the refusal.
-    pub fn screen(&self, request: RegisterRequest) -> Result<Asked, RegisterReply> {
+    pub fn screen(&self, request: RegisterRequest) -> Result<Screened, RegisterReply> {
         match self.check(&request) {
-            Ok((application, instance)) => Ok(Asked {
+            Ok((application, instance)) => Ok(Screened {
                 from: request.from,
                 id: request.id,
                 application,
@@ -79,14 +79,14 @@ impl Registrar {
     }
 
     /// Issues the endpoint.
-    pub async fn register(&self, asked: Asked) -> RegisterReply {
-        let issued = self.issue(&asked).await;
-        self.reply(asked.from, asked.id, issued)
+    pub async fn register(&self, screened: Screened) -> RegisterReply {
+        let issued = self.issue(&screened).await;
+        self.reply(screened.from, screened.id, issued)
     }
 
     /// Too many wait already.
-    pub fn busy(&self, asked: Asked) -> RegisterReply {
-        self.reply(asked.from, asked.id, Err(RegisterError::Busy))
+    pub fn busy(&self, screened: Screened) -> RegisterReply {
+        self.reply(screened.from, screened.id, Err(RegisterError::Busy))
     }
 
     fn check(&self, request: &RegisterRequest) -> Result<(Digest, Digest), RegisterError> {
@@ -103,13 +103,13 @@ impl Registrar {
         Ok((application, instance))
     }
 
-    async fn issue(&self, asked: &Asked) -> Result<Registered, RegisterError> {
-        let Asked {
+    async fn issue(&self, screened: &Screened) -> Result<Registered, RegisterError> {
+        let Screened {
             from,
             application,
             instance,
             ..
-        } = asked;
+        } = screened;
         let issued = self.tokens.issue(from, *application, *instance).await;
         let issued = issued.map_err(|error| match error {
             IssueError::TooMany => RegisterError::TooMany,
@@ -193,7 +193,7 @@ mod tests {
     impl Registrar {
         async fn answer(&self, request: RegisterRequest) -> RegisterReply {
             match self.screen(request) {
-                Ok(asked) => self.register(asked).await,
+                Ok(screened) => self.register(screened).await,
                 Err(refusal) => refusal,
             }
         }
@@ -262,7 +262,7 @@ mod tests {
         stranger.instance = None;
         let reply = registrar.answer(stranger).await;
         assert_eq!(reply.result.unwrap_err(), RegisterError::Forbidden);
-        assert!(registrar.rate.is_empty());
+        assert!(registrar.rate.keys() == 0);
         let forbidden = registrar
             .metrics
             .registrations

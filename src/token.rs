@@ -115,6 +115,15 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum InspectError {
+    /// Made up, or of a secret that is gone.
+    #[error("no token of ours, or of a secret that is gone")]
+    Forged,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// What there is to say about an authentic token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
@@ -213,7 +222,7 @@ impl Tokens {
         let new = NewRegistration {
             key: key.id,
             generation,
-            id: stored::Name::new(key, &owner, &generation).hash(),
+            id: stored::TokenId::new(key, &owner, &generation).hash(),
             limit: self.0.policy.registrations_per_jid,
             live_until,
             registration,
@@ -223,7 +232,7 @@ impl Tokens {
                 generation,
                 expires,
             } => Ok(Issued {
-                token: stored::Name::new(key, &owner, &generation).token(key),
+                token: stored::TokenId::new(key, &owner, &generation).token(key),
                 expires,
             }),
             Registered::TooMany => Err(IssueError::TooMany),
@@ -237,28 +246,31 @@ impl Tokens {
             expired,
             revoked,
             ..
-        } = self.inspect(token).await?;
+        } = self.inspect(token).await.map_err(|error| match error {
+            InspectError::Forged => OpenError::Forged,
+            InspectError::Store(error) => OpenError::Store(error),
+        })?;
         match registration {
             Some(registration) if !expired && !revoked => Ok(registration),
             Some(_) | None => Err(OpenError::Dead),
         }
     }
 
-    /// What a token says, dead or alive; never [`OpenError::Dead`].
-    pub async fn inspect(&self, token: &str) -> Result<Inspection, OpenError> {
+    /// What a token says, dead or alive.
+    pub async fn inspect(&self, token: &str) -> Result<Inspection, InspectError> {
         if token.len() > MAX_TOKEN {
-            return Err(OpenError::Forged);
+            return Err(InspectError::Forged);
         }
         let keyring = &self.0.keyring;
         if token.starts_with(paseto::PREFIX) {
-            let (key, registration) = paseto::open(keyring, token).ok_or(OpenError::Forged)?;
+            let (key, registration) = paseto::open(keyring, token).ok_or(InspectError::Forged)?;
             return Ok(self.judge(Backend::Paseto, key, registration, false));
         }
         if token.starts_with("eyJ") && token.matches('.').count() == 2 {
-            let (key, registration) = jwt::open(keyring, token).ok_or(OpenError::Forged)?;
+            let (key, registration) = jwt::open(keyring, token).ok_or(InspectError::Forged)?;
             return Ok(self.judge(Backend::Jwt, key, registration, false));
         }
-        let (key, name) = stored::verify(keyring, token).ok_or(OpenError::Forged)?;
+        let (key, name) = stored::verify(keyring, token).ok_or(InspectError::Forged)?;
         let backend = Backend::Storage;
         Ok(match self.0.store.find(name.hash()).await? {
             Some(row) => self.judge(backend, key, row.registration, row.revoked),

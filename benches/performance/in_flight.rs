@@ -12,7 +12,7 @@ use tokio::{
 use unified_push::{
     acl::Acl,
     clock::SystemClock,
-    delivery::{Delivery, Message, Outcome, Settings, Surroundings},
+    delivery::{Delivery, Dependencies, Message, Outcome, Settings},
     health::LinkState,
     link::{Answer, PushStanza},
     message::{Ttl, Urgency},
@@ -62,7 +62,7 @@ impl Bench {
             endpoint_rate: "1000000/s, burst 1000000".parse().unwrap(),
             in_flight_memory: 1 << 30,
         };
-        let with = Surroundings {
+        let with = Dependencies {
             tokens: tokens.clone(),
             acl: Acl::new(vec!["example.org".parse().unwrap()]),
             pushes: sender,

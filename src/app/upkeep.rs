@@ -8,7 +8,6 @@ use tracing::{error, info, warn};
 use crate::{
     delivery::Delivery,
     health::Health,
-    http::ClientKey,
     limits::Limiter,
     metrics::Metrics,
     registrar::Registrar,
@@ -27,7 +26,7 @@ pub struct Upkeep {
     pub tokens: Tokens,
     pub delivery: Arc<Delivery>,
     pub registrar: Arc<Registrar>,
-    pub guesses: Arc<Limiter<ClientKey>>,
+    pub guesses: Arc<Limiter>,
     pub health: Health,
     pub metrics: Arc<Metrics>,
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, DirBuilder},
-    io,
     net::Ipv4Addr,
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
@@ -28,7 +27,7 @@ const PHONE: &str = "you@demo.example/phone";
 /// Sends a first push and shows each that arrives, until it is stopped.
 pub async fn run() -> Result<bool, String> {
     let shutdown = lifecycle::shutdown_signal().map_err(text)?;
-    let state = StateDir::make(&SystemRandom::new()).map_err(text)?;
+    let state = StateDir::make(&SystemRandom::new())?;
     let secret = gen_secret(&SystemRandom::new());
     let domain = BareJid::new(DOMAIN).map_err(text)?;
     let server = Server::start(domain, Secret::new(secret.clone()))
@@ -81,32 +80,35 @@ async fn show(phone: &mut Phone) -> Result<(), String> {
     println!("Push to it from another terminal:\n");
     println!("  curl --data 'Hello' -H 'TTL: 60' {endpoint}\n");
     println!("Ctrl+C ends the demo. A first push:\n");
-    let first = tokio::task::spawn_blocking(move || {
+    let push = tokio::task::spawn_blocking(move || {
         send::post(&endpoint, &[("TTL", 60.into())], b"Hello from the demo")
     });
-    let arrived = phone.push().await;
-    println!(
-        "push arrived: {}",
-        String::from_utf8_lossy(&arrived.payload)
-    );
-    let status = first.await.map_err(text)??.status();
+    let status = push.await.map_err(text)??.status();
+    if status == 201 {
+        show_next(phone).await;
+    }
     println!("its sender was answered {status}");
     loop {
-        let push = phone.push().await;
-        println!("push arrived: {}", String::from_utf8_lossy(&push.payload));
+        show_next(phone).await;
     }
+}
+
+async fn show_next(phone: &mut Phone) {
+    let push = phone.push().await;
+    println!("push arrived: {}", String::from_utf8_lossy(&push.payload));
 }
 
 /// Removed with what is in it.
 struct StateDir(PathBuf);
 
 impl StateDir {
-    fn make(random: &dyn Random) -> io::Result<Self> {
+    fn make(random: &dyn Random) -> Result<Self, String> {
         let mut suffix = [0; 8];
         random.fill(&mut suffix);
         let name = format!("unified-push-demo-{:016x}", u64::from_be_bytes(suffix));
         let path = std::env::temp_dir().join(name);
-        DirBuilder::new().mode(0o700).create(&path)?;
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| format!("{} cannot be made: {error}; set TMPDIR", path.display()))?;
         Ok(Self(path))
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use jid::BareJid;
 
-use super::inspect::{secret, tokens};
+use super::state::{secret, tokens};
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
@@ -78,15 +78,19 @@ fn print(owners: &[Owned]) -> io::Result<()> {
 }
 
 async fn revoke(config: &Config, jid: &str) -> Result<bool, String> {
-    let owner = BareJid::new(jid)
-        .map_err(|_| format!("{jid:?} is no bare JID: write it as juliet@example.org"))?;
+    let owner = BareJid::new(jid).ok().filter(|jid| jid.node().is_some());
+    let owner = owner.ok_or_else(|| {
+        format!("{jid:?} is not one account's bare JID: write it as juliet@example.org")
+    })?;
     let now = SystemClock.now();
     let tokens = tokens(config).await?;
     tokens
         .revoke(Scope::Owner(owner.clone()), now, now.saturating_add(KEPT))
         .await
         .map_err(|e| e.to_string())?;
-    println!("every endpoint of {owner} answers 404 now; its phones may register anew");
+    println!(
+        "every endpoint of {owner} answers 404 from the next second on; its phones may register anew"
+    );
     Ok(true)
 }
 

@@ -18,13 +18,13 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Args {
     /// The endpoint URL that the app got
     endpoint: String,
-    /// How long the message may wait for the phone, in seconds
+    /// How long the message is of use, in seconds (header TTL)
     #[arg(long, value_name = "SECONDS", default_value_t = 86400)]
     ttl: u32,
-    /// Replaces a waiting message of the same topic
+    /// Which other messages this one makes useless (header Topic)
     #[arg(long)]
     topic: Option<HeaderValue>,
-    /// very-low, low, normal or high
+    /// very-low, low, normal or high (header Urgency)
     #[arg(long)]
     urgency: Option<HeaderValue>,
     /// The message; standard input when left out
@@ -73,13 +73,15 @@ pub fn post(
     if !matches!(endpoint.scheme_str(), Some("http" | "https")) {
         return Err("the endpoint does not start with http:// or https://".to_owned());
     }
-    let agent: Agent = Agent::config_builder()
+    let mut config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
-        .timeout_global(Some(TIMEOUT))
-        .build()
-        .into();
-    let mut request = agent.post(endpoint);
+        .timeout_global(Some(TIMEOUT));
+    if matches!(endpoint.host(), Some("localhost" | "127.0.0.1" | "[::1]")) {
+        // No proxy of the environment leads back to this machine.
+        config = config.proxy(None);
+    }
+    let mut request = Agent::from(config.build()).post(endpoint);
     for (name, value) in headers {
         request = request.header(*name, value);
     }
@@ -111,6 +113,7 @@ fn meaning(status: u16, ttl: Option<&str>) -> &'static str {
         (201, _) => "accepted: the phone has it",
         (400, _) => "the request is malformed; another try would be refused too",
         (404, _) => "this endpoint is unknown, expired or revoked: let the app register again",
+        (405, _) => "this URL is not an endpoint: give it as the app got it",
         (413, _) => "the message is larger than 4096 bytes",
         (429, _) => "too many unknown endpoints were tried from this address",
         (503, _) => {

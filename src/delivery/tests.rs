@@ -68,7 +68,7 @@ impl World {
         let (pushes, stanzas) = mpsc::channel(2);
         let (link, link_state) = watch::channel(LinkState::Up);
         let metrics = Arc::new(Metrics::new());
-        let surroundings = Surroundings {
+        let surroundings = Dependencies {
             tokens: tokens.clone(),
             acl: Acl::new(vec!["example.org".parse().unwrap()]),
             pushes,

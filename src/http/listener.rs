@@ -33,12 +33,14 @@ pub enum Accepted {
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("cannot listen on {address}: {source}")]
+    #[error(
+        "cannot listen on {address}: {source}; stop what listens there or choose another address"
+    )]
     Tcp {
         address: SocketAddr,
         source: io::Error,
     },
-    #[error("cannot listen on unix:{}: {source}", .path.display())]
+    #[error("cannot listen on unix:{}: {source}; let the user that runs unified-push write to the directory", .path.display())]
     Unix { path: PathBuf, source: io::Error },
     #[error("cannot listen on unix:{}: something that is no socket has this name; move it away or choose another path", .0.display())]
     NotASocket(PathBuf),

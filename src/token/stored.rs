@@ -20,9 +20,9 @@ const NAME: usize = 20;
 const TAG: usize = 12;
 
 /// The half of a token that names its row.
-pub(super) struct Name([u8; NAME]);
+pub(super) struct TokenId([u8; NAME]);
 
-impl Name {
+impl TokenId {
     pub(super) fn new(key: &Key, registration: &RegistrationKey, generation: &Generation) -> Self {
         let mut mac = hmac::Context::with_key(&key.stored_name);
         // The only part of variable length comes last, so that no two inputs read alike.
@@ -51,10 +51,10 @@ impl Name {
 }
 
 /// None unless one of our keys made it.
-pub(super) fn verify(keyring: &Keyring, token: &str) -> Option<(KeyId, Name)> {
+pub(super) fn verify(keyring: &Keyring, token: &str) -> Option<(KeyId, TokenId)> {
     let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
     let (name, tag) = bytes.split_at_checked(NAME)?;
-    let name = Name(name.try_into().ok()?);
+    let name = TokenId(name.try_into().ok()?);
     let key = keyring.all().find(|key| name.tag(key).ct_eq(tag).into())?;
     Some((key.id, name))
 }

@@ -76,7 +76,7 @@ async fn what_is_not_ours_is_refused_without_an_echo() {
     ] {
         let said = bed.run(&["inspect", foreign]).await.with(1);
         assert!(
-            said.starts_with("unified-push: this is no endpoint of this "),
+            said.starts_with("unified-push: this is not an endpoint of this "),
             "{said}"
         );
         let token = foreign.rsplit('/').next().unwrap();

@@ -105,6 +105,7 @@ async fn malformed_names_are_refused_with_the_form() {
     for (command, wrong, form) in [
         ("revoke", "@", "juliet@example.org"),
         ("revoke", "juliet@example.org/phone", "juliet@example.org"),
+        ("revoke", "example.org", "juliet@example.org"),
         ("forget-key", "nonsense", "no key id"),
         (
             "forget-key",

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::{
     delivery::Delivery,
     link::{Answer, Inbound, RegisterReply, RegisterRequest},
-    registrar::{Asked, Registrar},
+    registrar::{Registrar, Screened},
 };
 
 /// Registrations that wait for the registrar; more are refused. All phones of a server come back
@@ -18,13 +18,13 @@ pub const REGISTRATION_QUEUE: usize = 4096;
 /// Registrations worked on at a time: they share commits.
 const AT_ONCE: usize = 64;
 
-pub struct Gateway {
+pub struct UseCases {
     pub delivery: Arc<Delivery>,
     pub registrar: Arc<Registrar>,
-    pub registrations: mpsc::Sender<Asked>,
+    pub registrations: mpsc::Sender<Screened>,
 }
 
-impl Inbound for Gateway {
+impl Inbound for UseCases {
     fn link_down(&self) {
         self.delivery.link_down();
     }
@@ -38,9 +38,9 @@ impl Inbound for Gateway {
     }
 
     fn register(&self, request: RegisterRequest) -> Result<(), RegisterReply> {
-        let asked = self.registrar.screen(request)?;
+        let screened = self.registrar.screen(request)?;
         self.registrations
-            .try_send(asked)
+            .try_send(screened)
             .map_err(|full| self.registrar.busy(full.into_inner()))
     }
 }
@@ -48,11 +48,11 @@ impl Inbound for Gateway {
 /// Answers registrations until the link is gone for good.
 pub async fn serve_registrations(
     registrar: Arc<Registrar>,
-    mut requests: mpsc::Receiver<Asked>,
+    mut requests: mpsc::Receiver<Screened>,
     replies: mpsc::Sender<RegisterReply>,
 ) {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
-    while let Some(asked) = requests.recv().await {
+    while let Some(screened) = requests.recv().await {
         let slot = slots
             .clone()
             .acquire_owned()
@@ -60,7 +60,7 @@ pub async fn serve_registrations(
             .expect("the semaphore is never closed");
         let (registrar, replies) = (registrar.clone(), replies.clone());
         tokio::spawn(async move {
-            let reply = registrar.register(asked).await;
+            let reply = registrar.register(screened).await;
             // Waits while the link is slow or down. It fails only when the daemon stops.
             let _ = replies.send(reply).await;
             drop(slot);
