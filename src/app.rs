@@ -23,13 +23,14 @@ use crate::{
     http::{self, BODY_TIMEOUT, BindError, Listener, Public, ServeSettings},
     lifecycle,
     limits::Limiter,
+    link::RegisterReply,
     metrics::Metrics,
     random::{Random, SystemRandom},
-    registrar::{Registrar, Screened},
+    registrar::Registrar,
     secret::Secret,
     store::{self, Store, StoreError},
     token::{IssuersError, Keyring, Policy, StateSecret, StateSecretError, Tokens, check_issuers},
-    xmpp::link::{LinkHandle, LinkSettings, LinkTask, Timings, channel},
+    xmpp::link::{LinkSettings, LinkTask, Timings, channel},
 };
 
 /// Health checks and scrapes come from a few places only.
@@ -80,13 +81,8 @@ pub struct App {
     connections: usize,
     routes: Routes,
     link: LinkTask,
-    handle: LinkHandle,
-    delivery: Arc<Delivery>,
-    registrar: Arc<Registrar>,
-    requests: (mpsc::Sender<Screened>, mpsc::Receiver<Screened>),
+    replies: mpsc::Sender<RegisterReply>,
     upkeep: Upkeep,
-    health: Health,
-    metrics: Arc<Metrics>,
 }
 
 struct Routes {
@@ -134,83 +130,54 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<Option<Listener>> {
 
 impl App {
     pub async fn build(config: Config, sockets: Sockets) -> Result<Self, StartError> {
+        // First: a daemon whose address is taken leaves no trace.
+        let http = listener("http.listen", &config.http.listen, sockets.http).await?;
+        let admin = listener("admin.listen", &config.admin.listen, sockets.admin).await?;
+
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
         let metrics = Arc::new(Metrics::new());
-
         let store = Store::open(&config.state_dir)?;
         let secret = token_secret(&config, &store, &*clock, &*random).await?;
-        let keyring = Keyring::new(&secret, &config.previous_secrets);
-        check_issuers(&store, &keyring, clock.now()).await?;
-        let policy = policy(&config);
-        let tokens = Tokens::load(
-            keyring,
-            policy,
-            store.clone(),
-            clock.clone(),
-            random.clone(),
-        )
-        .await?;
+        let tokens = open_tokens(&config, &secret, &store, &clock, &random).await?;
 
         let (handle, link) = channel(link_settings(&config), metrics.clone(), random.clone());
         let health = Health::new(handle.state.clone());
-        let delivery = Delivery::new(
-            delivery_settings(&config),
-            &secret,
-            &config.previous_secrets,
-            Dependencies {
-                tokens: tokens.clone(),
-                acl: config.acl.clone(),
-                pushes: handle.pushes.clone(),
-                link: handle.state.clone(),
-                clock,
-                random,
-                metrics: metrics.clone(),
-            },
-        );
-        let delivery = Arc::new(delivery);
-        let registrar = Arc::new(Registrar::new(
-            config.acl,
+        let dependencies = Dependencies {
+            tokens: tokens.clone(),
+            acl: config.acl.clone(),
+            pushes: handle.pushes.clone(),
+            link: handle.state.clone(),
+            clock,
+            random,
+            metrics: metrics.clone(),
+        };
+        let previous = &config.previous_secrets;
+        let delivery = Delivery::new(delivery_settings(&config), &secret, previous, dependencies);
+        let registrar = Registrar::new(
+            config.acl.clone(),
             tokens.clone(),
             config.limits.registration_rate,
             config.http.public_url.clone(),
             metrics.clone(),
-        ));
-        let guesses = Arc::new(Limiter::new(config.limits.client_guess_rate));
-
-        Ok(Self {
-            http: listener("http.listen", &config.http.listen, sockets.http).await?,
-            admin: listener("admin.listen", &config.admin.listen, sockets.admin).await?,
-            connections: affordable(config.limits.connections),
-            routes: Routes {
-                http: http::public(Public {
-                    delivery: delivery.clone(),
-                    public_url: config.http.public_url,
-                    domain: config.component.domain,
-                    require_ttl: config.http.require_ttl,
-                    trusted_proxies: config.http.trusted_proxies,
-                    guesses: guesses.clone(),
-                    body_timeout: BODY_TIMEOUT,
-                    metrics: metrics.clone(),
-                }),
-                admin: http::admin(metrics.clone(), health.clone()),
-            },
-            link,
-            handle,
-            upkeep: Upkeep {
-                store,
-                tokens,
-                delivery: delivery.clone(),
-                registrar: registrar.clone(),
-                guesses,
-                health: health.clone(),
-                metrics: metrics.clone(),
-            },
-            delivery,
-            registrar,
-            requests: mpsc::channel(REGISTRATION_QUEUE),
+        );
+        let upkeep = Upkeep {
+            store,
+            tokens,
+            delivery: Arc::new(delivery),
+            registrar: Arc::new(registrar),
+            guesses: Arc::new(Limiter::new(config.limits.client_guess_rate)),
             health,
             metrics,
+        };
+        Ok(Self {
+            http,
+            admin,
+            connections: affordable(config.limits.connections),
+            routes: routes(config, &upkeep),
+            link,
+            replies: handle.replies,
+            upkeep,
         })
     }
 
@@ -226,29 +193,10 @@ impl App {
     /// Works until `shutdown`, then in this order: takes no more connections, answers the pushes
     /// in flight, writes the last revocations, closes the link.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Failed> {
-        let open = &self.metrics.http_connections;
-        let admin_settings = ServeSettings::new(ADMIN_CONNECTIONS, open.clone());
-        let http_settings = ServeSettings::new(self.connections, open.clone());
-        let late = CancellationToken::new();
-        let (registrations, requests) = self.requests;
-        let use_cases = UseCases {
-            delivery: self.delivery.clone(),
-            registrar: self.registrar.clone(),
-            registrations,
-        };
-
-        let mut tasks = JoinSet::new();
+        let (delivery, health) = (self.upkeep.delivery.clone(), self.upkeep.health.clone());
         let (first, last) = (TaskTracker::new(), TaskTracker::new());
-        let public = http::serve(self.http, self.routes.http, http_settings, shutdown.clone());
-        tasks.spawn(first.track_future(public));
-        let admin = http::serve(self.admin, self.routes.admin, admin_settings, late.clone());
-        tasks.spawn(last.track_future(admin));
-        let link = self.link.run(Arc::new(use_cases), late.clone());
-        tasks.spawn(last.track_future(link));
-        let replies = self.handle.replies;
-        tasks.spawn(serve_registrations(self.registrar, requests, replies));
-        tasks.spawn(self.upkeep.run());
-        tasks.spawn(lifecycle::feed_watchdog());
+        let late = CancellationToken::new();
+        let mut tasks = self.start(&first, &last, &shutdown, &late);
         lifecycle::notify_ready();
         info!("ready");
 
@@ -261,12 +209,12 @@ impl App {
                 Err(Failed)
             }
         };
-        self.health.set_stopping();
+        health.set_stopping();
         lifecycle::notify_stopping();
         shutdown.cancel();
         first.close();
         first.wait().await;
-        if timeout(FAREWELL, self.delivery.finish()).await.is_err() {
+        if timeout(FAREWELL, delivery.finish()).await.is_err() {
             warn!("the store took no last revocation; the phone will refuse again");
         }
         late.cancel();
@@ -277,6 +225,67 @@ impl App {
         info!("stopped");
         outcome
     }
+
+    /// Starts every task; those of `first` end with `shutdown`, those of `last` with `late`.
+    fn start(
+        self,
+        first: &TaskTracker,
+        last: &TaskTracker,
+        shutdown: &CancellationToken,
+        late: &CancellationToken,
+    ) -> JoinSet<()> {
+        let open = &self.upkeep.metrics.http_connections;
+        let admin_settings = ServeSettings::new(ADMIN_CONNECTIONS, open.clone());
+        let http_settings = ServeSettings::new(self.connections, open.clone());
+        let registrar = self.upkeep.registrar.clone();
+        let (registrations, screened) = mpsc::channel(REGISTRATION_QUEUE);
+        let use_cases = UseCases {
+            delivery: self.upkeep.delivery.clone(),
+            registrar: registrar.clone(),
+            registrations,
+        };
+
+        let mut tasks = JoinSet::new();
+        let public = http::serve(self.http, self.routes.http, http_settings, shutdown.clone());
+        tasks.spawn(first.track_future(public));
+        let admin = http::serve(self.admin, self.routes.admin, admin_settings, late.clone());
+        tasks.spawn(last.track_future(admin));
+        tasks.spawn(last.track_future(self.link.run(Arc::new(use_cases), late.clone())));
+        tasks.spawn(serve_registrations(registrar, screened, self.replies));
+        tasks.spawn(self.upkeep.run());
+        tasks.spawn(lifecycle::feed_watchdog());
+        tasks
+    }
+}
+
+fn routes(config: Config, parts: &Upkeep) -> Routes {
+    Routes {
+        http: http::public(Public {
+            delivery: parts.delivery.clone(),
+            public_url: config.http.public_url,
+            domain: config.component.domain,
+            require_ttl: config.http.require_ttl,
+            trusted_proxies: config.http.trusted_proxies,
+            guesses: parts.guesses.clone(),
+            body_timeout: BODY_TIMEOUT,
+            metrics: parts.metrics.clone(),
+        }),
+        admin: http::admin(parts.metrics.clone(), parts.health.clone()),
+    }
+}
+
+/// Refuses secrets that cannot open what the store knows to be alive.
+async fn open_tokens(
+    config: &Config,
+    secret: &Secret,
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> Result<Tokens, StartError> {
+    let keyring = Keyring::new(secret, &config.previous_secrets);
+    check_issuers(store, &keyring, clock.now()).await?;
+    let (store, clock, random) = (store.clone(), clock.clone(), random.clone());
+    Ok(Tokens::load(keyring, policy(config), store, clock, random).await?)
 }
 
 /// How tokens are issued.
