@@ -131,7 +131,6 @@ fn tests_on(kind: Kind) -> Vec<Test> {
         backup::on_prosody(),
         fixtures::on_prosody(),
         registrations::on_prosody(),
-        lifecycle::on_prosody(),
         secrecy::on_prosody(),
     ];
     if kind == Kind::Ejabberd {

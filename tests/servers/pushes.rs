@@ -237,7 +237,7 @@ async fn expires(bed: &Bed, backend: &str) {
     let server = bed.server().await;
     let settings = Settings::new(bed, &server)
         .text("backend", backend)
-        .text("registration_ttl", "4s");
+        .text("registration_ttl", "10s");
     let phone = Phone::log_in(&server, &bed.user("romeo")).await;
     let mut line = Line::with(bed, settings, phone).await;
     line.works().await;
