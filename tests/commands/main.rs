@@ -10,7 +10,9 @@ mod health;
 #[path = "../servers/http.rs"]
 mod http;
 mod inspect;
+mod journal;
 mod log;
+mod memory;
 mod metrics;
 #[path = "../servers/process.rs"]
 #[expect(dead_code, reason = "shared with the tests against real servers")]
