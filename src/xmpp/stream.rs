@@ -166,6 +166,8 @@ fn broken(error: io::Error) -> Loss {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -174,5 +176,20 @@ mod tests {
         let Handshake { data } = handshake("3BF96D32", &Secret::new("secret"));
         let hex: String = data.unwrap().iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, "b09ea9b3b7f586be8a08d0a3dd7466f110aeb136");
+    }
+
+    #[tokio::test]
+    async fn the_kernel_looks_whether_the_server_is_there() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stream = connect("127.0.0.1", port, Duration::from_secs(20)).await;
+        let stream = stream.unwrap();
+        let socket = SockRef::from(&stream);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+        assert!(socket.keepalive().unwrap());
+        let time = socket.tcp_keepalive_time().unwrap();
+        let interval = socket.tcp_keepalive_interval().unwrap();
+        assert_eq!((time.as_secs(), interval.as_secs()), (30, 10));
+        assert!(stream.nodelay().unwrap(), "a push is sent at once");
     }
 }

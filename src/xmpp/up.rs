@@ -3,7 +3,7 @@
 //! Reading never waits for writing: a server that stops reading stalls the pushes, until the link
 //! is given up, but never the answers and registrations that arrive.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -27,6 +27,11 @@ use crate::{
     metrics::OddStanza,
     random::random_array,
 };
+
+/// How often to look whether the server is still there.
+pub fn check_every(timings: &Timings) -> Duration {
+    timings.pong_within.min(timings.write) / 4
+}
 
 /// The link while it is up.
 pub struct Up<'a> {
@@ -67,9 +72,7 @@ impl<'a> Up<'a> {
     pub async fn run(&mut self, shutdown: &CancellationToken) -> Result<(), Loss> {
         // What came with the handshake.
         self.handle_read()?;
-        let timings = &self.task.settings.timings;
-        let shortest = timings.pong_within.min(timings.write);
-        let mut check = interval(shortest / 4);
+        let mut check = interval(check_every(&self.task.settings.timings));
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if self.outbox.pending().is_empty() {

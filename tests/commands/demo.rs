@@ -16,6 +16,10 @@ async fn it_shows_pushes_arrive_and_leaves_nothing_behind() {
     fs::create_dir(&temporary).unwrap();
     let mut command = Command::new(BIN);
     command.env_clear().arg("demo").env("TMPDIR", &temporary);
+    // Nothing that it does is for a proxy.
+    for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env(proxy, "http://127.0.0.1:1");
+    }
     let mut demo = Process::start(&mut command, &dir.path().join("log")).unwrap();
     let said = async |text: &str| {
         let text = format!("{text}\n");

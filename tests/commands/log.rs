@@ -69,6 +69,7 @@ async fn the_level_is_kept() {
     assert_eq!(lived(&bed).await, "");
 }
 
+/// Here where no XMPP server has to be installed; the tests against real ones look for more.
 #[tokio::test]
 async fn the_finest_level_tells_no_secret() {
     let mut bed = Bed::new().await;
@@ -80,6 +81,7 @@ async fn the_finest_level_tells_no_secret() {
     let log = daemon.log.clone();
     daemon.stop().await;
     let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("DEBUG"), "{log}");
     let token = endpoint.rsplit('/').next().unwrap();
     for secret in [token, "a message", &secret_of('a'), COMPONENT_SECRET] {
         assert!(!log.contains(secret), "{secret} in {log}");

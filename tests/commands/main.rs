@@ -4,20 +4,21 @@
 
 mod bed;
 mod bursts;
+#[path = "../common/mod.rs"]
+mod common;
 mod config;
 mod demo;
 mod health;
-#[path = "../servers/http.rs"]
-mod http;
 mod inspect;
+mod journal;
 mod log;
+mod memory;
 mod metrics;
-#[path = "../servers/process.rs"]
-#[expect(dead_code, reason = "shared with the tests against real servers")]
-mod process;
 mod registrations;
 mod secret;
 mod send;
 mod signals;
 mod start;
 mod systemd;
+
+use crate::common::{http, process};

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The value of a metric by its name and labels.
-async fn value(daemon: &Daemon, name: &str) -> f64 {
+pub async fn value(daemon: &Daemon, name: &str) -> f64 {
     let text = daemon.metrics().await;
     let value = text.lines().find_map(|line| {
         let rest = line.strip_prefix("unified_push_")?.strip_prefix(name)?;
@@ -17,7 +17,7 @@ async fn value(daemon: &Daemon, name: &str) -> f64 {
     value.unwrap_or_else(|| panic!("{name} in {text}"))
 }
 
-async fn counts(daemon: &Daemon, expected: &[(&str, f64)]) {
+pub async fn counts(daemon: &Daemon, expected: &[(&str, f64)]) {
     for (name, count) in expected {
         assert_eq!(value(daemon, name).await, *count, "{name}");
     }

@@ -1,14 +1,11 @@
 //! `registrations`: list and revoke, while the daemon runs.
 
-use std::{io, time::Duration};
+use std::io;
 
 use crate::{
     bed::{BACKENDS, Bed, OWNER, PATIENCE, push},
-    process::{MARGIN, Process, eventually},
+    process::{Process, eventually},
 };
-
-/// How soon the daemon notices.
-const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn accounts_are_listed_with_their_counts() {
@@ -66,7 +63,7 @@ async fn a_revoked_account_gets_404_and_may_register_anew() {
         let said = bed.run(&["registrations", "revoke", OWNER]).await.with(0);
         assert!(said.contains(OWNER), "{said}");
         let dead = async || (push(&old).await == 404).then_some(());
-        eventually("404", SECOND + MARGIN, dead).await;
+        eventually("404", PATIENCE, dead).await;
         let new = bed.register("app").await;
         assert_ne!(old, new, "{backend}");
         assert_eq!(

@@ -3,15 +3,13 @@
 
 use std::rc::Rc;
 
-use tokio::time::Instant;
-
 use crate::{
     Test,
     bed::Bed,
     component::Component,
     daemon::push,
     phone::{Behaviour, NS, Phone},
-    pushes::{ACK_TIMEOUT, Line, assert_try_again},
+    pushes::{Line, assert_try_again},
     server::CLIENT_STANZA_LIMIT,
     tests,
 };
@@ -113,11 +111,8 @@ fn stanzas() -> Vec<(&'static str, String)> {
 
 /// The victim's pushes arrive, and the link was never lost.
 async fn is_unharmed(line: &mut Line, losses: f64, after: &str) {
-    let start = Instant::now();
     let answer = line.push(b"still there?").await;
-    let took = start.elapsed();
     assert_eq!(answer.status, 201, "after {after}: {}", answer.text());
-    assert!(took < ACK_TIMEOUT, "after {after}: {took:?}");
     line.phone.push().await;
     let (_, readiness) = line.daemon.readiness().await;
     assert_eq!(readiness["link"], "up", "after {after}");

@@ -12,10 +12,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use crate::{
-    process::tail,
-    server::{Kind, Server},
-};
+use crate::server::{Kind, Server};
 
 /// The servers that tests share, each started by the first test that needs it.
 #[derive(Default)]
@@ -94,4 +91,10 @@ impl Bed {
         };
         self.logs.get_mut().iter().map(section).collect()
     }
+}
+
+/// The end of a log, for a failed test.
+fn tail(text: &str, lines: usize) -> String {
+    let skip = text.lines().count().saturating_sub(lines);
+    text.lines().skip(skip).collect::<Vec<_>>().join("\n")
 }

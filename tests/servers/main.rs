@@ -7,16 +7,16 @@
 mod abuse;
 mod backup;
 mod bed;
+#[path = "../common/mod.rs"]
+mod common;
 mod component;
 mod daemon;
 mod ejabberd;
 mod fixtures;
-mod http;
 mod lifecycle;
 mod link;
 mod login;
 mod phone;
-mod process;
 mod prosody;
 mod pushes;
 mod reader;
@@ -40,6 +40,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::{
     bed::{Bed, Servers},
+    common::{http, process},
     server::Kind,
 };
 
@@ -131,7 +132,6 @@ fn tests_on(kind: Kind) -> Vec<Test> {
         backup::on_prosody(),
         fixtures::on_prosody(),
         registrations::on_prosody(),
-        lifecycle::on_prosody(),
         secrecy::on_prosody(),
     ];
     if kind == Kind::Ejabberd {

@@ -84,11 +84,14 @@ async fn nothing_secret_is_written(bed: &Bed, backend: &str) {
 }
 
 async fn jids_are_for_the_debug_level(bed: Rc<Bed>) {
-    let (line, _) = scenario(&bed, "paseto", "info").await;
-    let user = line.phone.jid.split('@').next().unwrap().to_owned();
-    let log = line.daemon.log();
-    let at = log.lines().find(|line| line.contains(&user));
-    assert_eq!(at, None);
+    for (level, shown) in [("info", false), ("debug", true)] {
+        let (line, _) = scenario(&bed, "paseto", level).await;
+        let user = line.phone.jid.split('@').next().unwrap().to_owned();
+        let log = line.daemon.log();
+        assert!(log.contains(" INFO registration refused"), "{level}");
+        let at = log.lines().find(|line| line.contains(&user));
+        assert_eq!(at.is_some(), shown, "at {level}: {at:?}");
+    }
 }
 
 /// Every kind of registration and push, the last of which revokes; with all error bodies.

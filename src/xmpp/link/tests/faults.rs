@@ -2,7 +2,10 @@
 
 use std::io;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::*;
+use crate::xmpp::up;
 
 #[tokio::test]
 async fn comes_back_after_every_way_a_server_goes() {
@@ -95,57 +98,86 @@ async fn a_port_where_nothing_listens_and_a_name_that_is_none() {
     assert_eq!(nowhere.unwrap_err().state(), LinkState::Unreachable);
 }
 
+const SHORT: Duration = Duration::from_millis(100);
+
 #[tokio::test]
 async fn a_server_that_says_nothing_is_dead() {
-    let short = Duration::from_millis(100);
     let host = Host::bind().await.unwrap();
     let mut bench = start(
         host.port(),
         Timings {
-            handshake: short,
+            handshake: SHORT,
             ..timings()
         },
     );
     let _silent = host.accept().await.unwrap();
     bench.gets(LinkState::DeadPeer).await;
 
-    let (_host, mut wire, mut bench) = connected(Timings {
-        ping_after: short,
-        pong_within: 5 * short,
+    let (_host, _silent, mut bench) = connected(Timings {
+        ping_after: SHORT,
+        pong_within: SHORT,
         ..timings()
     })
     .await;
-    // Anything that comes will do.
-    for _ in 0..3 {
-        let ping = receive(&mut wire).await;
-        let end = "from='up.example.org' to='up.example.org'><ping xmlns='urn:xmpp:ping'/></iq>";
-        assert!(ping.ends_with(end), "{ping}");
-        wire.send(" ").await.unwrap();
-    }
     bench.hears(Heard::Down).await;
     bench.gets(LinkState::DeadPeer).await;
 }
 
 #[tokio::test]
+async fn a_server_that_answers_pings_lives() {
+    let pong_within = Duration::from_secs(5);
+    let (_host, mut wire, mut bench) = connected(Timings {
+        ping_after: SHORT,
+        pong_within,
+        ..timings()
+    })
+    .await;
+    let start = Instant::now();
+    while start.elapsed() < pong_within * 3 / 2 {
+        let ping = receive(&mut wire).await;
+        let end = "from='up.example.org' to='up.example.org'><ping xmlns='urn:xmpp:ping'/></iq>";
+        assert!(ping.ends_with(end), "{ping}");
+        // Anything that comes will do.
+        wire.send(" ").await.unwrap();
+    }
+    assert!(bench.heard.try_recv().is_err(), "it was never down");
+}
+
+#[test]
+fn a_dead_server_is_noticed_within_a_minute() {
+    let timings = Timings::default();
+    let told = timings.ping_after + timings.pong_within;
+    // Silence is looked at now and then: once for the ping, once for the end.
+    let late = 2 * up::check_every(&timings);
+    assert!(told + late < Duration::from_secs(60), "{told:?} + {late:?}");
+}
+
+#[tokio::test]
 async fn a_server_that_reads_no_more_is_dead_and_yet_heard() {
     let (_host, mut wire, mut bench) = connected(Timings {
-        write: Duration::from_secs(2),
+        write: Duration::from_secs(5),
         ..timings()
     })
     .await;
     // The kernel's buffers fill, then our batch, then the queue.
     let pushes = bench.handle.pushes.clone();
-    while let Ok(permit) = timeout(Duration::from_millis(300), pushes.reserve()).await {
-        permit.unwrap().send(push("1", 4096, LIMIT));
-    }
+    let _flood = AbortOnDropHandle::new(tokio::spawn(async move {
+        while let Ok(permit) = pushes.reserve().await {
+            permit.send(push("1", 4096, LIMIT));
+        }
+    }));
+    // When it cannot write, it drops answers to strangers.
     let ping = "<iq type='get' id='p' from='a@b/c'><ping xmlns='urn:xmpp:ping'/></iq>";
-    wire.send(&ping.repeat(2000)).await.unwrap();
+    let metrics = Arc::clone(&bench.metrics);
+    while metrics.odd_stanzas.get(OddStanza::ReplyDropped) == 0 {
+        wire.send(&ping.repeat(100)).await.unwrap();
+        tokio::task::yield_now().await;
+    }
     wire.send("<iq type='result' id='1' from='a@b/c'/>")
         .await
         .unwrap();
     let answer = Heard::Answer("a@b/c".into(), "1".into(), Answer::Acknowledged);
     bench.hears(answer).await;
-    assert!(bench.metrics.odd_stanzas.get(OddStanza::ReplyDropped) > 0);
     bench.hears(Heard::Down).await;
     bench.gets(LinkState::DeadPeer).await;
 }

@@ -13,9 +13,6 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-/// How much later than promised something may come on a busy machine.
-pub const MARGIN: Duration = Duration::from_secs(2);
-
 /// A child process whose output goes to a file; dropping it kills it.
 pub struct Process {
     child: Child,
@@ -99,10 +96,4 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no free port between {FIRST} and {}", FIRST + COUNT);
-}
-
-/// The end of a log, for a failed test.
-pub fn tail(text: &str, lines: usize) -> String {
-    let skip = text.lines().count().saturating_sub(lines);
-    text.lines().skip(skip).collect::<Vec<_>>().join("\n")
 }
