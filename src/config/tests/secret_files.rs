@@ -179,6 +179,34 @@ fn weak_empty_and_unreadable_secrets_are_refused_without_showing_them() {
 }
 
 #[test]
+fn a_secret_file_that_is_missing_is_to_be_made() {
+    let files = Files::new();
+    let remedy = |variable: &str, path: &str| {
+        let env = match variable {
+            "UNIFIED_PUSH_COMPONENT__SECRET_FILE" => vec![DOMAIN, (variable, path)],
+            _ => vec![DOMAIN, SECRET, (variable, path)],
+        };
+        let text = files.report("", &env);
+        text.lines().last().unwrap().trim().to_owned()
+    };
+    assert_eq!(
+        remedy("UNIFIED_PUSH_SECRET_FILE", "/nonexistent"),
+        "make /nonexistent; `unified-push gen-secret` prints a secret to put into it"
+    );
+    assert_eq!(
+        remedy("UNIFIED_PUSH_PREVIOUS_SECRETS_FILE", "/nonexistent"),
+        "put into /nonexistent the secrets before the current one, or set it to \"\""
+    );
+    let component = "UNIFIED_PUSH_COMPONENT__SECRET_FILE";
+    assert_eq!(
+        remedy(component, "/nonexistent"),
+        "put into /nonexistent the component's secret, as the XMPP server has it"
+    );
+    // A directory is there, but no file to read.
+    assert_eq!(remedy(component, "/"), "let the daemon's user read /");
+}
+
+#[test]
 fn no_previous_secrets_may_be_said_with_an_empty_value() {
     for variable in [
         "UNIFIED_PUSH_PREVIOUS_SECRETS",
