@@ -280,6 +280,20 @@ fn a_file_that_others_may_read_is_warned_of_unless_it_is_a_link() {
 }
 
 #[test]
+fn the_default_of_the_secret_is_printed_unless_a_file_is_set() {
+    let files = Files::new();
+    let default = "# secret: the file secret in state_dir  # default\n";
+    let printed = |env: &[_]| {
+        let loaded = files.load("", &[&[DOMAIN, SECRET], env].concat());
+        loaded.unwrap().effective.to_string()
+    };
+    assert!(printed(&[]).contains(default));
+    let path = files.write_private("secret", LONG);
+    let text = printed(&[("UNIFIED_PUSH_SECRET_FILE", path.as_str())]);
+    assert!(!text.contains(default), "{text}");
+}
+
+#[test]
 fn no_secret_is_printed() {
     let old = "1".repeat(32);
     let loaded = load_with(
