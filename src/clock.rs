@@ -34,6 +34,11 @@ impl Timestamp {
         Self(self.0.saturating_add(millis))
     }
 
+    /// This instant, or the first one after `earlier` if that has not passed.
+    pub fn after(self, earlier: Timestamp) -> Self {
+        self.max(Self(earlier.0.saturating_add(1)))
+    }
+
     /// How long until `later`; zero when it has passed.
     pub fn until(self, later: Timestamp) -> Duration {
         Duration::from_millis(later.0.saturating_sub(self.0))

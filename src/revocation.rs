@@ -5,7 +5,6 @@
 use std::{
     collections::HashMap,
     sync::{PoisonError, RwLock},
-    time::Duration,
 };
 
 use jid::BareJid;
@@ -73,9 +72,7 @@ impl RevocationList {
     /// it would be dead on arrival, as when the clock was set back.
     pub fn issue_time(&self, key: &RegistrationKey, now: Timestamp) -> Timestamp {
         let at = self.at(|| key.clone());
-        at.map_or(now, |at| {
-            now.max(at.saturating_add(Duration::from_millis(1)))
-        })
+        at.map_or(now, |at| now.after(at))
     }
 
     /// The latest revocation that concerns a key, which is not built for an empty list.

@@ -77,9 +77,7 @@ fn issue_time(
         key.instance.as_bytes(),
     );
     let at: Option<Millis> = statement.query_row(row, |row| row.get(0))?;
-    Ok(at.map_or(now, |at| {
-        now.max(at.0.saturating_add(Duration::from_millis(1)))
-    }))
+    Ok(at.map_or(now, |at| now.after(at.0)))
 }
 
 struct Live {
