@@ -18,6 +18,6 @@ pub mod reader;
 mod report;
 pub mod session;
 mod stanza;
-mod stream;
+pub(crate) mod stream;
 mod up;
 pub mod writer;

@@ -16,7 +16,7 @@ use super::{
     phone::{Phone, Sim},
     wire::{Host, Wire},
 };
-use crate::secret::Secret;
+use crate::{secret::Secret, xmpp::writer};
 
 /// How many stanzas may wait for the component.
 const QUEUE: usize = 1024;
@@ -151,7 +151,7 @@ pub(super) fn error(request: &Element, condition: &str) -> String {
 }
 
 pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('\'', "&apos;")
+    let mut out = Vec::new();
+    writer::escaped(&mut out, text);
+    String::from_utf8(out).expect("escaped text is text")
 }

@@ -234,7 +234,7 @@ fn put(out: &mut Vec<u8>, text: &str) {
 
 /// For an attribute's value or a text. White space that a parser would change is written as a
 /// reference; what XML cannot carry becomes U+FFFD.
-fn escaped(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn escaped(out: &mut Vec<u8>, text: &str) {
     let mut plain = 0;
     for (index, char) in text.char_indices() {
         let replacement = match char {
