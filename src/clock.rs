@@ -3,9 +3,11 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+#[cfg(test)]
+pub use manual::ManualClock;
 
 /// Milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +36,11 @@ impl Timestamp {
         Self(self.0.saturating_add(millis))
     }
 
+    /// This instant, or the first one after `earlier` if that has not passed.
+    pub fn after(self, earlier: Timestamp) -> Self {
+        self.max(Self(earlier.0.saturating_add(1)))
+    }
+
     /// How long until `later`; zero when it has passed.
     pub fn until(self, later: Timestamp) -> Duration {
         Duration::from_millis(later.0.saturating_sub(self.0))
@@ -50,7 +57,9 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// What tells the time of day.
 pub trait Clock: Send + Sync {
+    /// May go back when the system's clock is set.
     fn now(&self) -> Timestamp;
 }
 
@@ -70,23 +79,30 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when it is told to; for tests.
-pub struct ManualClock(AtomicU64);
+#[cfg(test)]
+mod manual {
+    use std::sync::atomic::{AtomicU64, Ordering};
 
-impl ManualClock {
-    pub fn new(now: Timestamp) -> Self {
-        Self(AtomicU64::new(now.0))
+    use super::*;
+
+    /// A clock that moves only when it is told to.
+    pub struct ManualClock(AtomicU64);
+
+    impl ManualClock {
+        pub fn new(now: Timestamp) -> Self {
+            Self(AtomicU64::new(now.0))
+        }
+
+        pub fn advance(&self, by: Duration) {
+            let now = self.now().saturating_add(by);
+            self.0.store(now.0, Ordering::Relaxed);
+        }
     }
 
-    pub fn advance(&self, by: Duration) {
-        let now = self.now().saturating_add(by);
-        self.0.store(now.0, Ordering::Relaxed);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::Relaxed))
+    impl Clock for ManualClock {
+        fn now(&self) -> Timestamp {
+            Timestamp(self.0.load(Ordering::Relaxed))
+        }
     }
 }
 

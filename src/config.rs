@@ -34,6 +34,8 @@ use self::{report::verdict, settings::Settings};
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
+    /// Which file was read, or why none.
+    file: String,
     /// What works but is probably not meant, for the log.
     pub warnings: Vec<String>,
     pub effective: Effective,
@@ -148,11 +150,14 @@ pub fn load(
         .find(|(name, value)| name == "CREDENTIALS_DIRECTORY" && !value.is_empty())
         .map(|(_, value)| PathBuf::from(value));
     settings.merge(layers::defaults());
-    match layers::file(cli_path, &variables) {
-        Ok(file) => settings.merge(file),
+    let chosen = layers::File::choose(cli_path, &variables);
+    let file = chosen.to_string();
+    match chosen.layer() {
+        Ok(layer) => settings.merge(layer),
         // What the file would have set is unknown: more complaints would be noise.
         Err(problem) => {
             return Err(Report {
+                file,
                 problems: vec![problem],
                 warnings: Vec::new(),
             });
@@ -162,10 +167,12 @@ pub fn load(
     match read::config(&mut settings) {
         Some(config) if settings.problems.is_empty() => Ok(Loaded {
             config,
+            file,
             effective: Effective::of(&settings),
             warnings: settings.warnings,
         }),
         Some(_) | None => Err(Report {
+            file,
             problems: settings.problems,
             warnings: settings.warnings,
         }),
@@ -175,6 +182,6 @@ pub fn load(
 impl Loaded {
     /// What `check-config` says of it.
     pub fn verdict(&self) -> String {
-        verdict(&self.warnings)
+        verdict(&self.file, &self.warnings)
     }
 }

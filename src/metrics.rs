@@ -50,7 +50,7 @@ labels! {
         Acknowledged = "acknowledged",
         Unanswered = "unanswered",
         SentUnanswered = "sent-unanswered",
-        DeviceError = "device-error",
+        PhoneError = "phone-error",
         LinkDown = "link-down",
         Revoked = "revoked",
         BadToken = "bad-token",
@@ -100,22 +100,11 @@ pub struct Counters<L> {
 }
 
 impl<L: Label> Counters<L> {
-    fn new(registry: &Registry, name: &str, help: &str, label: &str) -> Self {
-        let family = IntCounterVec::new(Opts::new(name, help), &[label]);
-        let family = registered(registry, family);
-        let children = L::ALL
-            .iter()
-            .map(|value| family.with_label_values(&[value.name()]));
-        Self {
-            children: children.collect(),
-            label: PhantomData,
-        }
-    }
-
     pub fn inc(&self, value: L) {
         self.children[value.index()].inc();
     }
 
+    #[cfg(test)]
     pub fn get(&self, value: L) -> u64 {
         self.children[value.index()].get()
     }
@@ -149,22 +138,38 @@ impl<L: Label> StateGauge<L> {
     }
 }
 
+/// The daemon's metrics. Counters only grow, from zero at the start.
 pub struct Metrics {
     registry: Registry,
+    /// Pushes from application servers.
     pub pushes: Counters<PushResult>,
+    /// From accepting a push to its acknowledgement, in seconds.
     pub acknowledgement_seconds: Histogram,
+    /// Pushes that wait for an acknowledgement.
     pub in_flight: IntGauge,
+    /// What they take of `in_flight_memory`, in bytes.
     pub in_flight_bytes: IntGauge,
+    /// Registrations that phones asked for.
     pub registrations: Counters<RegistrationResult>,
+    /// Rows of the store.
     pub stored_registrations: IntGauge,
+    /// Revocations by phones.
     pub revocations: IntCounter,
-    pub revocations_kept: IntGauge,
+    /// Rows of the store.
+    pub stored_revocations: IntGauge,
+    /// The size of the store's files, in bytes.
     pub store_bytes: IntGauge,
+    /// The present state of the link.
     pub link_state: StateGauge<LinkState>,
+    /// Connections lost and attempts failed.
     pub link_losses: Counters<LinkState>,
+    /// Stanzas refused or ignored.
     pub odd_stanzas: Counters<OddStanza>,
+    /// Phones that announced themselves.
     pub phones_available: IntGauge,
+    /// Open connections of both listeners.
     pub http_connections: IntGauge,
+    /// Requests that a defect ended.
     pub http_panics: IntCounter,
 }
 
@@ -172,34 +177,15 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
         let r = &registry;
-        let build = Opts::new(
-            "unified_push_build_info",
-            "Always 1; the label tells the version.",
-        )
-        .const_label("version", env!("CARGO_PKG_VERSION"));
-        registered(r, IntGauge::with_opts(build)).set(1);
-        registry
-            .register(Box::new(ProcessCollector::for_self()))
-            .expect("the process metrics are registered once");
+        process(r);
         Self {
-            pushes: Counters::new(
+            pushes: counters(
                 r,
                 "unified_push_pushes_total",
                 "Pushes from application servers, by how they ended.",
                 "result",
             ),
-            acknowledgement_seconds: registered(
-                r,
-                Histogram::with_opts(
-                    HistogramOpts::new(
-                        "unified_push_acknowledgement_seconds",
-                        "From accepting a push to its acknowledgement by the phone.",
-                    )
-                    .buckets(vec![
-                        0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-                    ]),
-                ),
-            ),
+            acknowledgement_seconds: acknowledgement_seconds(r),
             in_flight: gauge(
                 r,
                 "unified_push_in_flight",
@@ -210,7 +196,7 @@ impl Metrics {
                 "unified_push_in_flight_bytes",
                 "Bytes of the limit in_flight_memory in use.",
             ),
-            registrations: Counters::new(
+            registrations: counters(
                 r,
                 "unified_push_registrations_total",
                 "Registrations asked for by phones, by how they ended.",
@@ -221,17 +207,15 @@ impl Metrics {
                 "unified_push_stored_registrations",
                 "Registrations in the store (back end storage).",
             ),
-            revocations: registered(
+            revocations: counter(
                 r,
-                IntCounter::new(
-                    "unified_push_revocations_total",
-                    "Registrations revoked by their phones.",
-                ),
+                "unified_push_revocations_total",
+                "Registrations revoked by their phones.",
             ),
-            revocations_kept: gauge(
+            stored_revocations: gauge(
                 r,
-                "unified_push_revocations",
-                "Revocations kept until the endpoint would have expired.",
+                "unified_push_stored_revocations",
+                "Revocations in the store, by phones and by the administrator.",
             ),
             store_bytes: gauge(r, "unified_push_store_bytes", "Size of the store's files."),
             link_state: StateGauge::new(
@@ -239,13 +223,13 @@ impl Metrics {
                 "unified_push_link_state",
                 "State of the link to the XMPP server: 1 for the present one.",
             ),
-            link_losses: Counters::new(
+            link_losses: counters(
                 r,
                 "unified_push_link_losses_total",
                 "Connections lost and attempts failed, by cause; each is followed by another try.",
                 "cause",
             ),
-            odd_stanzas: Counters::new(
+            odd_stanzas: counters(
                 r,
                 "unified_push_odd_stanzas_total",
                 "Stanzas refused or ignored, by reason.",
@@ -261,12 +245,10 @@ impl Metrics {
                 "unified_push_http_connections",
                 "Open HTTP connections, of both listeners.",
             ),
-            http_panics: registered(
+            http_panics: counter(
                 r,
-                IntCounter::new(
-                    "unified_push_http_panics_total",
-                    "HTTP requests answered 500 because of a defect in the daemon.",
-                ),
+                "unified_push_http_panics_total",
+                "HTTP requests answered 500 because of a defect in the daemon.",
             ),
             registry,
         }
@@ -282,6 +264,46 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What is known of the program and its process.
+fn process(registry: &Registry) {
+    let build = Opts::new(
+        "unified_push_build_info",
+        "Always 1; the label tells the version.",
+    )
+    .const_label("version", env!("CARGO_PKG_VERSION"));
+    registered(registry, IntGauge::with_opts(build)).set(1);
+    registry
+        .register(Box::new(ProcessCollector::for_self()))
+        .expect("the process metrics are registered once");
+}
+
+fn acknowledgement_seconds(registry: &Registry) -> Histogram {
+    let options = HistogramOpts::new(
+        "unified_push_acknowledgement_seconds",
+        "From accepting a push to its acknowledgement by the phone.",
+    )
+    .buckets(vec![
+        0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    ]);
+    registered(registry, Histogram::with_opts(options))
+}
+
+fn counters<L: Label>(registry: &Registry, name: &str, help: &str, label: &str) -> Counters<L> {
+    let family = IntCounterVec::new(Opts::new(name, help), &[label]);
+    let family = registered(registry, family);
+    let children = L::ALL
+        .iter()
+        .map(|value| family.with_label_values(&[value.name()]));
+    Counters {
+        children: children.collect(),
+        label: PhantomData,
+    }
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    registered(registry, IntCounter::new(name, help))
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {

@@ -5,7 +5,6 @@
 use std::{
     collections::HashMap,
     sync::{PoisonError, RwLock},
-    time::Duration,
 };
 
 use jid::BareJid;
@@ -20,12 +19,14 @@ use crate::{
 pub enum Scope {
     /// One application on one phone: the phone said that it knows it no longer.
     Registration(RegistrationKey),
-    /// Everything of one account: the administrator said so.
+    /// Everything of one account: the administrator said so, or its phones said more than is kept
+    /// apart.
     Owner(BareJid),
 }
 
 /// Kills whatever was issued up to `at`; a later registration lives. Kept until `until`, when the
-/// last endpoint concerned would have expired anyway.
+/// last endpoint concerned would have expired anyway. That of an account by the command line is
+/// kept for 100 years: it also covers JWTs that mod_unified_push signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
     pub scope: Scope,
@@ -33,6 +34,7 @@ pub struct Revocation {
     pub until: Timestamp,
 }
 
+/// The revocations in force, in memory.
 #[derive(Default)]
 pub struct RevocationList {
     entries: RwLock<HashMap<Scope, Span>>,
@@ -64,6 +66,7 @@ impl RevocationList {
         entries.retain(|_, span| span.until > now);
     }
 
+    /// Whether a revocation killed it: one of its key or of its whole account that is not older.
     pub fn contains(&self, registration: &Registration) -> bool {
         let at = self.at(|| registration.key());
         at.is_some_and(|at| registration.issued <= at)
@@ -73,9 +76,7 @@ impl RevocationList {
     /// it would be dead on arrival, as when the clock was set back.
     pub fn issue_time(&self, key: &RegistrationKey, now: Timestamp) -> Timestamp {
         let at = self.at(|| key.clone());
-        at.map_or(now, |at| {
-            now.max(at.saturating_add(Duration::from_millis(1)))
-        })
+        at.map_or(now, |at| now.after(at))
     }
 
     /// The latest revocation that concerns a key, which is not built for an empty list.
@@ -93,15 +94,12 @@ impl RevocationList {
             .max()
     }
 
-    pub fn len(&self) -> usize {
+    /// How many there are.
+    pub fn count(&self) -> usize {
         self.entries
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -156,9 +154,9 @@ mod tests {
         let owner = || Scope::Owner(BareJid::new("romeo@example.org").unwrap());
         list.insert(revocation(Scope::Registration(registration(0).key()), 10));
         list.insert(revocation(owner(), 9));
-        assert_eq!(list.len(), 2);
+        assert_eq!(list.count(), 2);
         list.insert(revocation(owner(), 10));
-        assert_eq!(list.len(), 1);
+        assert_eq!(list.count(), 1);
         assert!(list.contains(&registration(10)));
     }
 
@@ -202,8 +200,8 @@ mod tests {
         let list = RevocationList::default();
         list.insert(revocation(Scope::Registration(registration(0).key()), 10));
         list.purge(Timestamp::from_secs(999));
-        assert_eq!(list.len(), 1);
+        assert_eq!(list.count(), 1);
         list.purge(Timestamp::from_secs(1000));
-        assert!(list.is_empty());
+        assert_eq!(list.count(), 0);
     }
 }

@@ -315,7 +315,7 @@ impl Tokens {
 
     /// How many revocations are kept.
     pub fn revocations(&self) -> usize {
-        self.0.revocations.len()
+        self.0.revocations.count()
     }
 
     /// Takes over what another process, the command line's, has revoked or forgotten. To be called

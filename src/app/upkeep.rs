@@ -78,7 +78,7 @@ impl Upkeep {
 
     async fn count(&self) {
         self.metrics
-            .revocations_kept
+            .stored_revocations
             .set(as_gauge(self.tokens.revocations()));
         if let Ok(sizes) = self.store.sizes().await {
             self.metrics

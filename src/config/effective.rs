@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use super::{keys::KEYS, settings::Settings, values};
+use super::{
+    keys::{Fallback, KEYS, Key},
+    settings::Settings,
+    values,
+};
 
 /// TOML. Every value has its origin beside it; secrets stand there as comments without a value.
 #[derive(Debug)]
@@ -13,24 +17,35 @@ impl Effective {
         let mut text = String::new();
         let mut section = "";
         for key in KEYS {
-            let Some(setting) = settings.find(key.path) else {
+            let Some(line) = line(settings, key) else {
                 continue;
             };
             if section != key.section() {
                 section = key.section();
                 text.push_str(&format!("\n[{section}]\n"));
             }
-            let name = key.name();
-            let line = match key.secret {
-                true => format!("# {name} is set, not shown  # {}\n", setting.origin),
-                false => {
-                    let value = values::literal(&setting.value);
-                    format!("{name} = {value}  # {}\n", setting.origin)
-                }
-            };
             text.push_str(&line);
         }
         Self(text)
+    }
+}
+
+/// What to print of an option; nothing when it has no value.
+fn line(settings: &Settings, key: &Key) -> Option<String> {
+    let name = key.name();
+    match (settings.find(key.path), &key.fallback) {
+        (Some(setting), _) if key.secret => Some(format!(
+            "# {name} is set, not shown  # {}\n",
+            setting.origin
+        )),
+        (Some(setting), _) => {
+            let value = values::literal(&setting.value);
+            Some(format!("{name} = {value}  # {}\n", setting.origin))
+        }
+        (None, Fallback::Derived(text)) if !settings.is_set(&format!("{}_file", key.path)) => {
+            Some(format!("# {name}: {}  # default\n", text.replace('`', "")))
+        }
+        (None, _) => None,
     }
 }
 

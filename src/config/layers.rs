@@ -4,7 +4,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -30,6 +30,13 @@ pub struct Setting {
     pub path: &'static str,
     pub value: Value,
     pub origin: String,
+}
+
+/// The file that the configuration is read from.
+pub struct File {
+    pub path: PathBuf,
+    /// The option or variable that names it; None: the default one, which need not exist.
+    pub named_by: Option<&'static str>,
 }
 
 /// What a layer has, and what it should not have.
@@ -70,30 +77,55 @@ pub fn defaults() -> Layer {
     }
 }
 
-/// The file's layer; empty when no file is named and the default one does not exist.
-pub fn file(cli_path: Option<&Path>, variables: &[(OsString, OsString)]) -> Result<Layer, Problem> {
-    let variable = variables
-        .iter()
-        .find(|(name, value)| name == FILE_VARIABLE && !value.is_empty())
-        .map(|(_, value)| PathBuf::from(value));
-    let (path, named_by) = match (cli_path, variable) {
-        (Some(path), _) => (path.to_owned(), Some("--config")),
-        (None, Some(path)) => (path, Some(FILE_VARIABLE)),
-        (None, None) => (PathBuf::from(DEFAULT_FILE), None),
-    };
-    match (fs::read_to_string(&path), named_by) {
-        (Ok(text), _) => parse(&path, &text),
-        (Err(error), None) if error.kind() == io::ErrorKind::NotFound => Ok(Layer::default()),
-        (Err(error), named_by) => {
-            let problem = Problem::new(
-                path.display().to_string(),
-                format!("cannot be read: {error}"),
-                "name a readable TOML file with --config or UNIFIED_PUSH_CONFIG",
-            );
-            Err(match named_by {
-                Some(named_by) => problem.at(named_by),
-                None => problem,
-            })
+impl File {
+    pub fn choose(cli_path: Option<&Path>, variables: &[(OsString, OsString)]) -> Self {
+        let variable = variables
+            .iter()
+            .find(|(name, value)| name == FILE_VARIABLE && !value.is_empty())
+            .map(|(_, value)| PathBuf::from(value));
+        let (path, named_by) = match (cli_path, variable) {
+            (Some(path), _) => (path.to_owned(), Some("--config")),
+            (None, Some(path)) => (path, Some(FILE_VARIABLE)),
+            (None, None) => (PathBuf::from(DEFAULT_FILE), None),
+        };
+        Self { path, named_by }
+    }
+
+    /// The file's layer; empty when it is absent.
+    pub fn layer(&self) -> Result<Layer, Problem> {
+        if self.is_absent() {
+            return Ok(Layer::default());
+        }
+        match fs::read_to_string(&self.path) {
+            Ok(text) => parse(&self.path, &text),
+            Err(error) => {
+                let problem = Problem::new(
+                    self.path.display().to_string(),
+                    format!("cannot be read: {error}"),
+                    "name a readable TOML file with --config or UNIFIED_PUSH_CONFIG",
+                );
+                Err(match self.named_by {
+                    Some(named_by) => problem.at(named_by),
+                    None => problem,
+                })
+            }
+        }
+    }
+
+    /// No file is named, and the default one does not exist.
+    fn is_absent(&self) -> bool {
+        let missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+        self.named_by.is_none() && fs::metadata(&self.path).is_err_and(missing)
+    }
+}
+
+/// For a report's head.
+impl fmt::Display for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match self.is_absent() {
+            true => write!(f, "no file is named, and {path} does not exist"),
+            false => path.fmt(f),
         }
     }
 }

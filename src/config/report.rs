@@ -6,6 +6,8 @@ use std::fmt::{self, Write};
 /// Why a configuration cannot be used.
 #[derive(Debug)]
 pub struct Report {
+    /// Which file was read, or why none.
+    pub(super) file: String,
     pub(super) problems: Vec<Problem>,
     /// They may hint at the cause, such as a misspelt variable.
     pub(super) warnings: Vec<String>,
@@ -63,7 +65,11 @@ impl fmt::Display for Problem {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let problems = counted(self.problems.len(), "problem");
-        write!(f, "unified-push: the configuration has {problems}\n\n")?;
+        let file = &self.file;
+        write!(
+            f,
+            "unified-push: the configuration ({file}) has {problems}\n\n"
+        )?;
         for problem in &self.problems {
             problem.fmt(f)?;
         }
@@ -74,9 +80,9 @@ impl fmt::Display for Report {
 impl std::error::Error for Report {}
 
 /// What `check-config` says of a valid configuration.
-pub fn verdict(warnings: &[String]) -> String {
+pub fn verdict(file: &str, warnings: &[String]) -> String {
     format!(
-        "unified-push: the configuration is valid\n{}",
+        "unified-push: the configuration ({file}) is valid\n{}",
         listed(warnings)
     )
 }
@@ -118,6 +124,7 @@ mod tests {
             ..Problem::new("http.listen", "is not an address with a port", "write a:1")
         };
         let report = Report {
+            file: "config.toml".to_owned(),
             problems: vec![
                 Problem::new("component.secret", "is missing", "set it"),
                 listen.at("config.toml:12:10"),
@@ -126,7 +133,7 @@ mod tests {
         };
         assert_eq!(
             report.to_string(),
-            "unified-push: the configuration has 2 problems\n\n  \
+            "unified-push: the configuration (config.toml) has 2 problems\n\n  \
              component.secret: is missing\n    set it\n  \
              http.listen = \"nowhere\" (config.toml:12:10): is not an address with a port\n    \
              write a:1\n\n1 warning:\n\n  UNIFIED_PUSH_X is not an option\n"

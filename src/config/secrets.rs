@@ -1,7 +1,7 @@
 //! Secrets: each is written in place or read from the file that its `_file` twin names. The two
 //! exclude each other, whichever layers they come from.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
 
 use super::{
     keys::Fallback,
@@ -9,7 +9,7 @@ use super::{
     settings::{Settings, expected, key},
     values,
 };
-use crate::secret::{MIN_STRENGTH, Secret};
+use crate::secret::{MIN_BYTES, Secret};
 
 /// Any secret that is not empty. None when it is not set or wrong; if that is a fault, the report
 /// says so.
@@ -85,7 +85,7 @@ pub fn previous_secrets(settings: &mut Settings) -> Option<Vec<Secret>> {
 const GENERATE: &str = "make one with `unified-push gen-secret`";
 
 fn too_short(what: &str) -> String {
-    format!("{what} shorter than {MIN_STRENGTH} bytes")
+    format!("{what} shorter than {MIN_BYTES} bytes")
 }
 
 enum Written {
@@ -146,10 +146,27 @@ fn read(settings: &mut Settings, setting: &Setting) -> Option<Vec<u8>> {
         }
         Err(error) => {
             let what = format!("cannot be read: {error}");
-            let remedy = format!("let the daemon's user read {}", path.display());
+            let remedy = match error.kind() {
+                io::ErrorKind::NotFound => how_to_make(setting, &path),
+                _ => format!("let the daemon's user read {}", path.display()),
+            };
             settings.complain(setting, what, remedy);
             None
         }
+    }
+}
+
+/// The remedy for a secret's file that does not exist.
+fn how_to_make(setting: &Setting, path: &Path) -> String {
+    let path = path.display();
+    match setting.path {
+        "component.secret_file" => {
+            format!("put into {path} the component's secret, as the XMPP server has it")
+        }
+        "previous_secrets_file" => {
+            format!("put into {path} the secrets before the current one, or set it to \"\"")
+        }
+        _ => format!("make {path}; `unified-push gen-secret` prints a secret to put into it"),
     }
 }
 

@@ -52,7 +52,7 @@ impl Settings {
         })
     }
 
-    pub fn is_set(&self, path: &'static str) -> bool {
+    pub fn is_set(&self, path: &str) -> bool {
         self.layers.contains(path)
     }
 

@@ -10,7 +10,10 @@ use tokio::{
 
 use crate::{
     secret::Secret,
-    xmpp::frame::{Framer, Mark},
+    xmpp::{
+        frame::{Framer, Mark},
+        stream::digest,
+    },
 };
 
 /// The id of every stream: the handshake protects nothing on loopback.
@@ -81,11 +84,8 @@ impl Wire {
     /// Lets the component in if it knows the secret; otherwise says `not-authorized`.
     pub async fn admit(&mut self, secret: &Secret) -> io::Result<bool> {
         self.open().await?;
-        let mut sha1 = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
-        sha1.update(STREAM_ID.as_bytes());
-        sha1.update(secret.as_bytes());
-        let digest = sha1.finish();
-        let hex: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        let digest = digest(STREAM_ID, secret);
+        let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
         let handshake = self.receive().await?;
         let right = handshake.is_some_and(|xml| xml.contains(&format!(">{hex}</")));
         if right {

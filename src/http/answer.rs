@@ -71,7 +71,7 @@ pub fn outcome(outcome: &Outcome, public_url: &str) -> (PushResult, Response) {
             unavailable("60", "The phone did not answer in time.\n"),
         ),
         Outcome::DeviceError => (
-            PushResult::DeviceError,
+            PushResult::PhoneError,
             unavailable("60", "The phone cannot be reached at the moment.\n"),
         ),
         Outcome::LinkDown => (

@@ -1,17 +1,17 @@
 //! The statements. Each function runs inside whatever transaction its caller holds.
 
+mod columns;
+
 use std::time::Duration;
 
-use jid::{BareJid, Jid};
-use rusqlite::{
-    Connection, OptionalExtension, Row,
-    types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef},
-};
+use jid::BareJid;
+use rusqlite::{Connection, OptionalExtension};
 
+use self::columns::{Millis, REGISTRATION, bare_jid, registration, scope, scope_columns};
 use super::{Found, Generation, Issuer, NewRegistration, Owned, Registered, TokenHash};
 use crate::{
     clock::Timestamp,
-    registration::{Digest, Registration, RegistrationKey},
+    registration::RegistrationKey,
     revocation::{Revocation, Scope},
     secret::KeyId,
 };
@@ -77,9 +77,7 @@ fn issue_time(
         key.instance.as_bytes(),
     );
     let at: Option<Millis> = statement.query_row(row, |row| row.get(0))?;
-    Ok(at.map_or(now, |at| {
-        now.max(at.0.saturating_add(Duration::from_millis(1)))
-    }))
+    Ok(at.map_or(now, |at| now.after(at.0)))
 }
 
 struct Live {
@@ -155,19 +153,6 @@ fn insert(
     })
 }
 
-const REGISTRATION: &str = "jid, application, instance, issued, expires";
-
-fn registration(row: &Row<'_>) -> rusqlite::Result<Registration> {
-    let owner: String = row.get(0)?;
-    Ok(Registration {
-        owner: Jid::new(&owner).map_err(|e| unreadable(0, e))?,
-        application: Digest::from_bytes(row.get(1)?),
-        instance: Digest::from_bytes(row.get(2)?),
-        issued: row.get::<_, Millis>(3)?.0,
-        expires: row.get::<_, Millis>(4)?.0,
-    })
-}
-
 pub(super) fn find(db: &Connection, id: &TokenHash) -> rusqlite::Result<Option<Found>> {
     db.prepare_cached(&format!(
         "SELECT {REGISTRATION}, revoked FROM registrations WHERE id = ?"
@@ -221,7 +206,7 @@ fn take_in(db: &Connection, owner: &BareJid, at: Timestamp) -> rusqlite::Result<
 
 fn put_revocation(db: &Connection, revocation: &Revocation) -> rusqlite::Result<()> {
     let Revocation { scope, at, until } = revocation;
-    let (owner, application, instance) = columns(scope);
+    let (owner, application, instance) = scope_columns(scope);
     db.prepare_cached(
         "INSERT INTO revocations (owner, application, instance, at, until) VALUES (?, ?, ?, ?, ?)
          ON CONFLICT DO UPDATE SET at = max(at, excluded.at), until = max(until, excluded.until)",
@@ -236,33 +221,11 @@ fn put_revocation(db: &Connection, revocation: &Revocation) -> rusqlite::Result<
     Ok(())
 }
 
-fn columns(scope: &Scope) -> (&str, &[u8], &[u8]) {
-    match scope {
-        Scope::Registration(key) => (
-            key.owner.as_str(),
-            key.application.as_bytes(),
-            key.instance.as_bytes(),
-        ),
-        Scope::Owner(owner) => (owner.as_str(), &[], &[]),
-    }
-}
-
 pub(super) fn revocations(db: &Connection) -> rusqlite::Result<Vec<Revocation>> {
     db.prepare_cached("SELECT owner, application, instance, at, until FROM revocations")?
         .query_map([], |row| {
-            let owner = bare_jid(row, 0)?;
-            let whole_account = row.get_ref(1)?.as_blob()?.is_empty();
-            let scope = if whole_account {
-                Scope::Owner(owner)
-            } else {
-                Scope::Registration(RegistrationKey {
-                    owner,
-                    application: Digest::from_bytes(row.get(1)?),
-                    instance: Digest::from_bytes(row.get(2)?),
-                })
-            };
             Ok(Revocation {
-                scope,
+                scope: scope(row)?,
                 at: row.get::<_, Millis>(3)?.0,
                 until: row.get::<_, Millis>(4)?.0,
             })
@@ -370,42 +333,4 @@ pub(super) fn count(db: &Connection) -> rusqlite::Result<i64> {
 pub(super) fn data_version(db: &Connection) -> rusqlite::Result<i64> {
     db.prepare_cached("PRAGMA data_version")?
         .query_row([], |row| row.get(0))
-}
-
-fn bare_jid(row: &Row<'_>, index: usize) -> rusqlite::Result<BareJid> {
-    let text: String = row.get(index)?;
-    BareJid::new(&text).map_err(|e| unreadable(index, e))
-}
-
-fn unreadable(index: usize, error: jid::Error) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
-}
-
-/// A timestamp as a column. Beyond SQLite's integers lies "never".
-struct Millis(Timestamp);
-
-impl ToSql for Millis {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let millis = i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX);
-        Ok(millis.into())
-    }
-}
-
-impl FromSql for Millis {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let millis = u64::try_from(value.as_i64()?).map_err(FromSqlError::other)?;
-        Ok(Self(Timestamp::from_millis(millis)))
-    }
-}
-
-impl ToSql for KeyId {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        self.as_bytes().to_sql()
-    }
-}
-
-impl FromSql for KeyId {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        FromSql::column_result(value).map(Self::from_bytes)
-    }
 }

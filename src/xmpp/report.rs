@@ -47,11 +47,11 @@ impl Reporter {
         };
         self.fault = Some((state, attempts));
         let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        let retry = humantime::format_duration(Duration::from_millis(millis));
+        let retry_in = humantime::format_duration(Duration::from_millis(millis));
         if attempts % REPEAT == 1 {
-            warn!(attempts, %retry, "no link to the XMPP server: {loss}");
+            warn!(attempts, %retry_in, "no link to the XMPP server: {loss}");
         } else {
-            debug!(attempts, %retry, "still no link to the XMPP server: {loss}");
+            debug!(attempts, %retry_in, "still no link to the XMPP server: {loss}");
         }
     }
 }

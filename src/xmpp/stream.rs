@@ -118,7 +118,10 @@ pub async fn authenticate(
     // A server that does not know the name sends its error behind a header without an id.
     if let Some(id) = id {
         // Whatever makes this fail, the server may have said why.
-        let _ = stream.send(&handshake(&id, secret)).await;
+        let handshake = Handshake {
+            data: Some(digest(&id, secret)),
+        };
+        let _ = stream.send(&handshake).await;
     }
     match stream.next().await {
         Some(Ok(Login::Accepted(_))) => (),
@@ -144,16 +147,14 @@ pub async fn authenticate(
     })
 }
 
-/// SHA-1 of the stream's id and the secret. The digest is written in lower case, as the XEP says
-/// and as ejabberd insists.
-fn handshake(stream_id: &str, secret: &Secret) -> Handshake {
+/// What a component proves itself with: SHA-1 of the stream's id and the secret (XEP-0114 §3). It
+/// is written in lower case, as the XEP says and as ejabberd insists.
+pub(crate) fn digest(stream_id: &str, secret: &Secret) -> [u8; 20] {
     let mut sha1 = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
     sha1.update(stream_id.as_bytes());
     sha1.update(secret.as_bytes());
     let digest = sha1.finish().as_ref().try_into();
-    Handshake {
-        data: Some(digest.expect("SHA-1 has 20 bytes")),
-    }
+    digest.expect("SHA-1 has 20 bytes")
 }
 
 fn broken(error: io::Error) -> Loss {
@@ -173,8 +174,8 @@ mod tests {
     #[test]
     fn handshake_is_the_example_of_the_xep() {
         // SHA-1 of "3BF96D32" and "secret", by sha1sum.
-        let Handshake { data } = handshake("3BF96D32", &Secret::new("secret"));
-        let hex: String = data.unwrap().iter().map(|b| format!("{b:02x}")).collect();
+        let digest = digest("3BF96D32", &Secret::new("secret"));
+        let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, "b09ea9b3b7f586be8a08d0a3dd7466f110aeb136");
     }
 

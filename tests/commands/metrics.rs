@@ -59,7 +59,7 @@ async fn pushes_and_registrations_are_counted_by_how_they_ended() {
             ("registrations_total{result=\"forbidden\"}", 1.0),
             ("pushes_total{result=\"acknowledged\"}", 2.0),
             ("pushes_total{result=\"bad-token\"}", 1.0),
-            ("pushes_total{result=\"device-error\"}", 1.0),
+            ("pushes_total{result=\"phone-error\"}", 1.0),
             ("pushes_total{result=\"unanswered\"}", 1.0),
             ("pushes_total{result=\"revoked\"}", 1.0),
             ("pushes_total{result=\"gone\"}", 1.0),

@@ -1,6 +1,9 @@
 //! Which layer wins, and what the environment's strings become.
 
-use super::{super::keys::KEYS, *};
+use super::{
+    super::{keys::KEYS, layers::File},
+    *,
+};
 
 /// Each option that is no secret, as a file and as a variable set it, to different values.
 const SAMPLES: &[(&str, &str, &str)] = &[
@@ -134,6 +137,21 @@ fn a_named_file_that_is_missing_is_an_error() {
         .unwrap_err()
         .to_string();
     assert!(text.contains("(UNIFIED_PUSH_CONFIG): cannot be"), "{text}");
+}
+
+#[test]
+fn the_default_file_may_be_missing_and_is_named_then_too() {
+    let chosen = File::choose(None, &variables(&[("UNIFIED_PUSH_CONFIG", "")]));
+    assert_eq!(chosen.path, Path::new("/etc/unified-push/config.toml"));
+    let missing = File {
+        path: "/nonexistent/config.toml".into(),
+        ..chosen
+    };
+    assert_eq!(
+        missing.to_string(),
+        "no file is named, and /nonexistent/config.toml does not exist"
+    );
+    assert!(missing.layer().is_ok_and(|layer| layer.settings.is_empty()));
 }
 
 #[test]

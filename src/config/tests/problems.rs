@@ -24,7 +24,7 @@ domain = \"user@example.org\"
     ];
     assert_eq!(
         Files::new().report(toml, &env),
-        r#"unified-push: the configuration has 10 problems
+        r#"unified-push: the configuration (config.toml) has 10 problems
 
   bakcend (config.toml:2:1): is not a known option
     did you mean backend?
@@ -202,10 +202,16 @@ fn jwt_needs_a_configured_secret_even_when_more_is_wrong() {
 }
 
 #[test]
-fn the_verdict_lists_the_warnings() {
+fn the_verdict_names_the_file_and_lists_the_warnings() {
+    let files = Files::new();
+    let loaded = files.load("acl = []", &[DOMAIN, SECRET]).unwrap();
+    let file = files.0.path().join("config.toml");
     assert_eq!(
-        load_with("acl = []", &[]).unwrap().verdict(),
-        "unified-push: the configuration is valid\n\n1 warning:\n\n  \
-         acl: is empty, so nobody can register\n"
+        loaded.verdict(),
+        format!(
+            "unified-push: the configuration ({}) is valid\n\n1 warning:\n\n  \
+             acl: is empty, so nobody can register\n",
+            file.display()
+        )
     );
 }

@@ -179,6 +179,34 @@ fn weak_empty_and_unreadable_secrets_are_refused_without_showing_them() {
 }
 
 #[test]
+fn a_secret_file_that_is_missing_is_to_be_made() {
+    let files = Files::new();
+    let remedy = |variable: &str, path: &str| {
+        let env = match variable {
+            "UNIFIED_PUSH_COMPONENT__SECRET_FILE" => vec![DOMAIN, (variable, path)],
+            _ => vec![DOMAIN, SECRET, (variable, path)],
+        };
+        let text = files.report("", &env);
+        text.lines().last().unwrap().trim().to_owned()
+    };
+    assert_eq!(
+        remedy("UNIFIED_PUSH_SECRET_FILE", "/nonexistent"),
+        "make /nonexistent; `unified-push gen-secret` prints a secret to put into it"
+    );
+    assert_eq!(
+        remedy("UNIFIED_PUSH_PREVIOUS_SECRETS_FILE", "/nonexistent"),
+        "put into /nonexistent the secrets before the current one, or set it to \"\""
+    );
+    let component = "UNIFIED_PUSH_COMPONENT__SECRET_FILE";
+    assert_eq!(
+        remedy(component, "/nonexistent"),
+        "put into /nonexistent the component's secret, as the XMPP server has it"
+    );
+    // A directory is there, but no file to read.
+    assert_eq!(remedy(component, "/"), "let the daemon's user read /");
+}
+
+#[test]
 fn no_previous_secrets_may_be_said_with_an_empty_value() {
     for variable in [
         "UNIFIED_PUSH_PREVIOUS_SECRETS",
@@ -249,6 +277,20 @@ fn a_file_that_others_may_read_is_warned_of_unless_it_is_a_link() {
     let link = files.0.path().join("link");
     symlink(&path, &link).unwrap();
     assert_eq!(warned(&link), "");
+}
+
+#[test]
+fn the_default_of_the_secret_is_printed_unless_a_file_is_set() {
+    let files = Files::new();
+    let default = "# secret: the file secret in state_dir  # default\n";
+    let printed = |env: &[_]| {
+        let loaded = files.load("", &[&[DOMAIN, SECRET], env].concat());
+        loaded.unwrap().effective.to_string()
+    };
+    assert!(printed(&[]).contains(default));
+    let path = files.write_private("secret", LONG);
+    let text = printed(&[("UNIFIED_PUSH_SECRET_FILE", path.as_str())]);
+    assert!(!text.contains(default), "{text}");
 }
 
 #[test]
