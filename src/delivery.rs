@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use self::{
-    in_flight::{InFlight, Verdict},
+    in_flight::{InFlight, Verdict, Waiting},
     phones::Phones,
     stanza_id::{Attempt, StanzaIds},
 };
@@ -179,7 +179,11 @@ impl Delivery {
         if *self.with.link.borrow() != LinkState::Up {
             return Outcome::LinkDown;
         }
-        self.send_and_wait(registration, message, arrival).await
+        let asked = match self.send(registration, message, arrival) {
+            Ok(asked) => asked,
+            Err(outcome) => return outcome,
+        };
+        self.wait(asked).await
     }
 
     /// An answer from the link; see [`Inbound::answer`](crate::link::Inbound::answer).
@@ -226,12 +230,13 @@ impl Delivery {
         self.revocations.wait().await;
     }
 
-    async fn send_and_wait(
+    /// Apart from the wait, so that nothing of it is kept while waiting.
+    fn send(
         &self,
         registration: Registration,
         message: Message,
         arrival: Instant,
-    ) -> Outcome {
+    ) -> Result<Asked, Outcome> {
         let now = self.with.clock.now();
         let requested = message.ttl.unwrap_or(self.settings.default_ttl);
         let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
@@ -255,25 +260,37 @@ impl Delivery {
             deadline,
             sent: sent.clone(),
         };
-        let mut waiting = self.in_flight.insert(key, registration, now);
+        let waiting = self.in_flight.insert(key, registration, now);
         match self.with.pushes.try_send(stanza) {
-            Ok(()) => {}
+            Ok(()) => Ok(Asked {
+                waiting,
+                sent,
+                arrival,
+                deadline,
+                requested,
+                accepted,
+                id,
+            }),
             Err(TrySendError::Full(_)) => {
                 waiting.withdraw();
-                return Outcome::LinkBusy;
+                Err(Outcome::LinkBusy)
             }
             Err(TrySendError::Closed(_)) => {
                 waiting.withdraw();
-                return Outcome::LinkDown;
+                Err(Outcome::LinkDown)
             }
         }
-        match timeout_at(deadline, &mut waiting.verdict).await {
+    }
+
+    async fn wait(&self, mut asked: Asked) -> Outcome {
+        let message = asked.id;
+        match timeout_at(asked.deadline, &mut asked.waiting.verdict).await {
             Ok(Ok(Verdict::Acknowledged)) => {
-                let seconds = arrival.elapsed().as_secs_f64();
+                let seconds = asked.arrival.elapsed().as_secs_f64();
                 self.with.metrics.acknowledgement_seconds.observe(seconds);
                 Outcome::Acknowledged {
-                    ttl: accepted,
-                    message: id,
+                    ttl: asked.accepted,
+                    message,
                 }
             }
             Ok(Ok(Verdict::DeviceError)) => Outcome::DeviceError,
@@ -281,8 +298,8 @@ impl Delivery {
             Ok(Ok(Verdict::RevocationFailed)) => Outcome::StoreFailed,
             Ok(Ok(Verdict::LinkLost)) => Outcome::LinkDown,
             // The waiter was dropped unheard, or nothing came in time.
-            Ok(Err(_)) | Err(_) if requested == Ttl::ZERO && sent.get() => {
-                Outcome::SentUnanswered { message: id }
+            Ok(Err(_)) | Err(_) if asked.requested == Ttl::ZERO && asked.sent.get() => {
+                Outcome::SentUnanswered { message }
             }
             Ok(Err(_)) | Err(_) => Outcome::Unanswered,
         }
@@ -308,6 +325,17 @@ impl Delivery {
             }
         }
     }
+}
+
+/// A push that the link has taken.
+struct Asked {
+    waiting: Waiting,
+    sent: Sent,
+    arrival: Instant,
+    deadline: Instant,
+    requested: Ttl,
+    accepted: Ttl,
+    id: MessageId,
 }
 
 /// A gauge's share that is given back when dropped.
