@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use self::{
-    in_flight::{InFlight, Verdict},
+    in_flight::{InFlight, Verdict, Waiting},
     phones::Phones,
     stanza_id::{Attempt, StanzaIds},
 };
@@ -183,7 +183,11 @@ impl Delivery {
         if *self.with.link.borrow() != LinkState::Up {
             return Outcome::LinkDown;
         }
-        match self.send_and_wait(registration, message, arrival).await {
+        let asked = match self.send(registration, message, arrival) {
+            Ok(asked) => asked,
+            Err(outcome) => return outcome,
+        };
+        match self.wait(asked).await {
             // The phone has registered again meanwhile, and the URL lives on.
             Outcome::Revoked if self.with.tokens.open(token).await.is_ok() => Outcome::DeviceError,
             outcome => outcome,
@@ -236,12 +240,13 @@ impl Delivery {
         self.revocations.wait().await;
     }
 
-    async fn send_and_wait(
+    /// Apart from the wait, so that nothing of it is kept while waiting.
+    fn send(
         &self,
         registration: Registration,
         message: Message,
         arrival: Instant,
-    ) -> Outcome {
+    ) -> Result<Asked, Outcome> {
         let now = self.with.clock.now();
         let requested = message.ttl.unwrap_or(self.settings.default_ttl);
         let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
@@ -265,26 +270,38 @@ impl Delivery {
             deadline,
             sent: sent.clone(),
         };
-        let mut waiting = self.in_flight.insert(key, registration);
+        let waiting = self.in_flight.insert(key, registration);
         match self.with.pushes.try_send(stanza) {
-            Ok(()) => {}
+            Ok(()) => Ok(Asked {
+                waiting,
+                sent,
+                arrival,
+                deadline,
+                requested,
+                accepted,
+                id,
+            }),
             Err(TrySendError::Full(_)) => {
                 waiting.withdraw();
-                return Outcome::LinkBusy;
+                Err(Outcome::LinkBusy)
             }
             Err(TrySendError::Closed(_)) => {
                 waiting.withdraw();
-                return Outcome::LinkDown;
+                Err(Outcome::LinkDown)
             }
         }
-        let verdict = timeout_at(deadline, &mut waiting.verdict).await;
+    }
+
+    async fn wait(&self, mut asked: Asked) -> Outcome {
+        let message = asked.id;
+        let verdict = timeout_at(asked.deadline, &mut asked.waiting.verdict).await;
         match verdict.ok().and_then(Result::ok) {
             Some(Verdict::Acknowledged) => {
-                let seconds = arrival.elapsed().as_secs_f64();
+                let seconds = asked.arrival.elapsed().as_secs_f64();
                 self.with.metrics.acknowledgement_seconds.observe(seconds);
                 Outcome::Acknowledged {
-                    ttl: accepted,
-                    message: id,
+                    ttl: asked.accepted,
+                    message,
                 }
             }
             Some(Verdict::DeviceError) => Outcome::DeviceError,
@@ -292,8 +309,11 @@ impl Delivery {
             Some(Verdict::RevocationFailed) => Outcome::StoreFailed,
             Some(Verdict::LinkLost) => Outcome::LinkDown,
             // A refusal whose revocation is still being written is an answer.
-            None if requested == Ttl::ZERO && sent.get() && waiting.is_unanswered() => {
-                Outcome::SentUnanswered { message: id }
+            None if asked.requested == Ttl::ZERO
+                && asked.sent.get()
+                && asked.waiting.is_unanswered() =>
+            {
+                Outcome::SentUnanswered { message }
             }
             None => Outcome::Unanswered,
         }
@@ -318,6 +338,17 @@ impl Delivery {
             }
         }
     }
+}
+
+/// A push that the link has taken.
+struct Asked {
+    waiting: Waiting,
+    sent: Sent,
+    arrival: Instant,
+    deadline: Instant,
+    requested: Ttl,
+    accepted: Ttl,
+    id: MessageId,
 }
 
 /// A gauge's share that is given back when dropped.
