@@ -7,7 +7,7 @@ use ring::hkdf::{HKDF_SHA256, Salt};
 use zeroize::Zeroizing;
 
 /// The shortest secret that tokens may rest on, in bytes.
-pub const MIN_STRENGTH: usize = 32;
+pub const MIN_BYTES: usize = 32;
 
 /// The literal bytes of a secret: never decoded, never trimmed beyond one newline of a file.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Secret {
     }
 
     pub fn is_strong(&self) -> bool {
-        self.0.len() >= MIN_STRENGTH
+        self.0.len() >= MIN_BYTES
     }
 
     /// A key for one purpose (HKDF-SHA256, RFC 5869): who learns it learns neither the secret nor

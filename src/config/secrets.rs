@@ -9,7 +9,7 @@ use super::{
     settings::{Settings, expected, key},
     values,
 };
-use crate::secret::{MIN_STRENGTH, Secret};
+use crate::secret::{MIN_BYTES, Secret};
 
 /// Any secret that is not empty. None when it is not set or wrong; if that is a fault, the report
 /// says so.
@@ -85,7 +85,7 @@ pub fn previous_secrets(settings: &mut Settings) -> Option<Vec<Secret>> {
 const GENERATE: &str = "make one with `unified-push gen-secret`";
 
 fn too_short(what: &str) -> String {
-    format!("{what} shorter than {MIN_STRENGTH} bytes")
+    format!("{what} shorter than {MIN_BYTES} bytes")
 }
 
 enum Written {

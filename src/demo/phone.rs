@@ -15,10 +15,10 @@ use jid::Jid;
 use tokio::sync::{mpsc, oneshot};
 use xmpp_parsers::minidom::Element;
 
-use super::server::{Switch, answer, error, escape};
+use super::server::{Router, answer, error, escape};
 use crate::registration;
 
-/// How many pushes nobody looks at.
+/// How many pushes may wait to be looked at.
 const PUSHES: usize = 1024;
 
 /// What the phone does about a push.
@@ -55,16 +55,16 @@ pub struct Refused {
     pub text: String,
 }
 
-/// Its user's hand.
+/// A phone as the demonstration and the tests use it; it is online for good.
 pub struct Phone {
     jid: Jid,
-    switch: Arc<Switch>,
+    router: Arc<Router>,
     pushes: mpsc::Receiver<Push>,
     next_id: AtomicU64,
 }
 
-/// What the server sees of it.
-pub(super) struct Sim {
+/// What a phone knows and does, kept by the server, which answers in its name.
+pub(super) struct PhoneState {
     behaviour: Behaviour,
     registered: HashSet<(String, String)>,
     asked: HashMap<String, oneshot::Sender<Element>>,
@@ -72,9 +72,9 @@ pub(super) struct Sim {
 }
 
 impl Phone {
-    pub(super) fn new(jid: Jid, switch: Arc<Switch>) -> (Self, Sim) {
+    pub(super) fn new(jid: Jid, router: Arc<Router>) -> (Self, PhoneState) {
         let (sender, pushes) = mpsc::channel(PUSHES);
-        let sim = Sim {
+        let state = PhoneState {
             behaviour: Behaviour::Acknowledge,
             registered: HashSet::new(),
             asked: HashMap::new(),
@@ -82,11 +82,11 @@ impl Phone {
         };
         let phone = Self {
             jid,
-            switch,
+            router,
             pushes,
             next_id: AtomicU64::new(0),
         };
-        (phone, sim)
+        (phone, state)
     }
 
     /// Registers an app by name, and waits for the answer.
@@ -98,7 +98,7 @@ impl Phone {
             pair.0,
             pair.1
         );
-        self.with_sim(|sim| sim.registered.insert(pair));
+        self.with_state(|state| state.registered.insert(pair));
         let answer = self.ask("set", &content).await;
         if let Some(registered) = answer.get_child("registered", registration::NS) {
             let attribute = |name| registered.attr(name).unwrap_or_default().to_owned();
@@ -121,11 +121,11 @@ impl Phone {
     pub async fn ask(&self, kind: &str, content: &str) -> Element {
         let id = format!("phone-{}", self.next_id.fetch_add(1, Ordering::Relaxed));
         let (sender, answer) = oneshot::channel();
-        self.with_sim(|sim| sim.asked.insert(id.clone(), sender));
+        self.with_state(|state| state.asked.insert(id.clone(), sender));
         self.send(&format!(
             "<iq type='{kind}' id='{id}' from='{}' to='{}'>{content}</iq>",
             escape(self.jid.as_str()),
-            self.switch.component,
+            self.router.component,
         ))
         .await;
         answer.await.expect("the server keeps the sender")
@@ -137,18 +137,18 @@ impl Phone {
             "<presence{} from='{}' to='{}'/>",
             if available { "" } else { " type='unavailable'" },
             escape(self.jid.as_str()),
-            self.switch.component,
+            self.router.component,
         ))
         .await;
     }
 
     pub fn behave(&self, behaviour: Behaviour) {
-        self.with_sim(|sim| sim.behaviour = behaviour);
+        self.with_state(|state| state.behaviour = behaviour);
     }
 
     /// Forgets its apps, as after they were uninstalled.
     pub fn forget(&self) {
-        self.with_sim(|sim| sim.registered.clear());
+        self.with_state(|state| state.registered.clear());
     }
 
     /// The next push that arrives, acknowledged or not.
@@ -161,18 +161,18 @@ impl Phone {
 
     async fn send(&self, xml: &str) {
         // Without a server there is no answer, which is what a phone sees then.
-        let _ = self.switch.to_component.send(xml.to_owned()).await;
+        let _ = self.router.to_component.send(xml.to_owned()).await;
     }
 
-    fn with_sim<T>(&self, change: impl FnOnce(&mut Sim) -> T) -> T {
-        let mut sims = self.switch.sims();
-        change(sims.get_mut(&self.jid).expect("it is online for ever"))
+    fn with_state<T>(&self, change: impl FnOnce(&mut PhoneState) -> T) -> T {
+        let mut phones = self.router.phones();
+        change(phones.get_mut(&self.jid).expect("it is online for ever"))
     }
 }
 
-impl Sim {
+impl PhoneState {
     /// Takes a stanza of the component; returns what it answers at once.
-    pub fn take(&mut self, stanza: &Element, switch: &Arc<Switch>) -> Option<String> {
+    pub fn take(&mut self, stanza: &Element, router: &Arc<Router>) -> Option<String> {
         match stanza.attr("type")? {
             "result" | "error" => {
                 if let Some(waiting) = self.asked.remove(stanza.attr("id")?) {
@@ -181,12 +181,12 @@ impl Sim {
                 }
                 None
             }
-            "set" if stanza.name() == "iq" => self.push(stanza, switch),
+            "set" if stanza.name() == "iq" => self.push(stanza, router),
             _ => None,
         }
     }
 
-    fn push(&mut self, iq: &Element, switch: &Arc<Switch>) -> Option<String> {
+    fn push(&mut self, iq: &Element, router: &Arc<Router>) -> Option<String> {
         let Some(push) = iq.get_child("push", registration::NS) else {
             return Some(error(iq, "feature-not-implemented"));
         };
@@ -200,7 +200,7 @@ impl Sim {
         if !known {
             return Some(error(iq, "item-not-found"));
         }
-        // Nobody looks: it is lost, as a notification that is swiped away.
+        // Pushes that nobody looks at are lost once the queue is full.
         let _ = self.pushes.try_send(Push {
             application,
             instance,
@@ -211,7 +211,7 @@ impl Sim {
             Behaviour::Silent => None,
             Behaviour::Error(condition) => Some(error(iq, condition)),
             Behaviour::AcknowledgeAfter(delay) => {
-                let (late, to) = (answer(iq, "result", ""), switch.to_component.clone());
+                let (late, to) = (answer(iq, "result", ""), router.to_component.clone());
                 tokio::spawn(async move {
                     tokio::time::sleep(delay).await;
                     let _ = to.send(late).await;

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use xmpp_parsers::{minidom::Element, ns};
 
 use super::{
-    phone::{Phone, Sim},
+    phone::{Phone, PhoneState},
     wire::{Host, Wire},
 };
 use crate::{secret::Secret, xmpp::writer};
@@ -24,32 +24,33 @@ const QUEUE: usize = 1024;
 /// Ends when it is dropped.
 pub struct Server {
     port: u16,
-    switch: Arc<Switch>,
+    router: Arc<Router>,
     _task: AbortOnDropHandle<()>,
 }
 
-/// Who is here.
-pub(super) struct Switch {
+/// Passes stanzas between the component and the phones, which it knows by full JID.
+pub(super) struct Router {
     pub component: BareJid,
     pub to_component: mpsc::Sender<String>,
-    sims: Mutex<HashMap<Jid, Sim>>,
+    phones: Mutex<HashMap<Jid, PhoneState>>,
 }
 
 impl Server {
-    /// Listens on a free port of 127.0.0.1 for the component, for ever again.
+    /// Listens on a free port of 127.0.0.1 for the component, and for the next one when
+    /// that has gone.
     pub async fn start(component: BareJid, secret: Secret) -> io::Result<Self> {
         let host = Host::bind().await?;
         let (to_component, outgoing) = mpsc::channel(QUEUE);
-        let switch = Arc::new(Switch {
+        let router = Arc::new(Router {
             component,
             to_component,
-            sims: Mutex::default(),
+            phones: Mutex::default(),
         });
         let port = host.port();
-        let task = tokio::spawn(serve(host, secret, Arc::clone(&switch), outgoing));
+        let task = tokio::spawn(serve(host, secret, Arc::clone(&router), outgoing));
         Ok(Self {
             port,
-            switch,
+            router,
             _task: AbortOnDropHandle::new(task),
         })
     }
@@ -60,21 +61,21 @@ impl Server {
 
     /// A phone with this full JID goes online.
     pub fn phone(&self, jid: Jid) -> Phone {
-        let (phone, sim) = Phone::new(jid.clone(), Arc::clone(&self.switch));
-        self.switch.sims().insert(jid, sim);
+        let (phone, state) = Phone::new(jid.clone(), Arc::clone(&self.router));
+        self.router.phones().insert(jid, state);
         phone
     }
 
     /// Sends raw XML to the component, as any stranger's server might pass it on.
     pub async fn inject(&self, xml: &str) {
         // The task lives as long as we do.
-        let _ = self.switch.to_component.send(xml.to_owned()).await;
+        let _ = self.router.to_component.send(xml.to_owned()).await;
     }
 }
 
-impl Switch {
-    pub fn sims(&self) -> MutexGuard<'_, HashMap<Jid, Sim>> {
-        self.sims.lock().unwrap_or_else(PoisonError::into_inner)
+impl Router {
+    pub fn phones(&self) -> MutexGuard<'_, HashMap<Jid, PhoneState>> {
+        self.phones.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What comes back for a stanza of the component.
@@ -82,8 +83,8 @@ impl Switch {
         let stanza =
             Element::from_reader_with_prefixes(xml.as_bytes(), ns::COMPONENT.to_owned()).ok()?;
         let to = stanza.attr("to").and_then(|to| Jid::new(to).ok())?;
-        if let Some(sim) = self.sims().get_mut(&to) {
-            return sim.take(&stanza, self);
+        if let Some(state) = self.phones().get_mut(&to) {
+            return state.take(&stanza, self);
         }
         if to == self.component {
             return Some(xml.to_owned());
@@ -101,7 +102,7 @@ impl Switch {
 async fn serve(
     host: Host,
     secret: Secret,
-    switch: Arc<Switch>,
+    router: Arc<Router>,
     mut outgoing: mpsc::Receiver<String>,
 ) {
     loop {
@@ -109,21 +110,21 @@ async fn serve(
         if let Ok(mut wire) = host.accept().await
             && let Ok(true) = wire.admit(&secret).await
         {
-            let _ = exchange(&mut wire, &switch, &mut outgoing).await;
+            let _ = exchange(&mut wire, &router, &mut outgoing).await;
         }
     }
 }
 
 async fn exchange(
     wire: &mut Wire,
-    switch: &Arc<Switch>,
+    router: &Arc<Router>,
     outgoing: &mut mpsc::Receiver<String>,
 ) -> io::Result<()> {
     loop {
         tokio::select! {
             stanza = wire.receive() => {
                 let Some(xml) = stanza? else { return Ok(()) };
-                if let Some(reply) = switch.route(&xml) {
+                if let Some(reply) = router.route(&xml) {
                     wire.send(&reply).await?;
                 }
             }

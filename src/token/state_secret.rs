@@ -13,7 +13,7 @@ use super::issuers::{KeyIds, living};
 use crate::{
     clock::Timestamp,
     random::{Random, random_array},
-    secret::{MIN_STRENGTH, Secret},
+    secret::{MIN_BYTES, Secret},
     store::{Store, StoreError},
 };
 
@@ -31,7 +31,7 @@ pub enum StateSecretError {
     #[error("{path} cannot be read: {source}. Let the user that runs unified-push read it")]
     Unreadable { path: PathBuf, source: io::Error },
     #[error(
-        "{path} holds fewer than {MIN_STRENGTH} bytes. Restore it, or remove it to have a new one \
+        "{path} holds fewer than {MIN_BYTES} bytes. Restore it, or remove it to have a new one \
          made"
     )]
     TooShort { path: PathBuf },

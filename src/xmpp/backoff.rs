@@ -14,7 +14,7 @@ pub struct Pauses {
     pub shortest: Duration,
     pub longest: Duration,
     /// When an administrator has to act first.
-    pub calm: Duration,
+    pub misconfigured: Duration,
     /// When another connection holds the name: a standby takes over within this.
     pub conflict: Duration,
 }
@@ -24,7 +24,7 @@ impl Default for Pauses {
         Self {
             shortest: Duration::from_secs(1),
             longest: Duration::from_secs(60),
-            calm: Duration::from_secs(30),
+            misconfigured: Duration::from_secs(30),
             conflict: Duration::from_secs(12),
         }
     }
@@ -57,7 +57,7 @@ impl Backoff {
             pause.min(self.pauses.longest)
         };
         let pause = match cause {
-            LinkState::NotAuthorized | LinkState::HostUnknown => self.pauses.calm,
+            LinkState::NotAuthorized | LinkState::HostUnknown => self.pauses.misconfigured,
             LinkState::Conflict => self.pauses.conflict,
             LinkState::Connecting
             | LinkState::Up

@@ -99,7 +99,7 @@ fn timings() -> Timings {
         pauses: Pauses {
             shortest: short,
             longest: short,
-            calm: short,
+            misconfigured: short,
             conflict: short,
         },
         ..Timings::default()
