@@ -13,6 +13,7 @@ pub enum AclEntry {
     Jid(BareJid),
 }
 
+/// A text that is no entry.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is neither a domain, a bare JID nor \"*\"")]
 pub struct AclError(String);
@@ -39,10 +40,12 @@ impl fmt::Display for AclEntry {
     }
 }
 
+/// The entries of `acl`, of which any one lets an account in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acl(Vec<AclEntry>);
 
 impl Acl {
+    /// Without entries it permits nobody.
     pub fn new(entries: Vec<AclEntry>) -> Self {
         Self(entries)
     }
@@ -55,10 +58,12 @@ impl Acl {
         Self(parent.map(AclEntry::Jid).into_iter().collect())
     }
 
+    /// In the order of the configuration.
     pub fn entries(&self) -> &[AclEntry] {
         &self.0
     }
 
+    /// Whether an account may register. The resource does not count; an empty list permits nobody.
     pub fn permits(&self, sender: &Jid) -> bool {
         let sender = sender.to_bare();
         self.0.iter().any(|entry| match entry {

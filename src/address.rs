@@ -1,4 +1,4 @@
-//! IP addresses.
+//! Whether an IP address is private.
 
 use std::net::IpAddr;
 

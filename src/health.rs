@@ -60,14 +60,17 @@ impl Health {
         self.store_ok.load(Ordering::Relaxed)
     }
 
+    /// Notes whether the store works; it does until it is said not to.
     pub fn set_store_ok(&self, ok: bool) {
         self.store_ok.store(ok, Ordering::Relaxed);
     }
 
+    /// From now on the daemon is not ready: its stop has begun.
     pub fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// The store works and the daemon does not stop; the link does not count.
     pub fn ready(&self) -> bool {
         self.store_ok() && !self.stopping.load(Ordering::Relaxed)
     }

@@ -7,9 +7,11 @@ use bytes::Bytes;
 /// The largest body that a push service has to take.
 pub const MAX_PAYLOAD: usize = 4096;
 
+/// What an application server sends and the phone gets, unchanged. Cloning copies no bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload(Bytes);
 
+/// Why bytes are no payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
     #[error("the body is empty")]

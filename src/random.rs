@@ -2,7 +2,9 @@
 
 use ring::rand::SecureRandom;
 
+/// A source of random bytes, fit for secrets unless it is a test's.
 pub trait Random: Send + Sync {
+    /// Overwrites all the bytes. It cannot fail.
     fn fill(&self, bytes: &mut [u8]);
 }
 

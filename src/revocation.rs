@@ -34,6 +34,7 @@ pub struct Revocation {
     pub until: Timestamp,
 }
 
+/// The revocations in force, in memory.
 #[derive(Default)]
 pub struct RevocationList {
     entries: RwLock<HashMap<Scope, Span>>,
