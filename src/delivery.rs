@@ -65,7 +65,7 @@ pub enum Outcome {
     /// No answer in time.
     Unanswered,
     /// The phone, or its server, answered with a temporary error.
-    DeviceError,
+    PhoneError,
     /// No link to the XMPP server, or it was lost while waiting.
     LinkDown,
     /// The phone said that it knows this registration no longer; it is revoked now.
@@ -189,7 +189,7 @@ impl Delivery {
         };
         match self.wait(asked).await {
             // The phone has registered again meanwhile, and the URL lives on.
-            Outcome::Revoked if self.with.tokens.open(token).await.is_ok() => Outcome::DeviceError,
+            Outcome::Revoked if self.with.tokens.open(token).await.is_ok() => Outcome::PhoneError,
             outcome => outcome,
         }
     }
@@ -202,7 +202,7 @@ impl Delivery {
         };
         match answer {
             Answer::Acknowledged => entry.settle(Verdict::Acknowledged),
-            Answer::Failed => entry.settle(Verdict::DeviceError),
+            Answer::Failed => entry.settle(Verdict::PhoneError),
             Answer::NotRegistered => {
                 let this = Arc::clone(self);
                 self.revocations.spawn(async move {
@@ -304,7 +304,7 @@ impl Delivery {
                     message,
                 }
             }
-            Some(Verdict::DeviceError) => Outcome::DeviceError,
+            Some(Verdict::PhoneError) => Outcome::PhoneError,
             Some(Verdict::Revoked) => Outcome::Revoked,
             Some(Verdict::RevocationFailed) => Outcome::StoreFailed,
             Some(Verdict::LinkLost) => Outcome::LinkDown,

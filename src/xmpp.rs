@@ -1,13 +1,13 @@
 //! The link to the XMPP server: an external component (XEP-0114).
 //!
-//! - [`link`]: the task that keeps a connection; [`up`]: what it does with one
-//! - [`stream`]: connects and authenticates
-//! - [`reader`]: bytes into stanzas within limits; [`frame`]: where stanzas begin and end;
-//!   [`stanza`]: what they say
-//! - [`session`]: what they mean to this component
-//! - [`outbox`]: stanzas on their way out; [`writer`]: their XML
-//! - [`keepalive`]: notices that the server is gone
-//! - [`loss`]: why there is no link; [`backoff`]: when to try again; [`report`]: what the log says
+//! - `link`: the task that keeps a connection; `up`: what it does with one
+//! - `stream`: connects and authenticates
+//! - `reader`: bytes into stanzas within limits; `frame`: where stanzas begin and end;
+//!   `stanza`: what they say
+//! - `session`: what they mean to this component
+//! - `outbox`: stanzas on their way out; `writer`: their XML
+//! - `keepalive`: notices that the server is gone
+//! - `loss`: why there is no link; `backoff`: when to try again; `report`: what the log says
 //!
 //! It knows what a push and a registration look like on the wire, and nothing of what becomes of
 //! them: that is behind [`crate::link::Inbound`].

@@ -22,7 +22,7 @@ const OVERHEAD: usize = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Acknowledged,
-    DeviceError,
+    PhoneError,
     Revoked,
     RevocationFailed,
     LinkLost,

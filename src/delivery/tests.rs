@@ -241,7 +241,7 @@ async fn ttl_0_is_content_with_having_been_sent() {
     world
         .delivery
         .answer(&stanza.to, &stanza.id, Answer::Failed);
-    assert_eq!(refused.await.unwrap(), Outcome::DeviceError);
+    assert_eq!(refused.await.unwrap(), Outcome::PhoneError);
 
     world.link.send_replace(LinkState::Connecting);
     assert_eq!(
@@ -313,7 +313,7 @@ async fn a_refusal_that_a_registration_overtook_is_no_404_for_a_url_that_lives()
             .delivery
             .answer(&stanza.to, &stanza.id, Answer::NotRegistered)
     );
-    assert_eq!(push.await.unwrap(), Outcome::DeviceError);
+    assert_eq!(push.await.unwrap(), Outcome::PhoneError);
     let outcome = world.answered(&token, Answer::Acknowledged).await;
     assert_eq!(accepted_ttl(&outcome), 86_400);
 }
@@ -359,7 +359,7 @@ async fn a_temporary_error_revokes_nothing() {
     let token = world.endpoint().await;
     assert_eq!(
         world.answered(&token, Answer::Failed).await,
-        Outcome::DeviceError
+        Outcome::PhoneError
     );
     let outcome = world.answered(&token, Answer::Acknowledged).await;
     assert_eq!(accepted_ttl(&outcome), 86_400);

@@ -70,7 +70,7 @@ pub fn outcome(outcome: &Outcome, public_url: &str) -> (PushResult, Response) {
             PushResult::Unanswered,
             unavailable("60", "The phone did not answer in time.\n"),
         ),
-        Outcome::DeviceError => (
+        Outcome::PhoneError => (
             PushResult::PhoneError,
             unavailable("60", "The phone cannot be reached at the moment.\n"),
         ),

@@ -49,8 +49,8 @@ fn every_outcome() -> Vec<Outcome> {
     let after = |outcome: &Outcome| match outcome {
         Outcome::Acknowledged { .. } => Some(Outcome::SentUnanswered { message: MESSAGE }),
         Outcome::SentUnanswered { .. } => Some(Outcome::Unanswered),
-        Outcome::Unanswered => Some(Outcome::DeviceError),
-        Outcome::DeviceError => Some(Outcome::LinkDown),
+        Outcome::Unanswered => Some(Outcome::PhoneError),
+        Outcome::PhoneError => Some(Outcome::LinkDown),
         Outcome::LinkDown => Some(Outcome::Revoked),
         Outcome::Revoked => Some(Outcome::BadToken),
         Outcome::BadToken => Some(Outcome::Gone),

@@ -132,7 +132,7 @@ impl Sender {
 fn lasts(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Acknowledged { .. } | Outcome::SentUnanswered { .. } => false,
-        Outcome::Unanswered | Outcome::DeviceError | Outcome::LinkDown => false,
+        Outcome::Unanswered | Outcome::PhoneError | Outcome::LinkDown => false,
         Outcome::RateLimited | Outcome::MemoryFull => false,
         Outcome::LinkBusy | Outcome::StoreFailed => false,
         Outcome::Revoked | Outcome::BadToken | Outcome::Gone => true,

@@ -22,7 +22,7 @@ fn expected(outcome: &Outcome) -> (u16, PushResult, &'static [(&'static str, &'s
             &[("ttl", "0"), ("location", LOCATION)],
         ),
         Outcome::Unanswered => (503, PushResult::Unanswered, LATER),
-        Outcome::DeviceError => (503, PushResult::PhoneError, LATER),
+        Outcome::PhoneError => (503, PushResult::PhoneError, LATER),
         Outcome::LinkDown => (503, PushResult::LinkDown, SOON),
         Outcome::Revoked => (404, PushResult::Revoked, NONE),
         Outcome::BadToken => (404, PushResult::BadToken, NONE),
