@@ -1,5 +1,5 @@
 //! The one task that owns the connection: connects for ever, and tells how the link is. What it
-//! does while connected is [`super::up`]'s.
+//! does while connected is `up`'s.
 
 use std::{sync::Arc, time::Duration};
 
