@@ -130,7 +130,7 @@ pub struct Delivery {
     replica: [u8; 4],
     stanza_ids: StanzaIds,
     endpoint_rate: Limiter,
-    memory: Arc<Semaphore>,
+    memory: Semaphore,
     in_flight: InFlight,
     phones: Phones,
     revocations: TaskTracker,
@@ -148,9 +148,7 @@ impl Delivery {
             replica: random_array(&*with.random),
             stanza_ids: StanzaIds::new(secret, previous),
             endpoint_rate: Limiter::new(settings.endpoint_rate),
-            memory: Arc::new(Semaphore::new(
-                settings.in_flight_memory.min(Semaphore::MAX_PERMITS),
-            )),
+            memory: Semaphore::new(settings.in_flight_memory.min(Semaphore::MAX_PERMITS)),
             in_flight: InFlight::new(with.metrics.in_flight.clone()),
             phones: Phones::new(with.metrics.phones_available.clone()),
             revocations: TaskTracker::new(),
@@ -183,11 +181,11 @@ impl Delivery {
         if *self.with.link.borrow() != LinkState::Up {
             return Outcome::LinkDown;
         }
-        let asked = match self.send(registration, message, arrival) {
+        let asked = match self.send(registration, message, deadline) {
             Ok(asked) => asked,
             Err(outcome) => return outcome,
         };
-        match self.wait(asked).await {
+        match self.wait(asked, arrival).await {
             // The phone has registered again meanwhile, and the URL lives on.
             Outcome::Revoked if self.with.tokens.open(token).await.is_ok() => Outcome::PhoneError,
             outcome => outcome,
@@ -245,7 +243,7 @@ impl Delivery {
         &self,
         registration: Registration,
         message: Message,
-        arrival: Instant,
+        deadline: Instant,
     ) -> Result<Asked, Outcome> {
         let now = self.with.clock.now();
         let requested = message.ttl.unwrap_or(self.settings.default_ttl);
@@ -253,7 +251,6 @@ impl Delivery {
         let accepted = requested.min(self.settings.max_ttl).min(lifetime);
         let id = MessageId(random_array(&*self.with.random));
 
-        let deadline = arrival + self.settings.ack_timeout;
         let key = random_array(&*self.with.random);
         let attempt = Attempt {
             replica: self.replica,
@@ -275,7 +272,6 @@ impl Delivery {
             Ok(()) => Ok(Asked {
                 waiting,
                 sent,
-                arrival,
                 deadline,
                 requested,
                 accepted,
@@ -292,12 +288,13 @@ impl Delivery {
         }
     }
 
-    async fn wait(&self, mut asked: Asked) -> Outcome {
+    /// Waits for the phone's answer to what was sent; `arrival` dates its delay.
+    async fn wait(&self, mut asked: Asked, arrival: Instant) -> Outcome {
         let message = asked.id;
         let verdict = timeout_at(asked.deadline, &mut asked.waiting.verdict).await;
         match verdict.ok().and_then(Result::ok) {
             Some(Verdict::Acknowledged) => {
-                let seconds = asked.arrival.elapsed().as_secs_f64();
+                let seconds = arrival.elapsed().as_secs_f64();
                 self.with.metrics.acknowledgement_seconds.observe(seconds);
                 Outcome::Acknowledged {
                     ttl: asked.accepted,
@@ -344,7 +341,6 @@ impl Delivery {
 struct Asked {
     waiting: Waiting,
     sent: Sent,
-    arrival: Instant,
     deadline: Instant,
     requested: Ttl,
     accepted: Ttl,
