@@ -8,9 +8,8 @@ mod stanza_id;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jid::Jid;
 use tokio::{
     sync::{Semaphore, mpsc, mpsc::error::TrySendError, watch},
@@ -29,7 +28,7 @@ use crate::{
     health::LinkState,
     limits::{Limiter, Rate},
     link::{Answer, PushStanza, Sent},
-    message::{Topic, Ttl, Urgency},
+    message::{MessageId, Topic, Ttl, Urgency},
     metrics::Metrics,
     payload::Payload,
     random::{Random, random_array},
@@ -82,23 +81,6 @@ pub enum Outcome {
     LinkBusy,
     /// The store could not be read or written.
     StoreFailed,
-}
-
-/// The opaque id of a message resource (RFC 8030 §5): random, tells nothing about the endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MessageId([u8; 16]);
-
-#[cfg(test)]
-impl MessageId {
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Display for MessageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
-    }
 }
 
 pub struct Settings {
@@ -249,7 +231,7 @@ impl Delivery {
         let requested = message.ttl.unwrap_or(self.settings.default_ttl);
         let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
         let accepted = requested.min(self.settings.max_ttl).min(lifetime);
-        let id = MessageId(random_array(&*self.with.random));
+        let id = MessageId::from_bytes(random_array(&*self.with.random));
 
         let key = random_array(&*self.with.random);
         let attempt = Attempt {
@@ -325,7 +307,7 @@ impl Delivery {
             .tokens
             .revoke(scope, registration.issued, registration.expires);
         match revoked.await {
-            Ok(()) => {
+            Ok(_) => {
                 self.with.metrics.revocations.inc();
                 Verdict::Revoked
             }

@@ -1,4 +1,45 @@
-//! The headers of a Web Push message as types (RFC 8030 §5.2 to §5.4).
+//! The headers of a Web Push message as types (RFC 8030 §5.2 to §5.4), and its two names.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+/// A message on its way to a phone; the ids of its stanzas carry it. Never the id of its message
+/// resource.
+pub type MessageKey = [u8; 16];
+
+/// The opaque id of a message resource (RFC 8030 §5): random, tells nothing about the endpoint. Who
+/// has it may take the message back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MessageId([u8; 16]);
+
+impl MessageId {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// As [`Display`](fmt::Display) writes it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MessageId(redacted)")
+    }
+}
 
 /// Time to live in seconds (RFC 8030 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +81,11 @@ pub enum Urgency {
 }
 
 impl Urgency {
+    /// From 0, for very low, to 3, for high.
+    pub fn rank(self) -> u8 {
+        self as u8
+    }
+
     /// One of the four words; like every literal in ABNF (RFC 5234 §2.3), in either case.
     pub fn parse(header: &[u8]) -> Option<Self> {
         let words = [
@@ -67,6 +113,10 @@ impl Topic {
             return None;
         }
         String::from_utf8(header.to_vec()).ok().map(Self)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

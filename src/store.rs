@@ -1,33 +1,25 @@
 //! What is durable: the registrations of the back end `storage`, the revocations of every back
-//! end, and which secrets have issued tokens.
+//! end, which secrets have issued tokens, and the messages that wait for their phones.
 //!
-//! SQLite in `state_dir`, shared with the command line's process while the daemon runs. A write is
-//! answered when it is on the disk; those that wait at the same time share one commit. No token is
-//! kept, only what it takes to recompute one with the secret.
+//! A write is answered when it is on the disk. No token is kept, only what it takes to recompute
+//! one with the secret.
 
-mod open;
+mod queue;
 mod sqlite;
-#[cfg(test)]
-mod tests;
-mod worker;
 
-use std::{
-    fmt,
-    fs::File,
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
+use std::{fmt, path::Path, sync::Arc};
+
+use jid::{BareJid, Jid};
+
+use self::sqlite::Sqlite;
+pub use self::{
+    queue::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Waiting},
+    sqlite::OpenError,
 };
-
-use jid::BareJid;
-use rusqlite::Connection;
-
-pub use self::open::OpenError;
-use self::worker::{Reader, Writer};
 use crate::{
     clock::Timestamp,
+    link::Answer,
+    message::{MessageId, MessageKey},
     registration::Registration,
     revocation::{Revocation, Scope},
     secret::KeyId,
@@ -39,19 +31,12 @@ pub type Generation = [u8; 16];
 /// What a registration is looked up by: a digest of its token's first half.
 pub type TokenHash = [u8; 32];
 
-/// A handle. Cheap to clone; the files are closed with the last one.
+/// A handle. Cheap to clone; what it holds open is closed with the last one.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<Engine>);
 
-struct Inner {
-    reader: Reader,
-    writer: Writer,
-    path: PathBuf,
-    data_version: AtomicI64,
-    /// The last write that failed has not been followed by one that succeeded.
-    failing: AtomicBool,
-    /// The daemon's claim to the directory, held until the last handle is gone.
-    _lock: Option<File>,
+enum Engine {
+    Sqlite(Sqlite),
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -114,170 +99,220 @@ pub struct Owned {
     pub latest_expiry: Timestamp,
 }
 
-/// For the metrics.
+/// A revocation as it was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    pub revocation: Revocation,
+    /// How many messages were dropped with it.
+    pub dropped: u64,
+}
+
+/// For the metrics; with what has expired but is not yet purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// With those that have expired but are not yet purged.
-    pub registrations: i64,
+    pub registrations: u64,
+    /// Messages that wait for their phones.
+    pub queued: u64,
+    /// What they count for of [`Caps::bytes`].
+    pub queued_bytes: u64,
+    /// When the first of them was stored.
+    pub oldest: Option<Timestamp>,
+    /// Of the store's files.
     pub bytes: u64,
 }
 
+/// Runs a method of whichever engine there is.
+macro_rules! each {
+    ($store:ident, $engine:ident => $work:expr) => {
+        match &*$store.0 {
+            Engine::Sqlite($engine) => $work,
+        }
+    };
+}
+
 impl Store {
-    /// The daemon's: makes what is missing, and keeps other daemons out.
+    /// The daemon's, in its `state_dir`: makes what is missing, and keeps other daemons out.
     pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
-        let path = open::make(state_dir)?;
-        Self::start(path, Some(open::lock(state_dir)?))
+        Ok(Self(Arc::new(Engine::Sqlite(Sqlite::open(state_dir)?))))
     }
 
     /// For the command line, which must not leave a database that belongs to another user.
     pub fn open_existing(state_dir: &Path) -> Result<Self, OpenError> {
-        Self::start(open::find(state_dir)?, None)
-    }
-
-    fn start(path: PathBuf, lock: Option<File>) -> Result<Self, OpenError> {
-        let mut writing = open::connect(&path)?;
-        open::migrate(&path, &mut writing)?;
-        let data_version = sqlite::data_version(&writing);
-        let data_version = data_version.map_err(|source| OpenError::Sqlite {
-            path: path.clone(),
-            source,
-        })?;
-        let reading = open::connect(&path)?;
-        Ok(Self(Arc::new(Inner {
-            reader: Reader::start(reading).map_err(OpenError::Thread)?,
-            writer: Writer::start(writing).map_err(OpenError::Thread)?,
-            path,
-            data_version: AtomicI64::new(data_version),
-            failing: AtomicBool::new(false),
-            _lock: lock,
-        })))
+        let sqlite = Sqlite::open_existing(state_dir)?;
+        Ok(Self(Arc::new(Engine::Sqlite(sqlite))))
     }
 
     /// Keeps the row, with a later expiry and the present full JID, while the newest one of this
     /// owner, application and instance lives under the current secret. Otherwise makes one, within
     /// the account's limit.
     pub async fn register(&self, new: NewRegistration) -> Result<Registered, StoreError> {
-        self.write(move |db| sqlite::register(db, &new)).await
+        each!(self, engine => engine.register(new).await)
     }
 
     pub async fn find(&self, id: TokenHash) -> Result<Option<Found>, StoreError> {
-        self.read(move |db| sqlite::find(db, &id)).await
+        each!(self, engine => engine.find(id).await)
     }
 
-    /// Kills what was issued up to `at`. Kept until `min_until` at least, and until no secret has
-    /// a living token any more.
+    /// Kills what was issued up to `at`, and drops the messages that wait for it. Kept until
+    /// `min_until` at least, and until no secret has a living token any more.
     pub async fn revoke(
         &self,
         scope: Scope,
         at: Timestamp,
         min_until: Timestamp,
-    ) -> Result<Revocation, StoreError> {
-        self.write(move |db| sqlite::revoke(db, scope, at, min_until))
-            .await
+    ) -> Result<Revoked, StoreError> {
+        each!(self, engine => engine.revoke(scope, at, min_until).await)
     }
 
     pub async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
-        self.read(sqlite::revocations).await
+        each!(self, engine => engine.revocations().await)
     }
 
     /// All revocations, if another process has changed something since this was last asked; cheap
     /// enough to be asked each second.
     pub async fn revocations_if_changed(&self) -> Result<Option<Vec<Revocation>>, StoreError> {
-        let known = self.0.data_version.load(Ordering::Relaxed);
-        let (present, revocations) = self
-            // Asked of the connection that writes: what it writes itself does not count.
-            .write(move |db| {
-                let present = sqlite::data_version(db)?;
-                let changed = present != known;
-                let revocations = changed.then(|| sqlite::revocations(db)).transpose()?;
-                Ok((present, revocations))
-            })
-            .await?;
-        self.0.data_version.store(present, Ordering::Relaxed);
-        Ok(revocations)
+        each!(self, engine => engine.revocations_if_changed().await)
     }
 
     /// Records that tokens of this secret may live until then.
     pub async fn note_issuer(&self, key: KeyId, live_until: Timestamp) -> Result<(), StoreError> {
-        self.write(move |db| sqlite::note_issuer(db, key, live_until))
-            .await
+        each!(self, engine => engine.note_issuer(key, live_until).await)
     }
 
     pub async fn issuers(&self) -> Result<Vec<Issuer>, StoreError> {
-        self.read(sqlite::issuers).await
+        each!(self, engine => engine.issuers().await)
     }
 
     /// Gives a secret up with all its registrations, and says how many of these the store held.
     /// None when it is no issuer.
     pub async fn forget_key(&self, key: KeyId) -> Result<Option<usize>, StoreError> {
-        let mut forgotten = 0;
-        loop {
-            match self.write(move |db| sqlite::forget_step(db, key)).await? {
-                0 => break,
-                some => forgotten += some,
-            }
-        }
-        // Last, so that a half-done work still stops the daemon from starting without the secret.
-        let known = self.write(move |db| sqlite::forget_issuer(db, key)).await?;
-        Ok(known.then_some(forgotten))
+        each!(self, engine => engine.forget_key(key).await)
     }
 
     /// Who holds registrations that live.
     pub async fn owners(&self, now: Timestamp) -> Result<Vec<Owned>, StoreError> {
-        self.read(move |db| sqlite::owners(db, now)).await
+        each!(self, engine => engine.owners(now).await)
     }
 
-    /// Deletes what has expired, in steps between which others get their turn.
-    pub async fn purge(&self, now: Timestamp) -> Result<(), StoreError> {
-        while self.write(move |db| sqlite::purge_step(db, now)).await? > 0 {}
-        while self.write(sqlite::shrink_step).await? > 0 {}
-        Ok(())
+    /// Keeps a message, within the caps; `now` is the present time.
+    pub async fn enqueue(
+        &self,
+        message: NewMessage,
+        caps: Caps,
+        now: Timestamp,
+    ) -> Result<Enqueued, StoreError> {
+        each!(self, engine => engine.enqueue(message, caps, now).await)
+    }
+
+    /// The message to send next to this full JID: the most urgent, of these the oldest, that is not
+    /// held. It counts as sent now, and is nobody else's until `lease`. One at a time: while a lease
+    /// of this JID lasts, there is no other.
+    pub async fn claim(
+        &self,
+        owner: &Jid,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<Claim, StoreError> {
+        each!(self, engine => engine.claim(owner, now, lease).await)
+    }
+
+    /// The phone has it: deletes it. False when it was not, or no longer, there.
+    pub async fn acknowledge(&self, key: MessageKey) -> Result<bool, StoreError> {
+        each!(self, engine => engine.acknowledge(key).await)
+    }
+
+    /// Ends the lease of an attempt; the message is not sent again before `held_until`. Nothing
+    /// happens unless the attempt is the message's latest.
+    pub async fn put_back(
+        &self,
+        key: MessageKey,
+        attempt: u16,
+        held_until: Timestamp,
+    ) -> Result<(), StoreError> {
+        each!(self, engine => engine.put_back(key, attempt, held_until).await)
+    }
+
+    /// Whom this attempt asked, if it is the message's latest and was sent after the phone last
+    /// registered.
+    pub async fn asked(
+        &self,
+        key: MessageKey,
+        attempt: u16,
+    ) -> Result<Option<Registration>, StoreError> {
+        each!(self, engine => engine.asked(key, attempt).await)
+    }
+
+    /// Nothing that waits for this full JID is held any longer.
+    pub async fn release(&self, owner: &Jid) -> Result<(), StoreError> {
+        each!(self, engine => engine.release(owner).await)
+    }
+
+    /// The phone has registered again, perhaps from another resource: what waits goes there.
+    pub async fn redirect(&self, registration: &Registration) -> Result<(), StoreError> {
+        each!(self, engine => engine.redirect(registration).await)
+    }
+
+    /// Full JIDs that messages wait for, in order, from the first after `after`.
+    pub async fn owners_waiting(
+        &self,
+        after: Option<&Jid>,
+        limit: u32,
+    ) -> Result<Vec<Jid>, StoreError> {
+        each!(self, engine => engine.owners_waiting(after, limit).await)
+    }
+
+    /// Whether a message waits still.
+    pub async fn is_waiting(&self, id: MessageId, now: Timestamp) -> Result<bool, StoreError> {
+        each!(self, engine => engine.is_waiting(id, now).await)
+    }
+
+    /// Deletes a message that its sender takes back. False when there is none.
+    pub async fn cancel(&self, id: MessageId) -> Result<bool, StoreError> {
+        each!(self, engine => engine.cancel(id).await)
+    }
+
+    /// What waits, by account.
+    pub async fn waiting(&self, now: Timestamp) -> Result<Vec<Waiting>, StoreError> {
+        each!(self, engine => engine.waiting(now).await)
+    }
+
+    /// Deletes all that waits for an account, and says how many messages that were.
+    pub async fn drop_waiting(&self, owner: &BareJid) -> Result<u64, StoreError> {
+        each!(self, engine => engine.drop_waiting(owner).await)
+    }
+
+    /// What other replicas have to say; waits for it. For one caller at a time.
+    pub async fn news(&self) -> News {
+        each!(self, engine => engine.news().await)
+    }
+
+    /// Hands an answer to the replica that waits for it, if one does.
+    pub async fn pass_on(&self, from: &Jid, id: &str, answer: Answer) -> Result<(), StoreError> {
+        each!(self, engine => engine.pass_on(from, id, answer).await)
+    }
+
+    /// Deletes what has expired, in steps between which others get their turn, and says how many
+    /// messages that were.
+    pub async fn purge(&self, now: Timestamp) -> Result<u64, StoreError> {
+        each!(self, engine => engine.purge(now).await)
     }
 
     pub async fn sizes(&self) -> Result<Sizes, StoreError> {
-        let path = self.0.path.clone();
-        self.read(move |db| {
-            Ok(Sizes {
-                registrations: sqlite::count(db)?,
-                bytes: open::file_bytes(&path),
-            })
-        })
-        .await
+        each!(self, engine => engine.sizes().await)
     }
 
     /// Whether the store answers, for reading and for writing. After a write that failed, only one
     /// that reaches the disk proves it.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.read(sqlite::issuers).await?;
-        if self.0.failing.load(Ordering::Relaxed) {
-            self.write(sqlite::touch).await?;
-            self.0.failing.store(false, Ordering::Relaxed);
-        }
-        self.write(|_| Ok(())).await
-    }
-
-    async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.0.reader.read(work).await
-    }
-
-    async fn write<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let written = self.0.writer.write(work).await;
-        if matches!(written, Err(StoreError::Failed(_))) {
-            self.0.failing.store(true, Ordering::Relaxed);
-        }
-        written
+        each!(self, engine => engine.ping().await)
     }
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Store").field(&self.0.path).finish()
+        match &*self.0 {
+            Engine::Sqlite(sqlite) => f.debug_tuple("Store").field(&sqlite.path).finish(),
+        }
     }
 }
 

@@ -300,17 +300,17 @@ impl Tokens {
         }
     }
 
-    /// Kills what was issued up to `at`, first in the store. `min_until` is the expiry of the token
-    /// at hand, or the present time.
+    /// Kills what was issued up to `at`, first in the store, and says how many messages were dropped
+    /// with it. `min_until` is the expiry of the token at hand, or the present time.
     pub async fn revoke(
         &self,
         scope: Scope,
         at: Timestamp,
         min_until: Timestamp,
-    ) -> Result<(), StoreError> {
-        let revocation = self.0.store.revoke(scope, at, min_until).await?;
-        self.0.revocations.insert(revocation);
-        Ok(())
+    ) -> Result<u64, StoreError> {
+        let revoked = self.0.store.revoke(scope, at, min_until).await?;
+        self.0.revocations.insert(revoked.revocation);
+        Ok(revoked.dropped)
     }
 
     /// How many revocations are kept.
@@ -328,8 +328,8 @@ impl Tokens {
         Ok(())
     }
 
-    /// Forgets what has expired. To be called now and then.
-    pub async fn purge(&self) -> Result<(), StoreError> {
+    /// Forgets what has expired, and says how many messages that were. To be called now and then.
+    pub async fn purge(&self) -> Result<u64, StoreError> {
         let now = self.0.clock.now();
         self.0.revocations.purge(now);
         self.0.store.purge(now).await

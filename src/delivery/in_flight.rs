@@ -9,8 +9,7 @@ use std::{
 use prometheus::IntGauge;
 use tokio::sync::oneshot;
 
-use super::stanza_id::MessageKey;
-use crate::registration::Registration;
+use crate::{message::MessageKey, registration::Registration};
 
 /// Bytes of unanswered pushes that are remembered for late answers. The oldest is forgotten; when
 /// its endpoint is dead, the next push to it will tell.

@@ -8,14 +8,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jid::Jid;
 use ring::hmac;
 
-use crate::secret::Secret;
+use crate::{message::MessageKey, secret::Secret};
 
 const PURPOSE: &str = "stanza-id";
 const FIELDS: usize = 4 + 16 + 2;
 const MAC: usize = 16;
-
-/// A message on its way to a phone; internal, never the id of its message resource.
-pub type MessageKey = [u8; 16];
 
 /// What an authentic id says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

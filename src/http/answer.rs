@@ -10,9 +10,9 @@ use axum::{
 };
 
 use crate::{
-    delivery::{MessageId, Outcome},
+    delivery::Outcome,
     http::headers::HeaderError,
-    message::Ttl,
+    message::{MessageId, Ttl},
     metrics::PushResult,
 };
 

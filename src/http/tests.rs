@@ -23,8 +23,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::{
     config::Listen,
-    delivery::MessageId,
-    message::{Topic, Ttl, Urgency},
+    message::{MessageId, Topic, Ttl, Urgency},
 };
 
 mod admin;

@@ -1,336 +1,283 @@
-//! The statements. Each function runs inside whatever transaction its caller holds.
+//! The store of a single daemon: SQLite in `state_dir`, shared with the command line's process
+//! while the daemon runs.
+//!
+//! A write is answered when it is on the disk; those that wait at the same time share one commit.
 
 mod columns;
+mod open;
+mod statements;
+#[cfg(test)]
+mod tests;
+mod worker;
 
-use std::time::Duration;
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+};
 
-use jid::BareJid;
-use rusqlite::{Connection, OptionalExtension};
+use jid::{BareJid, Jid};
+use rusqlite::Connection;
 
-use self::columns::{Millis, REGISTRATION, bare_jid, registration, scope, scope_columns};
-use super::{Found, Generation, Issuer, NewRegistration, Owned, Registered, TokenHash};
+pub use self::open::OpenError;
+use self::worker::{Reader, Writer};
+use super::{
+    Caps, Claim, Enqueued, Found, Generation, Issuer, NewMessage, NewRegistration, News, Owned,
+    Registered, Revoked, Sizes, StoreError, TokenHash, Waiting,
+};
 use crate::{
     clock::Timestamp,
-    registration::RegistrationKey,
+    link::Answer,
+    message::{MessageId, MessageKey},
+    registration::Registration,
     revocation::{Revocation, Scope},
     secret::KeyId,
 };
 
-/// How many rows one transaction deletes at most, so that nobody waits long for it.
-const STEP: u32 = 500;
+/// The files are closed when it is dropped.
+pub struct Sqlite {
+    reader: Reader,
+    writer: Writer,
+    pub(super) path: PathBuf,
+    data_version: AtomicI64,
+    /// The last write that failed has not been followed by one that succeeded.
+    failing: AtomicBool,
+    /// The daemon's claim to the directory, held until the last handle is gone.
+    _lock: Option<File>,
+}
 
-/// A registration that ends so soon gets a new URL when it is renewed: it may end while the renewal
-/// waits for the disk, and a URL that has answered 404 never comes back.
-const NO_TIME_LEFT: Duration = Duration::from_secs(60);
+impl Sqlite {
+    /// The daemon's: makes what is missing, and keeps other daemons out.
+    pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
+        let path = open::make(state_dir)?;
+        Self::start(path, Some(open::lock(state_dir)?))
+    }
 
-/// How many revocations of one account are kept apart. Nobody parts with so many apps within a
-/// registration's life; beyond it the whole account is revoked, so that no account can fill the
-/// memory, which mirrors the table.
-const REVOCATIONS_PER_OWNER: u32 = 1000;
+    /// For the command line, which must not leave a database that belongs to another user.
+    pub fn open_existing(state_dir: &Path) -> Result<Self, OpenError> {
+        Self::start(open::find(state_dir)?, None)
+    }
 
-pub(super) fn register(db: &Connection, new: &NewRegistration) -> rusqlite::Result<Registered> {
-    let key = new.registration.key();
-    let issued = issue_time(db, &key, new.registration.issued)?;
-    note_issuer(db, new.key, new.live_until)?;
-    let soon = new.registration.issued.saturating_add(NO_TIME_LEFT);
-    if let Some(live) = newest_live(db, &key, soon)? {
-        if live.key != new.key {
-            // It lives on beside the new one until it expires.
-            return insert(db, new, issued);
+    fn start(path: PathBuf, lock: Option<File>) -> Result<Self, OpenError> {
+        let mut writing = open::connect(&path)?;
+        open::migrate(&path, &mut writing)?;
+        let data_version = statements::data_version(&writing);
+        let data_version = data_version.map_err(|source| OpenError::Sqlite {
+            path: path.clone(),
+            source,
+        })?;
+        let reading = open::connect(&path)?;
+        Ok(Self {
+            reader: Reader::start(reading).map_err(OpenError::Thread)?,
+            writer: Writer::start(writing).map_err(OpenError::Thread)?,
+            path,
+            data_version: AtomicI64::new(data_version),
+            failing: AtomicBool::new(false),
+            _lock: lock,
+        })
+    }
+
+    pub async fn register(&self, new: NewRegistration) -> Result<Registered, StoreError> {
+        self.write(move |db| statements::register(db, &new)).await
+    }
+
+    pub async fn find(&self, id: TokenHash) -> Result<Option<Found>, StoreError> {
+        self.read(move |db| statements::find(db, &id)).await
+    }
+
+    pub async fn revoke(
+        &self,
+        scope: Scope,
+        at: Timestamp,
+        min_until: Timestamp,
+    ) -> Result<Revoked, StoreError> {
+        self.write(move |db| statements::revoke(db, scope, at, min_until))
+            .await
+    }
+
+    pub async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
+        self.read(statements::revocations).await
+    }
+
+    pub async fn revocations_if_changed(&self) -> Result<Option<Vec<Revocation>>, StoreError> {
+        let known = self.data_version.load(Ordering::Relaxed);
+        let (present, revocations) = self
+            // Asked of the connection that writes: what it writes itself does not count.
+            .write(move |db| {
+                let present = statements::data_version(db)?;
+                let changed = present != known;
+                let revocations = changed.then(|| statements::revocations(db)).transpose()?;
+                Ok((present, revocations))
+            })
+            .await?;
+        self.data_version.store(present, Ordering::Relaxed);
+        Ok(revocations)
+    }
+
+    pub async fn note_issuer(&self, key: KeyId, live_until: Timestamp) -> Result<(), StoreError> {
+        self.write(move |db| statements::note_issuer(db, key, live_until))
+            .await
+    }
+
+    pub async fn issuers(&self) -> Result<Vec<Issuer>, StoreError> {
+        self.read(statements::issuers).await
+    }
+
+    pub async fn forget_key(&self, key: KeyId) -> Result<Option<usize>, StoreError> {
+        let mut forgotten = 0;
+        loop {
+            match self
+                .write(move |db| statements::forget_step(db, key))
+                .await?
+            {
+                0 => break,
+                some => forgotten += some,
+            }
         }
-        let expires = live.expires.max(new.registration.expires);
-        db.prepare_cached(
-            "UPDATE registrations SET jid = ?, issued = ?, expires = ? WHERE rowid = ?",
-        )?
-        .execute((
-            new.registration.owner.as_str(),
-            Millis(issued),
-            Millis(expires),
-            live.rowid,
-        ))?;
-        return Ok(Registered::Stored {
-            generation: live.generation,
-            expires,
-        });
+        // Last, so that a half-done work still stops the daemon from starting without the secret.
+        let known = self
+            .write(move |db| statements::forget_issuer(db, key))
+            .await?;
+        Ok(known.then_some(forgotten))
     }
-    if live_count(db, &key.owner, new.registration.issued)? >= new.limit {
-        return Ok(Registered::TooMany);
+
+    pub async fn owners(&self, now: Timestamp) -> Result<Vec<Owned>, StoreError> {
+        self.read(move |db| statements::owners(db, now)).await
     }
-    insert(db, new, issued)
-}
 
-/// See [`RevocationList::issue_time`](crate::revocation::RevocationList::issue_time).
-fn issue_time(
-    db: &Connection,
-    key: &RegistrationKey,
-    now: Timestamp,
-) -> rusqlite::Result<Timestamp> {
-    let mut statement = db.prepare_cached(
-        "SELECT max(at) FROM (
-             SELECT at FROM revocations WHERE owner = ?1 AND application = ?2 AND instance = ?3
-             UNION ALL
-             SELECT at FROM revocations WHERE owner = ?1 AND application = x'' AND instance = x'')",
-    )?;
-    let row = (
-        key.owner.as_str(),
-        key.application.as_bytes(),
-        key.instance.as_bytes(),
-    );
-    let at: Option<Millis> = statement.query_row(row, |row| row.get(0))?;
-    Ok(at.map_or(now, |at| now.after(at.0)))
-}
+    pub async fn enqueue(
+        &self,
+        _message: NewMessage,
+        _caps: Caps,
+        _now: Timestamp,
+    ) -> Result<Enqueued, StoreError> {
+        Err(missing())
+    }
 
-struct Live {
-    rowid: i64,
-    key: KeyId,
-    generation: Generation,
-    expires: Timestamp,
-}
+    pub async fn claim(
+        &self,
+        _owner: &Jid,
+        _now: Timestamp,
+        _lease: Timestamp,
+    ) -> Result<Claim, StoreError> {
+        Err(missing())
+    }
 
-fn newest_live(
-    db: &Connection,
-    key: &RegistrationKey,
-    beyond: Timestamp,
-) -> rusqlite::Result<Option<Live>> {
-    db.prepare_cached(
-        "SELECT rowid, key, generation, expires FROM registrations
-         WHERE owner = ? AND application = ? AND instance = ? AND expires > ? AND NOT revoked
-         ORDER BY issued DESC, rowid DESC LIMIT 1",
-    )?
-    .query_row(
-        (
-            key.owner.as_str(),
-            key.application.as_bytes(),
-            key.instance.as_bytes(),
-            Millis(beyond),
-        ),
-        |row| {
-            Ok(Live {
-                rowid: row.get(0)?,
-                key: row.get(1)?,
-                generation: row.get(2)?,
-                expires: row.get::<_, Millis>(3)?.0,
+    pub async fn acknowledge(&self, _key: MessageKey) -> Result<bool, StoreError> {
+        Err(missing())
+    }
+
+    pub async fn put_back(
+        &self,
+        _key: MessageKey,
+        _attempt: u16,
+        _held_until: Timestamp,
+    ) -> Result<(), StoreError> {
+        Err(missing())
+    }
+
+    pub async fn asked(
+        &self,
+        _key: MessageKey,
+        _attempt: u16,
+    ) -> Result<Option<Registration>, StoreError> {
+        Err(missing())
+    }
+
+    pub async fn release(&self, _owner: &Jid) -> Result<(), StoreError> {
+        Err(missing())
+    }
+
+    pub async fn redirect(&self, _registration: &Registration) -> Result<(), StoreError> {
+        Err(missing())
+    }
+
+    pub async fn owners_waiting(
+        &self,
+        _after: Option<&Jid>,
+        _limit: u32,
+    ) -> Result<Vec<Jid>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    pub async fn is_waiting(&self, _id: MessageId, _now: Timestamp) -> Result<bool, StoreError> {
+        Err(missing())
+    }
+
+    pub async fn cancel(&self, _id: MessageId) -> Result<bool, StoreError> {
+        Err(missing())
+    }
+
+    pub async fn waiting(&self, _now: Timestamp) -> Result<Vec<Waiting>, StoreError> {
+        Err(missing())
+    }
+
+    pub async fn drop_waiting(&self, _owner: &BareJid) -> Result<u64, StoreError> {
+        Err(missing())
+    }
+
+    /// There are no others.
+    pub async fn news(&self) -> News {
+        std::future::pending().await
+    }
+
+    pub async fn pass_on(&self, _: &Jid, _: &str, _: Answer) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    pub async fn purge(&self, now: Timestamp) -> Result<u64, StoreError> {
+        while self
+            .write(move |db| statements::purge_step(db, now))
+            .await?
+            > 0
+        {}
+        while self.write(statements::shrink_step).await? > 0 {}
+        Ok(0)
+    }
+
+    pub async fn sizes(&self) -> Result<Sizes, StoreError> {
+        let path = self.path.clone();
+        self.read(move |db| {
+            Ok(Sizes {
+                registrations: statements::count(db)?,
+                queued: 0,
+                queued_bytes: 0,
+                oldest: None,
+                bytes: open::file_bytes(&path),
             })
-        },
-    )
-    .optional()
-}
-
-/// What the owner has registered, each once, even if it has rows under several keys.
-fn live_count(db: &Connection, owner: &BareJid, now: Timestamp) -> rusqlite::Result<u32> {
-    db.prepare_cached(
-        "SELECT count(*) FROM (SELECT DISTINCT application, instance FROM registrations
-         WHERE owner = ? AND expires > ? AND NOT revoked)",
-    )?
-    .query_row((owner.as_str(), Millis(now)), |row| row.get(0))
-}
-
-fn insert(
-    db: &Connection,
-    new: &NewRegistration,
-    issued: Timestamp,
-) -> rusqlite::Result<Registered> {
-    let registration = &new.registration;
-    db.prepare_cached(
-        "INSERT INTO registrations
-         (id, key, generation, owner, jid, application, instance, issued, expires)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )?
-    .execute((
-        new.id,
-        new.key,
-        new.generation,
-        registration.owner.to_bare().as_str(),
-        registration.owner.as_str(),
-        registration.application.as_bytes(),
-        registration.instance.as_bytes(),
-        Millis(issued),
-        Millis(registration.expires),
-    ))?;
-    Ok(Registered::Stored {
-        generation: new.generation,
-        expires: registration.expires,
-    })
-}
-
-pub(super) fn find(db: &Connection, id: &TokenHash) -> rusqlite::Result<Option<Found>> {
-    db.prepare_cached(&format!(
-        "SELECT {REGISTRATION}, revoked FROM registrations WHERE id = ?"
-    ))?
-    .query_row([id], |row| {
-        Ok(Found {
-            registration: registration(row)?,
-            revoked: row.get(5)?,
         })
-    })
-    .optional()
-}
-
-pub(super) fn revoke(
-    db: &Connection,
-    scope: Scope,
-    at: Timestamp,
-    min_until: Timestamp,
-) -> rusqlite::Result<Revocation> {
-    let latest: Option<Millis> =
-        db.query_row("SELECT max(live_until) FROM issuers", [], |row| row.get(0))?;
-    let until = latest.map_or(min_until, |latest| latest.0.max(min_until));
-    let mut revocation = Revocation { scope, at, until };
-    if let Scope::Registration(key) = &revocation.scope
-        && held(db, &key.owner)? >= REVOCATIONS_PER_OWNER
-    {
-        revocation.scope = Scope::Owner(key.owner.clone());
+        .await
     }
-    if let Scope::Owner(owner) = &revocation.scope {
-        revocation.until = take_in(db, owner, at)?.map_or(until, |longest| longest.max(until));
+
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read(statements::issuers).await?;
+        if self.failing.load(Ordering::Relaxed) {
+            self.write(statements::touch).await?;
+            self.failing.store(false, Ordering::Relaxed);
+        }
+        self.write(|_| Ok(())).await
     }
-    put_revocation(db, &revocation)?;
-    Ok(revocation)
-}
 
-/// How many revocations the store holds of one account.
-fn held(db: &Connection, owner: &BareJid) -> rusqlite::Result<u32> {
-    db.prepare_cached("SELECT count(*) FROM revocations WHERE owner = ?")?
-        .query_row([owner.as_str()], |row| row.get(0))
-}
-
-/// Deletes the revocations that one of the whole account at this instant covers; returns until
-/// when the longest was to be kept.
-fn take_in(db: &Connection, owner: &BareJid, at: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
-    let mut delete =
-        db.prepare_cached("DELETE FROM revocations WHERE owner = ? AND at <= ? RETURNING until")?;
-    let untils = delete.query_map((owner.as_str(), Millis(at)), |row| row.get::<_, Millis>(0))?;
-    let untils = untils.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(untils.into_iter().map(|until| until.0).max())
-}
-
-fn put_revocation(db: &Connection, revocation: &Revocation) -> rusqlite::Result<()> {
-    let Revocation { scope, at, until } = revocation;
-    let (owner, application, instance) = scope_columns(scope);
-    db.prepare_cached(
-        "INSERT INTO revocations (owner, application, instance, at, until) VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET at = max(at, excluded.at), until = max(until, excluded.until)",
-    )?
-    .execute((owner, application, instance, Millis(*at), Millis(*until)))?;
-    db.prepare_cached(
-        "UPDATE registrations SET revoked = 1
-         WHERE owner = ?1 AND (?2 = x'' OR (application = ?2 AND instance = ?3))
-         AND issued <= ?4 AND NOT revoked",
-    )?
-    .execute((owner, application, instance, Millis(*at)))?;
-    Ok(())
-}
-
-pub(super) fn revocations(db: &Connection) -> rusqlite::Result<Vec<Revocation>> {
-    db.prepare_cached("SELECT owner, application, instance, at, until FROM revocations")?
-        .query_map([], |row| {
-            Ok(Revocation {
-                scope: scope(row)?,
-                at: row.get::<_, Millis>(3)?.0,
-                until: row.get::<_, Millis>(4)?.0,
-            })
-        })?
-        .collect()
-}
-
-/// Writes only when it changes something.
-pub(super) fn note_issuer(
-    db: &Connection,
-    key: KeyId,
-    live_until: Timestamp,
-) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "INSERT INTO issuers (key, live_until) VALUES (?, ?)
-         ON CONFLICT DO UPDATE SET live_until = excluded.live_until
-         WHERE excluded.live_until > live_until",
-    )?
-    .execute((key, Millis(live_until)))?;
-    Ok(())
-}
-
-pub(super) fn issuers(db: &Connection) -> rusqlite::Result<Vec<Issuer>> {
-    db.prepare_cached("SELECT key, live_until FROM issuers")?
-        .query_map([], |row| {
-            Ok(Issuer {
-                key: row.get(0)?,
-                live_until: row.get::<_, Millis>(1)?.0,
-            })
-        })?
-        .collect()
-}
-
-/// Deletes some rows of a key; zero when none are left.
-pub(super) fn forget_step(db: &Connection, key: KeyId) -> rusqlite::Result<usize> {
-    db.execute(
-        "DELETE FROM registrations
-         WHERE rowid IN (SELECT rowid FROM registrations WHERE key = ? LIMIT ?)",
-        (key, STEP),
-    )
-}
-
-/// False when there is no such issuer.
-pub(super) fn forget_issuer(db: &Connection, key: KeyId) -> rusqlite::Result<bool> {
-    Ok(db.execute("DELETE FROM issuers WHERE key = ?", [key])? > 0)
-}
-
-pub(super) fn owners(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Owned>> {
-    db.prepare(
-        "SELECT owner, count(*), max(issued), max(expires) FROM registrations
-         WHERE expires > ? AND NOT revoked GROUP BY owner ORDER BY owner",
-    )?
-    .query_map([Millis(now)], |row| {
-        Ok(Owned {
-            owner: bare_jid(row, 0)?,
-            registrations: row.get(1)?,
-            last_registered: row.get::<_, Millis>(2)?.0,
-            latest_expiry: row.get::<_, Millis>(3)?.0,
-        })
-    })?
-    .collect()
-}
-
-/// Writes the first page as it is.
-pub(super) fn touch(db: &Connection) -> rusqlite::Result<()> {
-    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    db.pragma_update(None, "user_version", version)
-}
-
-/// Deletes some of what has expired; zero when nothing is left.
-pub(super) fn purge_step(db: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
-    let mut deleted = 0;
-    for (table, end) in [
-        ("registrations", "expires"),
-        ("revocations", "until"),
-        ("issuers", "live_until"),
-    ] {
-        deleted += db
-            .prepare_cached(&format!(
-                "DELETE FROM {table}
-                 WHERE rowid IN (SELECT rowid FROM {table} WHERE {end} <= ? LIMIT ?)"
-            ))?
-            .execute((Millis(now), STEP))?;
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.reader.read(work).await
     }
-    Ok(deleted)
-}
 
-/// Gives some free pages back to the file system; zero when there are none.
-pub(super) fn shrink_step(db: &Connection) -> rusqlite::Result<usize> {
-    let mut statement = db.prepare(&format!("PRAGMA incremental_vacuum({STEP})"))?;
-    let mut pages = statement.query([])?;
-    let mut freed = 0;
-    while pages.next()?.is_some() {
-        freed += 1;
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let written = self.writer.write(work).await;
+        if matches!(written, Err(StoreError::Failed(_))) {
+            self.failing.store(true, Ordering::Relaxed);
+        }
+        written
     }
-    Ok(freed)
 }
 
-pub(super) fn count(db: &Connection) -> rusqlite::Result<i64> {
-    db.prepare_cached("SELECT count(*) FROM registrations")?
-        .query_row([], |row| row.get(0))
-}
-
-/// Changes when another connection has changed something.
-pub(super) fn data_version(db: &Connection) -> rusqlite::Result<i64> {
-    db.prepare_cached("PRAGMA data_version")?
-        .query_row([], |row| row.get(0))
+/// The queue comes with the next change.
+fn missing() -> StoreError {
+    StoreError::failed("there is no queue yet")
 }

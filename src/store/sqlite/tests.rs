@@ -3,7 +3,7 @@ use std::time::Duration;
 use jid::Jid;
 use tempfile::TempDir;
 
-use super::*;
+use super::{Sqlite as Store, *};
 use crate::registration::{Digest, RegistrationKey};
 
 const NOW: Timestamp = Timestamp::from_secs(1_764_000_000);
@@ -111,7 +111,7 @@ async fn what_was_revoked_never_comes_back() {
     store.register(romeo(1, NOW)).await.unwrap();
     let revoked = store.revoke(scope(), after(1), NOW).await.unwrap();
     // Until the last token under any secret has expired.
-    assert_eq!(revoked.until, NOW.saturating_add(WEEK));
+    assert_eq!(revoked.revocation.until, NOW.saturating_add(WEEK));
     assert!(found(&store, 1).await.revoked);
 
     let fresh = store.register(romeo(2, after(2))).await.unwrap();
@@ -173,9 +173,12 @@ async fn an_account_cannot_fill_the_list_with_revocations() {
     }
     assert!(!found(&store, 1).await.revoked);
     let whole = store.revoke(key(1000), after(2), NOW).await.unwrap();
-    assert!(matches!(whole.scope, Scope::Owner(_)));
-    assert_eq!(whole.until, far, "as long as the longest that it takes in");
-    assert_eq!(store.revocations().await.unwrap(), [whole]);
+    assert!(matches!(whole.revocation.scope, Scope::Owner(_)));
+    assert_eq!(
+        whole.revocation.until, far,
+        "as long as the longest that it takes in"
+    );
+    assert_eq!(store.revocations().await.unwrap(), [whole.revocation]);
     assert!(found(&store, 1).await.revoked);
 }
 
@@ -251,7 +254,9 @@ async fn a_restart_keeps_everything() {
     let store = Store::open(dir.path()).unwrap();
     assert!(found(&store, 1).await.revoked);
     let kept = store.revocations().await.unwrap();
-    assert!(kept.len() == 2 && kept.contains(&revoked) && kept.contains(&owner));
+    assert!(
+        kept.len() == 2 && kept.contains(&revoked.revocation) && kept.contains(&owner.revocation)
+    );
     let issuer = Issuer {
         key: KEY,
         live_until: NOW.saturating_add(WEEK),
@@ -340,7 +345,7 @@ async fn another_process_may_work_on_the_same_files() {
 
     let revoked = cli.revoke(scope(), after(1), NOW).await.unwrap();
     let news = daemon.revocations_if_changed().await.unwrap();
-    assert_eq!(news, Some(vec![revoked]));
+    assert_eq!(news, Some(vec![revoked.revocation]));
     assert_eq!(daemon.revocations_if_changed().await.unwrap(), None);
     assert!(found(&daemon, 1).await.revoked);
     daemon.ping().await.unwrap();

@@ -1,0 +1,112 @@
+//! What is said about the queue: messages that were accepted and that no phone has acknowledged
+//! yet.
+//!
+//! A row is the truth: whoever delivers claims it first, by a lease that ends by itself. What a
+//! phone left unanswered is *held*: its server may still deliver it, and each time it is sent again
+//! it may arrive twice.
+
+use jid::{BareJid, Jid};
+
+use crate::{
+    clock::Timestamp,
+    link::Answer,
+    message::{MessageId, MessageKey, Topic, Urgency},
+    payload::Payload,
+    registration::Registration,
+};
+
+/// Bytes that a message is counted for beside its payload.
+pub const MESSAGE_OVERHEAD: u64 = 512;
+
+/// A message to keep.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    pub key: MessageKey,
+    pub id: MessageId,
+    /// Its `owner` is where the message goes.
+    pub registration: Registration,
+    pub topic: Option<Topic>,
+    pub urgency: Urgency,
+    pub payload: Payload,
+    /// Of two messages with one topic, the one that arrived later stays.
+    pub arrived: Timestamp,
+    pub expires: Timestamp,
+    /// When it was sent last, without an answer; None: it never was.
+    pub sent: Option<Timestamp>,
+    /// Not sent before this, unless [`Store::release`](super::Store::release) says so.
+    pub held_until: Timestamp,
+    /// For the other replicas: when its phone is to be tried, as far as this one knows.
+    pub try_at: Timestamp,
+}
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// Beyond it, the oldest message of the lowest urgency gives way.
+    pub per_endpoint: u32,
+    /// Of one bare JID.
+    pub per_account: u32,
+    /// All together, each message with [`MESSAGE_OVERHEAD`].
+    pub bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It is on the disk. At most one of the two is not zero.
+    Stored { replaced: u32, evicted: u32 },
+    /// A message that arrived later, with the same topic, is there already.
+    Superseded,
+    /// The endpoint holds as many messages as it may, and each is more urgent.
+    Outranked,
+    /// Over [`Caps::per_account`].
+    AccountFull,
+    /// Over [`Caps::bytes`].
+    Full,
+}
+
+/// What there is to send to a phone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    Message(Claimed),
+    /// What waits is held, or another replica is at it; ask again then.
+    Later(Timestamp),
+    Empty,
+}
+
+/// A message that nobody else sends until the lease has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    pub key: MessageKey,
+    pub registration: Registration,
+    pub payload: Payload,
+    /// This attempt's number, from 1.
+    pub attempt: u16,
+    pub expires: Timestamp,
+}
+
+/// What one account has waiting.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub owner: BareJid,
+    pub messages: u32,
+    /// Of the payloads.
+    pub bytes: u64,
+    pub oldest: Timestamp,
+}
+
+/// What another replica, or the loss of its messages, has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// News may have been missed: look at [`Store::owners_waiting`](super::Store::owners_waiting).
+    Rescan,
+    /// A message for this full JID was stored; its phone is to be tried then.
+    Stored { owner: Jid, try_at: Timestamp },
+    /// Nothing waits for this full JID any more.
+    Drained { owner: Jid },
+    /// A phone's answer to the stanza of this id; see [`Store::pass_on`](super::Store::pass_on).
+    Answer {
+        from: Jid,
+        id: String,
+        answer: Answer,
+    },
+}
