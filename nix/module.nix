@@ -62,7 +62,7 @@ let
       ''
         mkdir credentials
         for name in component-secret secret previous-secrets; do
-          echo stand-in-of-thirty-two-bytes-or-more >credentials/$name
+          echo a-stand-in-of-32-bytes-for-the-$name >credentials/$name
         done
         echo postgres://unified-push@localhost/unified-push >credentials/store-url
         env -i CREDENTIALS_DIRECTORY="$PWD/credentials" ${environmentSecrets}\

@@ -48,7 +48,7 @@ in
           do
             -- Where prosodyctl runs by itself, systemd has not told it where the secret is.
             local directory = ENV_CREDENTIALS_DIRECTORY or "/run/credentials/prosody.service"
-            local file = io.open(directory .. "/${credential}")
+            local file = (Lua or _G).io.open(directory .. "/${credential}")
             component_secret = file and file:read("*a"):gsub("\n$", "") or nil
           end
       '')

@@ -33,6 +33,7 @@ let
 in
 {
   accepted = lib.mapAttrs (_: configuration: (evaluate configuration).built) cases.accepted;
+  guest = (evaluate cases.guest).built;
   refused = lib.mapAttrs (_: case: (evaluate case.configuration).built) cases.refused;
   # A line for each, with the message.
   messages = lib.concatStringsSep "" (

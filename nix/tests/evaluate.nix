@@ -61,9 +61,13 @@ let
   files = lib.mapAttrsToList (name: text: { inherit name text; });
   units =
     files (
-      lib.mapAttrs' (name: unit: lib.nameValuePair "${name}.service" (service unit)) (
-        checked.systemd.services
-      )
+      lib.mapAttrs' (
+        name: unit:
+        # What is added to somebody else's unit becomes a drop-in.
+        lib.nameValuePair (
+          if unit.serviceConfig ? ExecStart then "${name}.service" else "${name}.service.d/module.conf"
+        ) (service unit)
+      ) checked.systemd.services
     )
     ++ files (
       lib.mapAttrs' (name: unit: lib.nameValuePair "${name}.socket" (socket unit)) (
@@ -96,7 +100,7 @@ in
       cp ${pkgs.writeText "prosody.cfg.lua" checked.services.prosody.extraConfig} $out/prosody.cfg.lua
     ''
     + lib.concatStringsSep "" (
-      map ({ name, text }: "cp ${pkgs.writeText name text} $out/units/${name}\n") units
+      map ({ name, text }: "install -D -m 444 ${pkgs.writeText "unit" text} $out/units/${name}\n") units
       ++ map (package: "cp ${package}/bin/* $out/bin\n") checked.environment.systemPackages
     )
   );
