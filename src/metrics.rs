@@ -1,6 +1,8 @@
 //! Every metric of the daemon, in a registry of its own. Labels are small closed sets: never a
 //! JID, a token or anything else that comes from outside.
 
+mod labels;
+
 use std::marker::PhantomData;
 
 use prometheus::{
@@ -8,90 +10,9 @@ use prometheus::{
     TextEncoder, process_collector::ProcessCollector,
 };
 
+pub(crate) use self::labels::labels;
+pub use self::labels::{Label, OddStanza, PushResult, RegistrationResult};
 use crate::health::LinkState;
-
-/// A label's values.
-pub trait Label: Copy + 'static {
-    const ALL: &'static [Self];
-
-    fn name(self) -> &'static str;
-
-    /// The position in `ALL`.
-    fn index(self) -> usize;
-}
-
-/// Declares an enum whose variants are the values of a metric's label.
-macro_rules! labels {
-    ($(#[$doc:meta])* pub enum $enum:ident {
-        $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)*
-    }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $enum { $($(#[$variant_doc])* $variant,)* }
-
-        impl $crate::metrics::Label for $enum {
-            const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            fn index(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
-pub(crate) use labels;
-
-labels! {
-    /// How a push ended.
-    pub enum PushResult {
-        Acknowledged = "acknowledged",
-        Unanswered = "unanswered",
-        SentUnanswered = "sent-unanswered",
-        PhoneError = "phone-error",
-        LinkDown = "link-down",
-        Revoked = "revoked",
-        BadToken = "bad-token",
-        Guessing = "guessing",
-        Gone = "gone",
-        RateLimited = "rate-limited",
-        MemoryFull = "memory-full",
-        LinkBusy = "link-busy",
-        StoreFailed = "store-failed",
-        BadRequest = "bad-request",
-        TooLarge = "too-large",
-        /// The sender hung up before its answer, or its body did not come whole and in time.
-        Abandoned = "abandoned",
-    }
-}
-
-labels! {
-    /// How a registration ended.
-    pub enum RegistrationResult {
-        Accepted = "accepted",
-        Forbidden = "forbidden",
-        BadRequest = "bad-request",
-        EndpointTooLong = "endpoint-too-long",
-        TooMany = "too-many",
-        RateLimited = "rate-limited",
-        Busy = "busy",
-        StoreFailed = "store-failed",
-    }
-}
-
-labels! {
-    /// Stanzas that were refused or ignored.
-    pub enum OddStanza {
-        TooLarge = "too-large",
-        TooDeep = "too-deep",
-        Malformed = "malformed",
-        Unsupported = "unsupported",
-        UnknownAnswer = "unknown-answer",
-        ReplyDropped = "reply-dropped",
-    }
-}
 
 /// Counters by one label, resolved once.
 pub struct Counters<L> {
