@@ -148,7 +148,7 @@ impl App {
             acl: config.acl.clone(),
             pushes: handle.pushes.clone(),
             link: handle.state.clone(),
-            clock,
+            clock: clock.clone(),
             random,
             metrics: metrics.clone(),
         };
@@ -168,6 +168,7 @@ impl App {
             registrar: Arc::new(registrar),
             guesses: Arc::new(Limiter::new(config.limits.client_guess_rate)),
             health,
+            clock,
             metrics,
         };
         Ok(Self {

@@ -11,7 +11,7 @@ use prometheus::{
 };
 
 pub(crate) use self::labels::labels;
-pub use self::labels::{Label, OddStanza, PushResult, RegistrationResult};
+pub use self::labels::{Label, OddStanza, PushResult, QueueEvent, RegistrationResult};
 use crate::health::LinkState;
 
 /// Counters by one label, resolved once.
@@ -23,6 +23,10 @@ pub struct Counters<L> {
 impl<L: Label> Counters<L> {
     pub fn inc(&self, value: L) {
         self.children[value.index()].inc();
+    }
+
+    pub fn add(&self, value: L, count: u64) {
+        self.children[value.index()].inc_by(count);
     }
 
     #[cfg(test)]
@@ -70,6 +74,16 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// What they take of `in_flight_memory`, in bytes.
     pub in_flight_bytes: IntGauge,
+    /// Messages that wait for their phones.
+    pub queued: IntGauge,
+    /// What they take of `max_queued_bytes`, in bytes.
+    pub queued_bytes: IntGauge,
+    /// The age of the oldest, in seconds; 0 when there is none.
+    pub queue_oldest: IntGauge,
+    /// Phones that messages wait for, as this replica knows.
+    pub phones_waiting: IntGauge,
+    /// What happened to messages of the queue.
+    pub queue_events: Counters<QueueEvent>,
     /// Registrations that phones asked for.
     pub registrations: Counters<RegistrationResult>,
     /// Rows of the store.
@@ -116,6 +130,32 @@ impl Metrics {
                 r,
                 "unified_push_in_flight_bytes",
                 "Bytes of the limit in_flight_memory in use.",
+            ),
+            queued: gauge(
+                r,
+                "unified_push_queue_messages",
+                "Messages that wait for their phones.",
+            ),
+            queued_bytes: gauge(
+                r,
+                "unified_push_queue_bytes",
+                "Bytes of the limit max_queued_bytes in use.",
+            ),
+            queue_oldest: gauge(
+                r,
+                "unified_push_queue_oldest_seconds",
+                "Age of the oldest message that waits; 0 when none does.",
+            ),
+            phones_waiting: gauge(
+                r,
+                "unified_push_phones_waiting",
+                "Phones that messages wait for, as this replica knows.",
+            ),
+            queue_events: counters(
+                r,
+                "unified_push_queue_events_total",
+                "What happened to messages of the queue.",
+                "event",
             ),
             registrations: counters(
                 r,

@@ -38,6 +38,7 @@ labels! {
     /// How a push ended.
     pub enum PushResult {
         Acknowledged = "acknowledged",
+        Stored = "stored",
         Unanswered = "unanswered",
         SentUnanswered = "sent-unanswered",
         PhoneError = "phone-error",
@@ -50,6 +51,8 @@ labels! {
         MemoryFull = "memory-full",
         LinkBusy = "link-busy",
         StoreFailed = "store-failed",
+        AccountFull = "account-full",
+        QueueFull = "queue-full",
         BadRequest = "bad-request",
         TooLarge = "too-large",
         /// The sender hung up before its answer, or its body did not come whole and in time.
@@ -68,6 +71,26 @@ labels! {
         RateLimited = "rate-limited",
         Busy = "busy",
         StoreFailed = "store-failed",
+    }
+}
+
+labels! {
+    /// What happened to messages of the queue.
+    pub enum QueueEvent {
+        Stored = "stored",
+        /// Its phone has it.
+        Forwarded = "forwarded",
+        /// By a later message with its topic.
+        Replaced = "replaced",
+        Expired = "expired",
+        /// Its endpoint had more than it may.
+        Evicted = "evicted",
+        /// By its sender.
+        Deleted = "deleted",
+        /// With its registration.
+        Revoked = "revoked",
+        /// A late answer that found its queue full: its message is sent again.
+        DroppedAnswer = "dropped-answer",
     }
 }
 
