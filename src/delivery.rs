@@ -59,6 +59,8 @@ pub struct Message {
 pub enum Outcome {
     /// The phone has it. `ttl` is the accepted time to live.
     Acknowledged { ttl: Ttl, message: MessageId },
+    /// On the disk until the phone has it, or its time is over. `ttl` is for how long.
+    Stored { ttl: Ttl, message: MessageId },
     /// A requested TTL of 0: it went out, and no answer came in time.
     SentUnanswered { message: MessageId },
     /// No answer in time.
@@ -81,7 +83,16 @@ pub enum Outcome {
     LinkBusy,
     /// The store could not be read or written.
     StoreFailed,
+    /// Over `delivery.max_queued_per_jid`.
+    AccountFull,
+    /// Over `delivery.max_queued_bytes`, or every message of the endpoint is more urgent.
+    QueueFull,
 }
+
+/// What the store should have said is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store failed")]
+pub struct StoreFailed;
 
 pub struct Settings {
     /// How long a sender waits for the phone.
@@ -172,6 +183,16 @@ impl Delivery {
             Outcome::Revoked if self.with.tokens.open(token).await.is_ok() => Outcome::PhoneError,
             outcome => outcome,
         }
+    }
+
+    /// Whether a message waits for its phone still.
+    pub async fn is_pending(&self, _id: MessageId) -> Result<bool, StoreFailed> {
+        Err(StoreFailed)
+    }
+
+    /// Takes a message back, if it waits still.
+    pub async fn cancel(&self, _id: MessageId) -> Result<(), StoreFailed> {
+        Err(StoreFailed)
     }
 
     /// An answer from the link; see [`Inbound::answer`](crate::link::Inbound::answer).
