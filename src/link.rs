@@ -45,6 +45,8 @@ pub enum Answer {
     Acknowledged,
     /// `item-not-found` or `feature-not-implemented`: the phone knows this registration no longer.
     NotRegistered,
+    /// The server says that this resource, or the account, is not there now.
+    Unreachable,
     /// Any other error, well-formed or not: not now.
     Failed,
 }
@@ -106,11 +108,14 @@ pub enum RegisterError {
 
 /// What the link hands up. It is called from the link's own task, so every method returns at once.
 pub trait Inbound: Send + Sync + 'static {
+    /// Stanzas can be sent from now on.
+    fn link_up(&self);
+
     /// The connection is gone, with whatever was waiting for an answer on it.
     fn link_down(&self);
 
-    /// An answer to an IQ that is not the link's own. False when nothing waits for this id from
-    /// this sender: the answer came late, or from a stranger.
+    /// An answer to an IQ that is not the link's own. False when this id was never sent to this
+    /// sender.
     fn answer(&self, from: &Jid, id: &str, answer: Answer) -> bool;
 
     /// Directed presence.

@@ -1,19 +1,16 @@
 //! `unified-push registrations`: looks at the store and revokes in it, while the daemon runs.
 
-use std::{
-    io::{self, ErrorKind, Write},
-    time::Duration,
+use std::{iter, time::Duration};
+
+use super::{
+    accounts::{account, print_list},
+    state::{open, secret, tokens},
 };
-
-use jid::BareJid;
-
-use super::state::{secret, tokens};
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     revocation::Scope,
     secret::KeyId,
-    store::{Owned, Store},
 };
 
 /// How long a whole account's revocation is kept: it also covers tokens that mod_unified_push signed
@@ -49,39 +46,24 @@ async fn list(config: &Config) -> Result<bool, String> {
         .owners(SystemClock.now())
         .await
         .map_err(|e| e.to_string())?;
-    match print(&owners) {
-        // `head` has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(true),
-        Err(error) => Err(format!("standard output cannot be written: {error}")),
-        Ok(()) => Ok(true),
-    }
-}
-
-fn print(owners: &[Owned]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
+    let heading = format!(
         "{:>13}  {:20}  {:20}  account",
         "registrations", "last registered", "latest expiry"
-    )?;
-    for owned in owners {
-        writeln!(
-            out,
+    );
+    let rows = owners.iter().map(|owned| {
+        format!(
             "{:>13}  {:20}  {:20}  {}",
             owned.registrations,
             owned.last_registered.to_string(),
             owned.latest_expiry.to_string(),
             owned.owner
-        )?;
-    }
-    Ok(())
+        )
+    });
+    print_list(iter::once(heading).chain(rows))
 }
 
 async fn revoke(config: &Config, jid: &str) -> Result<bool, String> {
-    let owner = BareJid::new(jid).ok().filter(|jid| jid.node().is_some());
-    let owner = owner.ok_or_else(|| {
-        format!("{jid:?} is not one account's bare JID: write it as juliet@example.org")
-    })?;
+    let owner = account(jid)?;
     let now = SystemClock.now();
     let tokens = tokens(config).await?;
     tokens
@@ -122,8 +104,4 @@ async fn forget_key(config: &Config, id: &str) -> Result<bool, String> {
             "no endpoint was issued under key {key}; nothing was changed"
         )),
     }
-}
-
-fn open(config: &Config) -> Result<Store, String> {
-    Store::open_existing(&config.state_dir).map_err(|error| error.to_string())
 }

@@ -12,9 +12,14 @@ use crate::{
     token::{Keyring, StateSecret, Tokens},
 };
 
+/// The daemon's, which may be using it.
+pub fn open(config: &Config) -> Result<Store, String> {
+    Store::open_existing(&config.state_dir).map_err(|error| error.to_string())
+}
+
 /// As the daemon would open them.
 pub async fn tokens(config: &Config) -> Result<Tokens, String> {
-    let store = Store::open_existing(&config.state_dir).map_err(|error| error.to_string())?;
+    let store = open(config)?;
     let secret = secret(config)?.ok_or_else(|| {
         let path = config.state_dir.display();
         format!("no secret is configured, and there is none in {path}")

@@ -26,7 +26,11 @@ async fn the_answer_is_told_in_words() {
     };
 
     let accepted = send(&["hello", "--topic", "news", "--urgency", "high"]).await;
-    assert_eq!(accepted.stdout, "201: accepted: the phone has it\n");
+    let said = &accepted.stdout;
+    assert!(
+        said.starts_with("201: accepted: the phone has it"),
+        "{said}"
+    );
     assert_eq!(accepted.code, Some(0), "{accepted:?}");
 
     for (option, value, header) in [
@@ -42,8 +46,8 @@ async fn the_answer_is_told_in_words() {
     }
 
     bed.phone.behave(Behaviour::Error("service-unavailable"));
-    let said = send(&["hello"]).await.with(1);
-    assert!(said.starts_with("503: not delivered now"), "{said}");
+    let said = send(&["hello", "--ttl", "0"]).await.with(1);
+    assert!(said.starts_with("503: not taken now"), "{said}");
     assert!(said.contains("try again after 60 s"), "{said}");
 
     bed.phone.behave(Behaviour::Silent);
