@@ -95,8 +95,10 @@ make_tree() {
             bookworm $work/tree.tar.new
         mv $work/tree.tar.new $work/tree.tar
     }
-    rm -rf $work/tree
-    mkdir $work/tree
+    # In memory: it lives for seconds.
+    mkdir --parents $work/tree
+    mount -t tmpfs -o mode=755 tmpfs $work/tree
+    trap 'umount $work/tree' EXIT
     tar --extract --file $work/tree.tar --directory $work/tree
 }
 
@@ -186,7 +188,7 @@ build-users-group =
 sandbox = false
 substituters ='
 
-for check in accepted refused units guest; do
+for check in options accepted refused units guest; do
     start=$(date +%s)
     echo "== $check"
     check_$check

@@ -69,15 +69,9 @@ in
       '';
       default_ttl = option duration "1d" "The time to live of a push whose sender names none.";
       max_ttl = option duration "28d" "The longest time to live.";
-      max_queued_per_endpoint = option (types.nullOr types.ints.positive) null ''
-        Messages that are kept for one endpoint. Null stands for 100.
-      '';
-      max_queued_per_jid = option (types.nullOr types.ints.positive) null ''
-        Messages that are kept for one account. Null stands for 1000.
-      '';
-      max_queued_bytes = option (types.nullOr size) null ''
-        The size of all messages that are kept: such as `"1GiB"`, which null stands for, or bytes.
-      '';
+      max_queued_per_endpoint = option types.ints.positive 100 "Messages of one endpoint that wait.";
+      max_queued_per_jid = option types.ints.positive 1000 "Messages of one account that wait.";
+      max_queued_bytes = option size "1GiB" "All messages that wait: a size, or bytes.";
     };
 
     limits = {

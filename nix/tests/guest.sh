@@ -18,7 +18,7 @@ journal() {
     journalctl --no-pager --unit=unified-push --unit=unified-push.socket --unit=prosody --lines=60
 }
 step() {
-    printf '%s: ' "$*"
+    printf "%s: " "$*"
 }
 # `!` alone would not end the script.
 refute() {
@@ -67,6 +67,8 @@ step "nothing is lost while it restarts"
 $relay --during 'systemctl restart unified-push.service'
 step "nor when it restarts again and again"
 $relay --during 'for i in 1 2 3 4 5; do systemctl restart unified-push.service; done'
+step "nor while the phone is away"
+$relay --away --during 'systemctl restart unified-push.service'
 step "nor while Prosody restarts"
 $relay --during 'systemctl restart prosody.service'
 step "nor behind nginx"
@@ -151,6 +153,7 @@ step "the commands run beside it"
 $unified_push check-config | grep 'is valid'
 $unified_push healthcheck
 $unified_push registrations list | grep juliet@example.org
+$unified_push queue list >/dev/null
 $unified_push inspect - <first | grep 'state: *valid'
 refute as_nobody $unified_push registrations list 2>refusal
 grep 'run it as root' refusal

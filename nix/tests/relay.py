@@ -34,9 +34,12 @@ class Phone(threading.Thread):
         self.endpoint = None
         self.arrived = []
         self.changed = threading.Condition()
+        self.at_home = threading.Event()
+        self.at_home.set()
 
     def run(self):
         while True:
+            self.at_home.wait()
             try:
                 self.connect()
                 self.live()
@@ -58,6 +61,13 @@ class Phone(threading.Thread):
         self.socket.settimeout(None)
         if not self.endpoint:
             self.register()
+
+    def leave(self):
+        self.at_home.clear()
+        self.send("</stream:stream>")
+
+    def come_back(self):
+        self.at_home.set()
 
     def live(self):
         while True:
@@ -166,6 +176,7 @@ def main():
     arguments.add_argument("--server", type=address, default=("127.0.0.1", 5222))
     arguments.add_argument("--http", type=address, default=("127.0.0.1", 8080))
     arguments.add_argument("--during", help="a command that pushes have to survive")
+    arguments.add_argument("--away", action="store_true", help="with a phone that is offline")
     arguments.add_argument("--refuses", action="store_true", help="refused connections are right")
     arguments.add_argument("--endpoint", help="write the endpoint into this file")
     options = arguments.parse_args()
@@ -180,6 +191,8 @@ def main():
     sender = Sender(options, phone.endpoint)
     for _ in range(10):
         sender.push()
+    if options.away:
+        phone.leave()
     if options.during:
         command = subprocess.Popen(options.during, shell=True)
         while command.poll() is None:
@@ -188,6 +201,7 @@ def main():
             sys.exit(f"FAILED: {options.during}")
         for _ in range(10):
             sender.push()
+    phone.come_back()
 
     lost = lambda: set(sender.accepted) - set(phone.arrived)
     phone.wait(lambda: not lost(), f"{len(lost())} accepted pushes did not arrive")
