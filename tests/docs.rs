@@ -19,6 +19,26 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ),
     ("./test.sh", ".ci/run", "step ./test.sh"),
     (
+        "install --directory --mode=700 /var/lib/secrets",
+        "nix/check.sh",
+        "install --directory --mode=700 /var/lib/secrets",
+    ),
+    (
+        "(umask 077; head -c 32 /dev/urandom | base64 >/var/lib/secrets/unified-push-component)",
+        "nix/check.sh",
+        "(umask 077; head -c 32 /dev/urandom | base64 >/var/lib/secrets/unified-push-component)",
+    ),
+    (
+        "unified-push check-config",
+        "nix/tests/guest.sh",
+        "$unified_push check-config",
+    ),
+    (
+        "unified-push healthcheck",
+        "nix/tests/guest.sh",
+        "$unified_push healthcheck",
+    ),
+    (
         "cargo install --locked --path .",
         ".ci/run",
         "cargo install --locked --path .",

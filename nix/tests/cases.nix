@@ -6,7 +6,7 @@ let
   # The least that works.
   minimal = {
     enable = true;
-    component.secretFile = "/var/lib/secrets/component";
+    component.secretFile = "/var/lib/secrets/unified-push-component";
     settings.component.domain = "up.example.org";
   };
   of = changes: { services.unified-push = lib.recursiveUpdate minimal changes; };
@@ -108,7 +108,7 @@ in
         {
           services.unified-push = {
             enable = true;
-            component.secretFile = "/var/lib/secrets/component";
+            component.secretFile = "/var/lib/secrets/unified-push-component";
           };
         };
     no-domain-with-all =
@@ -116,7 +116,7 @@ in
         {
           services.unified-push = {
             enable = true;
-            component.secretFile = "/var/lib/secrets/component";
+            component.secretFile = "/var/lib/secrets/unified-push-component";
             prosody.enable = true;
             nginx.enable = true;
           };
@@ -221,8 +221,10 @@ in
     relative-secret-file = refused "option `services.unified-push.secretFile'" (of {
       secretFile = "secret";
     });
+  };
 
-    # By the daemon itself, when the system is built.
+  # When the system is built.
+  refusedByDaemon = {
     misspelt-setting = refused "did you mean http.require_ttl?" (settings {
       http.require_tll = true;
     });

@@ -2,18 +2,15 @@
 # others that it has to refuse.
 {
   # The program, an absolute path.
-  binary,
+  binary ? null,
   # A checkout of nixpkgs' lib, in place of the stand-in.
   nixpkgsLib ? null,
-}:
-
-let
-  lib = if nixpkgsLib == null then import ./nixpkgs/lib.nix else import (/. + nixpkgsLib);
-  pkgs = import ./nixpkgs/pkgs.nix {
+  lib ? if nixpkgsLib == null then import ./nixpkgs/lib.nix else import (/. + nixpkgsLib),
+  pkgs ? import ./nixpkgs/pkgs.nix {
     inherit lib;
     system = builtins.currentSystem;
-  };
-  package =
+  },
+  package ?
     pkgs.runCommand "unified-push"
       {
         binary = builtins.path {
@@ -27,21 +24,39 @@ let
       ''
     // {
       meta.mainProgram = "unified-push";
-    };
+    },
+}:
+
+let
   evaluate = import ./evaluate.nix { inherit lib pkgs package; };
   cases = import ./cases.nix { inherit lib; };
+  refused = cases.refused // cases.refusedByDaemon;
+  inherit (lib) mapAttrs;
 in
 {
-  accepted = lib.mapAttrs (_: configuration: (evaluate configuration).built) cases.accepted;
-  guest = (evaluate cases.guest).built;
-  refused = lib.mapAttrs (_: case: (evaluate case.configuration).built) cases.refused;
+  accepted = mapAttrs (_: configuration: (evaluate configuration).built) cases.accepted;
+  refused = mapAttrs (_: case: (evaluate case.configuration).built) refused;
+  refusedByEvaluation = builtins.attrNames cases.refused;
   # A line for each, with the message.
   messages = lib.concatStringsSep "" (
-    lib.mapAttrsToList (name: case: "${name} ${case.message}\n") cases.refused
+    lib.mapAttrsToList (name: case: "${name} ${case.message}\n") refused
   );
+  guest = (evaluate cases.guest).built;
   options = import ./options.nix {
     inherit lib;
     settings = (evaluate { }).config.services.unified-push.settings;
     documentation = ../../docs/configuration.md;
   };
+  documentation = import ./documentation.nix {
+    inherit lib evaluate;
+    documentation = ../../docs/install-nixos.md;
+  };
+  # The machines of the tests for who has a builder, as far as the stand-in goes.
+  machines = lib.concatMap lib.attrValues (
+    lib.mapAttrsToList (
+      _: file: mapAttrs (_: node: (evaluate node).built) (import file { module = { }; }).nodes
+      # The daemon has no store.url_file yet.
+    ) (removeAttrs (import ./vm) [ "postgresql" ])
+  );
+  scripts = mapAttrs (_: file: (import file { module = { }; }).testScript) (import ./vm);
 }

@@ -101,7 +101,7 @@ in
     ''
     + lib.concatStringsSep "" (
       map ({ name, text }: "install -D -m 444 ${pkgs.writeText "unit" text} $out/units/${name}\n") units
-      ++ map (package: "cp ${package}/bin/* $out/bin\n") checked.environment.systemPackages
+      ++ map (package: "[ ! -d ${package}/bin ] || cp ${package}/bin/* $out/bin\n") checked.environment.systemPackages
     )
   );
 }

@@ -117,7 +117,7 @@ status() {
 [ "$(stat --format %a /var/lib/private/unified-push)" = 700 ]
 echo yes
 step "no secret is in its environment, its arguments or the store's configuration"
-secret=$(cat /var/lib/secrets/component)
+secret=$(cat /var/lib/secrets/unified-push-component)
 token_secret=$(cat /var/lib/secrets/unified-push)
 cat "/proc/$main/environ" "/proc/$main/cmdline" /nix/store/*.toml /etc/prosody/*.lua >public
 grep --quiet --text 'secret_file = "component-secret"' public

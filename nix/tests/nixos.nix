@@ -3,41 +3,46 @@
 
 let
   inherit (lib) types;
-  anything = anythingBut { };
-  anythingBut =
-    default:
-    lib.mkOption {
-      type = types.anything;
-      inherit default;
-      description = "Anything.";
-    };
+  anything = lib.mkOption {
+    type = types.anything;
+    default = { };
+    description = "Anything.";
+  };
+  list = lib.mkOption {
+    type = types.listOf types.anything;
+    default = [ ];
+    description = "A list.";
+  };
 in
 {
   options = {
-    assertions = lib.mkOption {
-      type = types.listOf types.anything;
-      default = [ ];
-      description = "What has to hold.";
-    };
+    assertions = list;
     environment.etc = anything;
-    environment.systemPackages = anythingBut [ ];
+    environment.systemPackages = list;
     networking = anything;
     security = anything;
     services = {
       ejabberd = anything;
       nginx = anything;
       postgresql = anything;
-      prosody = {
-        enable = lib.mkEnableOption "Prosody";
-        extraConfig = lib.mkOption {
-          type = types.lines;
-          default = "";
-          description = "Lines at the end of the global section.";
+      prometheus = anything;
+      prosody = lib.mkOption {
+        type = types.submodule {
+          freeformType = types.attrsOf types.anything;
+          options.enable = lib.mkEnableOption "Prosody";
+          options.extraConfig = lib.mkOption {
+            type = types.lines;
+            default = "";
+            description = "Lines at the end of the global section.";
+          };
         };
+        default = { };
+        description = "Prosody.";
       };
     };
     systemd.services = anything;
     systemd.sockets = anything;
+    systemd.tmpfiles = anything;
     virtualisation = anything;
   };
 }

@@ -275,6 +275,8 @@ let
       }:
       evaluate "" specialArgs modules;
 
+    assertMsg = holds: message: holds || throw message;
+
     mkOption = option: option // { _type = "option"; };
     mkEnableOption =
       what:
@@ -307,7 +309,14 @@ let
       inherit text;
     };
 
-    inherit any all concatStringsSep mapAttrs;
+    inherit
+      all
+      any
+      concatMap
+      concatStringsSep
+      mapAttrs
+      ;
+    attrValues = builtins.attrValues;
     last = list: builtins.elemAt list (length list - 1);
     toInt = builtins.fromJSON;
     importTOML = file: builtins.fromTOML (builtins.readFile file);
@@ -364,6 +373,16 @@ let
       builtins.replaceStrings special (map (c: "\\${c}") special);
     escapeShellArg =
       value: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] (toString value)}'";
+    # The stand-in builds nothing of our own.
+    fileset = {
+      toSource = source: source.root;
+      unions = files: files;
+    };
+    licenses.asl20 = "Apache-2.0";
+    platforms.linux = [
+      "x86_64-linux"
+      "aarch64-linux"
+    ];
     getExe = package: "${package}/bin/${package.meta.mainProgram}";
   };
 in
