@@ -128,9 +128,6 @@ fill_tree() {
 
     units=$tree/etc/systemd/system
     cp --recursive "$system"/units/* $units/
-    mkdir --parents $units/sockets.target.wants $units/multi-user.target.wants
-    ln -s ../unified-push.socket ../unified-push-admin.socket $units/sockets.target.wants/
-    ln -s ../unified-push.service ../check.service $units/multi-user.target.wants/
     cat >$units/check.service <<END
 [Unit]
 After=prosody.service nginx.service
@@ -138,8 +135,11 @@ After=prosody.service nginx.service
 ExecStart=/check/guest.sh
 StandardOutput=file:/check/log
 StandardError=inherit
-TimeoutStartSec=infinity
+[Install]
+WantedBy=multi-user.target
 END
+    systemctl --quiet --root=$tree enable check.service unified-push.service \
+        unified-push.socket unified-push-admin.socket
 
     # Where NixOS puts the lines: at the end of the global section.
     {
@@ -169,7 +169,7 @@ END
 # The guest has a network of its own. Where no systemd runs, nspawn has to be told to do without one,
 # and to be given the one hierarchy of control groups that it knows.
 boot() {
-    set -- systemd-nspawn --quiet --boot --private-network --register=no --console=pipe \
+    set -- timeout --kill-after=10 300 systemd-nspawn --quiet --boot --private-network --register=no --console=pipe \
         --directory="$work/tree"
     if [ -d /run/systemd/system ]; then
         "$@"
