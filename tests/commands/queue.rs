@@ -233,7 +233,8 @@ async fn a_full_account_and_a_full_queue_are_refused_for_a_while() {
 async fn a_revocation_takes_what_waits_with_it() {
     let (bed, _daemon, endpoint) = away(|_| {}).await;
     let kept = store(&endpoint, &[("TTL", "60")]).await;
-    bed.run(&["registrations", "revoke", OWNER]).await.with(0);
+    let said = bed.run(&["registrations", "revoke", OWNER]).await.with(0);
+    assert!(said.contains("Dropped 1 message that waited"), "{said}");
     assert!(!waits(&kept).await);
     let dead = async || (push(&endpoint).await == 404).then_some(());
     eventually("404", PATIENCE, dead).await;
