@@ -1,4 +1,4 @@
-//! What the commands about accounts share: how one is named, and how a list of them is printed.
+//! What the commands about accounts share: how one is named, and how what they say is printed.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -10,6 +10,14 @@ pub fn account(jid: &str) -> Result<BareJid, String> {
     account.ok_or_else(|| {
         format!("{jid:?} is not one account's bare JID: write it as juliet@example.org")
     })
+}
+
+/// A number of messages, in words.
+pub fn messages(count: u64) -> String {
+    match count {
+        1 => "1 message".to_owned(),
+        _ => format!("{count} messages"),
+    }
 }
 
 /// Prints a list, a heading first.

@@ -4,7 +4,7 @@
 use std::iter;
 
 use super::{
-    accounts::{account, print_list},
+    accounts::{account, messages, print_list},
     state::open,
 };
 use crate::{
@@ -57,7 +57,6 @@ async fn drop(config: &Config, jid: &str) -> Result<bool, String> {
         .drop_waiting(&owner)
         .await
         .map_err(|e| e.to_string())?;
-    let messages = if dropped == 1 { "message" } else { "messages" };
-    println!("dropped {dropped} {messages} that waited for {owner}");
+    println!("dropped {} that waited for {owner}", messages(dropped));
     Ok(true)
 }

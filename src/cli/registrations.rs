@@ -3,7 +3,7 @@
 use std::{iter, time::Duration};
 
 use super::{
-    accounts::{account, print_list},
+    accounts::{account, messages, print_list},
     state::{open, secret, tokens},
 };
 use crate::{
@@ -66,12 +66,14 @@ async fn revoke(config: &Config, jid: &str) -> Result<bool, String> {
     let owner = account(jid)?;
     let now = SystemClock.now();
     let tokens = tokens(config).await?;
-    tokens
+    let dropped = tokens
         .revoke(Scope::Owner(owner.clone()), now, now.saturating_add(KEPT))
         .await
         .map_err(|e| e.to_string())?;
     println!(
-        "every endpoint of {owner} answers 404 from the next second on; its phones may register anew"
+        "every endpoint of {owner} answers 404 from the next second on; its phones may register \
+         anew. Dropped {} that waited",
+        messages(dropped)
     );
     Ok(true)
 }

@@ -66,7 +66,7 @@ impl Delivery {
             Ok(()) => {
                 let now = tokio::time::Instant::now();
                 self.backlog.stored(&registration.owner, now);
-                self.backlog.heard(&registration.owner);
+                self.backlog.registered(&registration.owner);
             }
             Err(error) => debug!(%error, "waiting messages stay with the former resource"),
         }
@@ -104,10 +104,11 @@ impl Delivery {
                 if asked.fallback {
                     return self.in_flight.fail(key, number, Verdict::Failed);
                 }
-                let (this, key) = (Arc::clone(self), *key);
+                let (this, from, key) = (Arc::clone(self), from.clone(), *key);
                 self.tasks.spawn(async move {
                     let verdict = this.revoke(&asked.registration).await;
                     this.in_flight.fail(&key, number, verdict);
+                    this.backlog.heard(&from);
                 });
                 true
             }
@@ -162,6 +163,7 @@ impl Delivery {
                 {
                     self.revoke(&registration).await;
                 }
+                self.backlog.heard(from);
             }
         }
     }

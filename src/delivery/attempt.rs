@@ -108,7 +108,8 @@ impl Delivery {
                 self.backlog.failed(owner);
                 self.backlog
                     .set_gone(owner, verdict == Verdict::Unreachable);
-                self.keep(push, Tried::Lost, Some(waiting)).await
+                drop(waiting);
+                self.keep(push, Tried::Lost, None).await
             }
             Some(Verdict::LinkLost) if push.is_transient() => Outcome::LinkDown,
             Some(Verdict::LinkLost) => self.keep(push, Tried::Lost, Some(waiting)).await,

@@ -141,6 +141,17 @@ impl Backlog {
         });
     }
 
+    /// It has registered, which may have left nothing for its account's other resources.
+    pub fn registered(&self, phone: &Jid) {
+        self.heard(phone);
+        self.change(|table| {
+            let account: Vec<Name> = table.account_of(phone).map(|(n, _)| n.clone()).collect();
+            for name in account {
+                table.schedule_name(&name, Instant::now());
+            }
+        });
+    }
+
     /// It has announced itself, as on binding a resource: what an earlier session was sent is lost,
     /// or comes back. Its account's other resources, if they are gone, are served by this one.
     pub fn announced(&self, phone: &Jid) {
@@ -295,9 +306,10 @@ impl Backlog {
     }
 
     #[cfg(test)]
-    pub fn is_tried(&self, phone: &Jid) -> bool {
-        let table = self.lock();
-        table.phones.get(phone.as_str()).is_some_and(|p| p.trying)
+    pub fn is_busy(&self, phone: &Jid) -> bool {
+        let now = Instant::now();
+        let is_busy = |p: &Phone| p.trying || p.next.is_some_and(|next| next <= now);
+        self.lock().phones.get(phone.as_str()).is_some_and(is_busy)
     }
 
     fn pause(&self, failures: u32) -> Duration {

@@ -145,7 +145,7 @@ impl World {
 
     /// Awaits the end of everything under way for a phone.
     async fn ended(&self, phone: &Jid) {
-        while self.delivery.backlog.is_tried(phone) {
+        while self.delivery.backlog.is_busy(phone) {
             self.store.ping().await.unwrap();
         }
     }

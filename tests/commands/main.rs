@@ -15,6 +15,7 @@ mod journal;
 mod log;
 mod memory;
 mod metrics;
+mod queue;
 mod registrations;
 mod secret;
 mod send;

@@ -41,14 +41,16 @@ async fn accounts_are_listed_with_their_counts() {
 async fn a_list_that_nobody_reads_to_its_end_is_no_fault() {
     let bed = Bed::new().await;
     bed.start().await.stop().await;
-    let (reader, writer) = io::pipe().unwrap();
-    drop(reader);
-    let mut command = bed.command(&["registrations", "list"]);
-    command.stdout(writer);
-    let log = bed.path("list.log");
-    let mut list = Process::start_with(&mut command, &log).unwrap();
-    assert_eq!(list.exit(PATIENCE).await.code(), Some(0), "{}", list.log());
-    assert_eq!(list.log(), "");
+    for listed in ["registrations", "queue"] {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let mut command = bed.command(&[listed, "list"]);
+        command.stdout(writer);
+        let log = bed.path(&format!("{listed}.log"));
+        let mut list = Process::start_with(&mut command, &log).unwrap();
+        assert_eq!(list.exit(PATIENCE).await.code(), Some(0), "{}", list.log());
+        assert_eq!(list.log(), "");
+    }
 }
 
 #[tokio::test]

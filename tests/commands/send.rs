@@ -26,11 +26,7 @@ async fn the_answer_is_told_in_words() {
     };
 
     let accepted = send(&["hello", "--topic", "news", "--urgency", "high"]).await;
-    let said = &accepted.stdout;
-    assert!(
-        said.starts_with("201: accepted: the phone has it"),
-        "{said}"
-    );
+    assert_eq!(accepted.stdout, "201: accepted: the phone has it\n");
     assert_eq!(accepted.code, Some(0), "{accepted:?}");
 
     for (option, value, header) in [
@@ -53,6 +49,9 @@ async fn the_answer_is_told_in_words() {
     bed.phone.behave(Behaviour::Silent);
     let said = send(&["hello", "--ttl", "0"]).await.with(0);
     assert!(said.starts_with("201: sent to the phone"), "{said}");
+    let said = send(&["hello", "--ttl", "600"]).await.with(0);
+    let kept = "201: kept for up to 600 s: the phone gets it when it is back\n";
+    assert_eq!(said, kept);
     assert_eq!(bed.arrived().await.payload, b"hello");
 }
 
