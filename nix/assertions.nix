@@ -16,7 +16,8 @@ let
   inStore = file: file != null && (builtins.isPath file || lib.hasPrefix builtins.storeDir file);
 
   # Options of the daemon that the module sets by itself, and where to write them instead.
-  secretInFile = option: "it would be readable by everybody; write ${at}.${option} = \"/PATH/OF/A/FILE\"";
+  secretInFile =
+    option: "it would be readable by everybody; write ${at}.${option} = \"/PATH/OF/A/FILE\"";
   elsewhere = {
     "secret" = secretInFile "secretFile";
     "secret_file" = "write ${at}.secretFile";
@@ -79,7 +80,9 @@ in
       }
       {
         assertion = settings.store.url == null || cfg.store.urlFile == null;
-        message = "${at}.settings.store.url and ${at}.store.urlFile are both set: keep one of the two.";
+        message = ''
+          ${at}.settings.store.url and ${at}.store.urlFile are both set: keep one of the two.
+        '';
       }
     ]
     ++ lib.mapAttrsToList (option: remedy: {

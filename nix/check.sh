@@ -38,6 +38,16 @@ fail() {
     exit 1
 }
 
+# What package.nix builds and tests compiles from the files that it names, without others.
+build_package() {
+    rm -rf $work/source
+    mkdir --parents $work/source
+    # shellcheck disable=SC2046 # no name has a space
+    cp --recursive $(sed -n 's|^ *\.\./\([^ ;]*\)$|\1|p' nix/package.nix) $work/source
+    CARGO_TARGET_DIR=$PWD/target cargo test --locked --quiet --lib --no-run \
+        --manifest-path $work/source/Cargo.toml
+}
+
 # With the stand-in in place of nixpkgs, and so without the machines that it would boot.
 check_flake() {
     # Of what git has: no more is in a flake.
@@ -104,7 +114,7 @@ make_tree() {
     [ -e $work/tree.tar ] || {
         # The Prosody of the backports is of the age of that in NixOS.
         # shellcheck disable=SC2016 # $1 is for the hook
-        mmdebstrap --quiet --variant=minbase \
+        mmdebstrap --quiet --format=tar --variant=minbase \
             --setup-hook='sed -n "s/ bookworm / bookworm-backports /p" "$1/etc/apt/sources.list" >"$1/etc/apt/sources.list.d/backports.list"' \
             --include=systemd,systemd-sysv,dbus,curl,nginx-light,python3-minimal,libpython3-stdlib \
             --include=prosody/bookworm-backports \
@@ -114,7 +124,6 @@ make_tree() {
     # In memory: it lives for seconds.
     mkdir --parents $work/tree
     mount -t tmpfs -o mode=755 tmpfs $work/tree
-    trap 'umount $work/tree' EXIT
     tar --extract --file $work/tree.tar --directory $work/tree
 }
 
@@ -190,13 +199,17 @@ check_guest() {
     [ "$(cat $work/tree/check/result)" = passed ] || fail "the machine's check"
 }
 
-binary=$(realpath "${1:-target/debug/unified-push}")
-if [ $# = 0 ]; then
-    cargo build --locked
+# As root, and with mounts that end with the script.
+if [ "${1-}" != --inside ]; then
+    [ $# != 0 ] || build_package
+    [ $# != 0 ] || cargo build --locked
+    program=$(realpath "${1:-target/debug/unified-push}")
+    sudo=
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    exec $sudo env NIXPKGS_LIB="${NIXPKGS_LIB-}" \
+        unshare --mount "$PWD/nix/check.sh" --inside "$program"
 fi
-if [ "$(id -u)" != 0 ]; then
-    exec sudo NIXPKGS_LIB="${NIXPKGS_LIB-}" "$0" "$binary"
-fi
+binary=$2
 mkdir --parents $work
 install_packages
 # Nothing is fetched, and nobody is asked to build.

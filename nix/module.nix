@@ -58,7 +58,10 @@ let
       "UNIFIED_PUSH_SECRET=stand-in-of-thirty-two-bytes-or-more "
     );
   configFile =
-    pkgs.runCommand "unified-push.toml" { unchecked = format.generate "unified-push.toml" settings; }
+    pkgs.runCommand "unified-push.toml"
+      {
+        unchecked = format.generate "unified-push.toml" settings;
+      }
       ''
         mkdir credentials
         for name in component-secret secret previous-secrets; do
@@ -81,7 +84,9 @@ let
     UMask = "0077";
     LoadCredential = lib.mapAttrsToList (name: file: "${name}:${toString file}") credentials;
   }
-  // lib.optionalAttrs (isSet cfg.environmentFile) { EnvironmentFile = toString cfg.environmentFile; };
+  // lib.optionalAttrs (isSet cfg.environmentFile) {
+    EnvironmentFile = toString cfg.environmentFile;
+  };
 
   sandbox = {
     CapabilityBoundingSet = [ "" ];
@@ -119,12 +124,10 @@ let
     ];
   };
 
+  property = name: value: "--property=${lib.escapeShellArg "${name}=${toString value}"}";
   properties = lib.concatStringsSep " " (
-    lib.mapAttrsToList (name: value: "--property=${lib.escapeShellArg "${name}=${toString value}"}") (
-      removeAttrs identity [ "LoadCredential" ]
-    )
-    ++ map (credential: "--property=${lib.escapeShellArg "LoadCredential=${credential}"}")
-      identity.LoadCredential
+    lib.mapAttrsToList property (removeAttrs identity [ "LoadCredential" ])
+    ++ map (property "LoadCredential") identity.LoadCredential
   );
   # The commands that look at the daemon's state run as its user, with its configuration.
   command = pkgs.writeShellScriptBin "unified-push" ''
@@ -189,8 +192,8 @@ in
 
     secretFile = secretFileOption ''
       The file with the secret that endpoints rest on, such as `unified-push gen-secret` prints.
-      Without one, the daemon makes its own on the first start; with several daemons on one database,
-      and with back end `jwt`, it is required.
+      Without one, the daemon makes its own on the first start. It is required with PostgreSQL, where
+      several daemons may share it, and with back end `jwt`.
     '';
 
     previousSecretsFile = secretFileOption ''

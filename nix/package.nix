@@ -17,8 +17,10 @@ rustPlatform.buildRustPackage {
       ../Cargo.toml
       ../Cargo.lock
       ../benches
+      ../docs
       ../src
       ../tests
+      ../unified-push.example.toml
     ];
   };
   cargoLock.lockFile = ../Cargo.lock;

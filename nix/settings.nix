@@ -69,7 +69,9 @@ in
       '';
       default_ttl = option duration "1d" "The time to live of a push whose sender names none.";
       max_ttl = option duration "28d" "The longest time to live.";
-      max_queued_per_endpoint = option types.ints.positive 100 "Messages of one endpoint that wait.";
+      max_queued_per_endpoint = option types.ints.positive 100 ''
+        Messages of one endpoint that wait.
+      '';
       max_queued_per_jid = option types.ints.positive 1000 "Messages of one account that wait.";
       max_queued_bytes = option size "1GiB" "All messages that wait: a size, or bytes.";
     };

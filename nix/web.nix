@@ -26,7 +26,7 @@ in
   };
 
   options.services.unified-push.nginx = {
-    enable = lib.mkEnableOption "nginx with a certificate of Let's Encrypt in front of unified-push";
+    enable = lib.mkEnableOption "nginx, with HTTPS, in front of unified-push";
 
     domain = lib.mkOption {
       type = types.nullOr types.str;
