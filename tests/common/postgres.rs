@@ -1,0 +1,242 @@
+//! A PostgreSQL of a test's own, from Debian's package: a cluster in a temporary directory, on a
+//! Unix socket and a free port of 127.0.0.1, with fsync as in earnest. Whatever a test does to it,
+//! it is stopped and removed with it.
+
+use std::{
+    fs,
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use tempfile::TempDir;
+use tokio_postgres::{Client, NoTls};
+
+use crate::process::{Process, eventually, free_port};
+
+pub const USER: &str = "unified";
+pub const PASSWORD: &str = "the-databases-password-Xq7";
+
+/// Whom the server runs as when the tests run as root, which it refuses to.
+const SERVER_USER: &str = "postgres";
+
+const PACKAGES: &str = "/usr/lib/postgresql";
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+pub struct Postgres {
+    dir: TempDir,
+    programs: PathBuf,
+    port: u16,
+    process: Mutex<Option<Process>>,
+    databases: AtomicU32,
+}
+
+impl Postgres {
+    pub fn installed() -> bool {
+        programs().is_some()
+    }
+
+    /// A new one that runs.
+    pub async fn start() -> Self {
+        let postgres = Self::prepare();
+        postgres.launch().await;
+        postgres
+    }
+
+    /// A new one that does not run yet.
+    pub fn prepare() -> Self {
+        let dir = TempDir::with_prefix("postgres").unwrap();
+        if geteuid().is_root() {
+            let (user, group) = ids_of(SERVER_USER);
+            chown(dir.path(), Some(user), Some(group)).unwrap();
+        }
+        let postgres = Self {
+            dir,
+            programs: programs().expect("PostgreSQL is installed"),
+            port: free_port(),
+            process: Mutex::new(None),
+            databases: AtomicU32::new(0),
+        };
+        let password = postgres.path("password");
+        fs::write(&password, PASSWORD).unwrap();
+        let mut initdb = postgres.command("initdb");
+        initdb.args(["--no-sync", "--no-locale", "--encoding=UTF8"]);
+        initdb.args(["--auth=scram-sha-256", "--username", USER, "--pwfile"]);
+        initdb.arg(&password).arg(postgres.path("data"));
+        let made = initdb.output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        postgres
+    }
+
+    /// Starts it, also after it was killed, and waits until it lets clients in.
+    pub async fn launch(&self) {
+        eventually("PostgreSQL lets clients in", PATIENCE, async || {
+            if self.has_ended() {
+                // What a killed one leaves behind takes a moment to go.
+                *self.process.lock().unwrap() = Some(self.spawn());
+            }
+            self.connect("postgres").await.ok().map(drop)
+        })
+        .await;
+    }
+
+    /// In order: clients are told.
+    pub async fn stop(&self) {
+        self.end(Signal::INT).await;
+    }
+
+    /// As a power failure does, but for the disk's cache.
+    pub async fn kill(&self) {
+        self.end(Signal::KILL).await;
+    }
+
+    /// Lets nothing of it run: connections stay open, and nobody answers.
+    pub fn freeze(&self) {
+        self.signal_all(Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal_all(Signal::CONT);
+    }
+
+    /// The URL of a new database that is empty.
+    pub async fn database(&self) -> String {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("push{number}");
+        let client = self.connect("postgres").await.unwrap();
+        let create = format!("CREATE DATABASE {name}");
+        client.batch_execute(&create).await.unwrap();
+        self.url(&name)
+    }
+
+    /// Over TCP, with user and password.
+    pub fn url(&self, database: &str) -> String {
+        format!(
+            "postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}",
+            self.port
+        )
+    }
+
+    /// Over the Unix socket.
+    pub fn socket_url(&self, database: &str) -> String {
+        let dir = self.dir.path().display();
+        let port = self.port;
+        format!("postgres:///{database}?host={dir}&port={port}&user={USER}&password={PASSWORD}")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// One of PostgreSQL's programs, as a user that may run it.
+    fn command(&self, program: &str) -> Command {
+        let program = self.programs.join(program);
+        let mut command = match geteuid().is_root() {
+            true => {
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid", SERVER_USER, "--regid", SERVER_USER]);
+                command.arg("--clear-groups").arg(program);
+                command
+            }
+            false => Command::new(program),
+        };
+        command.env_clear().current_dir(self.dir.path());
+        command.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        command
+    }
+
+    fn spawn(&self) -> Process {
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.path("data"));
+        command.arg("-k").arg(self.dir.path());
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        command.args(["-c", "fsync=on", "-c", "full_page_writes=on"]);
+        // What the daemon must not rely on.
+        command.args(["-c", "synchronous_commit=off"]);
+        Process::start(&mut command, &self.path("log")).unwrap()
+    }
+
+    fn has_ended(&self) -> bool {
+        let mut process = self.process.lock().unwrap();
+        process.as_mut().is_none_or(|process| process.ended().is_some())
+    }
+
+    async fn end(&self, signal: Signal) {
+        let process = self.process.lock().unwrap().take();
+        let mut process = process.expect("PostgreSQL runs");
+        process.signal(signal);
+        process.exit(PATIENCE).await;
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        let mut process = self.process.lock().unwrap();
+        let process = process.as_mut().expect("PostgreSQL runs");
+        // The first one first when it stops, so that it starts no other.
+        process.signal(signal);
+        let pid = fs::read_to_string(self.path("data/postmaster.pid")).unwrap();
+        let pid = pid.lines().next().unwrap().trim();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        for child in children.split_whitespace() {
+            let child = Pid::from_raw(child.parse().unwrap()).unwrap();
+            // It may have ended meanwhile.
+            let _ = kill_process(child, signal);
+        }
+    }
+
+    async fn connect(&self, database: &str) -> Result<Client, tokio_postgres::Error> {
+        connect(&self.url(database)).await
+    }
+}
+
+/// For a test to look behind the daemon's back.
+pub async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    // Ends with the client.
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+impl Drop for Postgres {
+    /// At once, but by itself: a killed one would leave its shared memory behind.
+    fn drop(&mut self) {
+        let process = self.process.get_mut().ok().and_then(Option::take);
+        let Some(mut process) = process else { return };
+        process.signal(Signal::QUIT);
+        process.signal(Signal::CONT);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while process.ended().is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// The newest version's programs.
+fn programs() -> Option<PathBuf> {
+    let versions = fs::read_dir(PACKAGES).ok()?;
+    let paths = versions.filter_map(|version| Some(version.ok()?.path().join("bin")));
+    let usable = paths.filter(|path| path.join("initdb").exists());
+    usable.max_by_key(|path| version(path))
+}
+
+fn version(programs: &Path) -> Option<u32> {
+    programs.parent()?.file_name()?.to_str()?.parse().ok()
+}
+
+/// User and group, by name.
+fn ids_of(name: &str) -> (u32, u32) {
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let mut ids = fields.filter_map(|fields| match fields[..] {
+        [user, _, id, group, ..] if user == name => Some((id.parse().ok()?, group.parse().ok()?)),
+        _ => None,
+    });
+    ids.next().expect("Debian's package makes the user")
+}
