@@ -5,6 +5,7 @@
 
 mod columns;
 mod open;
+mod queue;
 mod statements;
 #[cfg(test)]
 mod tests;
@@ -61,11 +62,14 @@ impl Sqlite {
     fn start(path: PathBuf, lock: Option<File>) -> Result<Self, OpenError> {
         let mut writing = open::connect(&path)?;
         open::migrate(&path, &mut writing)?;
-        let data_version = statements::data_version(&writing);
-        let data_version = data_version.map_err(|source| OpenError::Sqlite {
+        let failed = |source| OpenError::Sqlite {
             path: path.clone(),
             source,
-        })?;
+        };
+        if lock.is_some() {
+            queue::void_claims(&writing).map_err(failed)?;
+        }
+        let data_version = statements::data_version(&writing).map_err(failed)?;
         let reading = open::connect(&path)?;
         Ok(Self {
             reader: Reader::start(reading).map_err(OpenError::Thread)?,
@@ -124,16 +128,9 @@ impl Sqlite {
     }
 
     pub async fn forget_key(&self, key: KeyId) -> Result<Option<usize>, StoreError> {
-        let mut forgotten = 0;
-        loop {
-            match self
-                .write(move |db| statements::forget_step(db, key))
-                .await?
-            {
-                0 => break,
-                some => forgotten += some,
-            }
-        }
+        let forgotten = self
+            .in_steps(move |db| statements::forget_step(db, key))
+            .await?;
         // Last, so that a half-done work still stops the daemon from starting without the secret.
         let known = self
             .write(move |db| statements::forget_issuer(db, key))
@@ -147,73 +144,86 @@ impl Sqlite {
 
     pub async fn enqueue(
         &self,
-        _message: NewMessage,
-        _caps: Caps,
-        _now: Timestamp,
+        message: NewMessage,
+        caps: Caps,
+        now: Timestamp,
     ) -> Result<Enqueued, StoreError> {
-        Err(missing())
+        self.write(move |db| queue::enqueue(db, &message, caps, now))
+            .await
     }
 
     pub async fn claim(
         &self,
-        _owner: &Jid,
-        _now: Timestamp,
-        _lease: Timestamp,
+        owner: &Jid,
+        now: Timestamp,
+        lease: Timestamp,
     ) -> Result<Claim, StoreError> {
-        Err(missing())
+        let owner = owner.clone();
+        self.write(move |db| queue::claim(db, &owner, now, lease))
+            .await
     }
 
-    pub async fn acknowledge(&self, _key: MessageKey) -> Result<bool, StoreError> {
-        Err(missing())
+    pub async fn acknowledge(&self, key: MessageKey) -> Result<bool, StoreError> {
+        self.write(move |db| queue::acknowledge(db, &key)).await
     }
 
     pub async fn put_back(
         &self,
-        _key: MessageKey,
-        _attempt: u16,
-        _held_until: Timestamp,
+        key: MessageKey,
+        attempt: u16,
+        held_until: Timestamp,
     ) -> Result<(), StoreError> {
-        Err(missing())
+        self.write(move |db| queue::put_back(db, &key, attempt, held_until))
+            .await
     }
 
     pub async fn asked(
         &self,
-        _key: MessageKey,
-        _attempt: u16,
+        key: MessageKey,
+        attempt: u16,
     ) -> Result<Option<Registration>, StoreError> {
-        Err(missing())
+        self.read(move |db| queue::asked(db, &key, attempt)).await
     }
 
-    pub async fn release(&self, _owner: &Jid) -> Result<(), StoreError> {
-        Err(missing())
+    pub async fn release(&self, owner: &Jid) -> Result<(), StoreError> {
+        let owner = owner.clone();
+        self.write(move |db| queue::release(db, &owner)).await
     }
 
-    pub async fn redirect(&self, _registration: &Registration) -> Result<(), StoreError> {
-        Err(missing())
+    pub async fn redirect(&self, registration: &Registration) -> Result<(), StoreError> {
+        let registration = registration.clone();
+        self.write(move |db| queue::redirect(db, &registration))
+            .await
     }
 
     pub async fn owners_waiting(
         &self,
-        _after: Option<&Jid>,
-        _limit: u32,
+        after: Option<&Jid>,
+        limit: u32,
     ) -> Result<Vec<Jid>, StoreError> {
-        Ok(Vec::new())
+        let after = after.cloned();
+        self.read(move |db| queue::owners_waiting(db, after.as_ref(), limit))
+            .await
     }
 
-    pub async fn is_waiting(&self, _id: MessageId, _now: Timestamp) -> Result<bool, StoreError> {
-        Err(missing())
+    pub async fn is_waiting(&self, id: MessageId, now: Timestamp) -> Result<bool, StoreError> {
+        self.read(move |db| queue::is_waiting(db, &id, now)).await
     }
 
-    pub async fn cancel(&self, _id: MessageId) -> Result<bool, StoreError> {
-        Err(missing())
+    pub async fn cancel(&self, id: MessageId) -> Result<bool, StoreError> {
+        self.write(move |db| queue::cancel(db, &id)).await
     }
 
-    pub async fn waiting(&self, _now: Timestamp) -> Result<Vec<Waiting>, StoreError> {
-        Err(missing())
+    pub async fn waiting(&self, now: Timestamp) -> Result<Vec<Waiting>, StoreError> {
+        self.read(move |db| queue::waiting(db, now)).await
     }
 
-    pub async fn drop_waiting(&self, _owner: &BareJid) -> Result<u64, StoreError> {
-        Err(missing())
+    pub async fn drop_waiting(&self, owner: &BareJid) -> Result<u64, StoreError> {
+        let owner = owner.clone();
+        let dropped = self
+            .in_steps(move |db| queue::drop_step(db, &owner))
+            .await?;
+        Ok(dropped as u64)
     }
 
     /// There are no others.
@@ -226,23 +236,22 @@ impl Sqlite {
     }
 
     pub async fn purge(&self, now: Timestamp) -> Result<u64, StoreError> {
-        while self
-            .write(move |db| statements::purge_step(db, now))
-            .await?
-            > 0
-        {}
-        while self.write(statements::shrink_step).await? > 0 {}
-        Ok(0)
+        let expired = self.in_steps(move |db| queue::purge_step(db, now)).await?;
+        self.in_steps(move |db| statements::purge_step(db, now))
+            .await?;
+        self.in_steps(statements::shrink_step).await?;
+        Ok(expired as u64)
     }
 
     pub async fn sizes(&self) -> Result<Sizes, StoreError> {
         let path = self.path.clone();
         self.read(move |db| {
+            let (queued, queued_bytes) = queue::totals(db)?;
             Ok(Sizes {
                 registrations: statements::count(db)?,
-                queued: 0,
-                queued_bytes: 0,
-                oldest: None,
+                queued,
+                queued_bytes,
+                oldest: queue::oldest(db)?,
                 bytes: open::file_bytes(&path),
             })
         })
@@ -256,6 +265,20 @@ impl Sqlite {
             self.failing.store(false, Ordering::Relaxed);
         }
         self.write(|_| Ok(())).await
+    }
+
+    /// Repeats a step that others get their turn after, until it has done nothing; returns the sum.
+    async fn in_steps(
+        &self,
+        step: impl Fn(&Connection) -> rusqlite::Result<usize> + Clone + Send + 'static,
+    ) -> Result<usize, StoreError> {
+        let mut sum = 0;
+        loop {
+            match self.write(step.clone()).await? {
+                0 => return Ok(sum),
+                some => sum += some,
+            }
+        }
     }
 
     async fn read<T: Send + 'static>(
@@ -275,9 +298,4 @@ impl Sqlite {
         }
         written
     }
-}
-
-/// The queue comes with the next change.
-fn missing() -> StoreError {
-    StoreError::failed("there is no queue yet")
 }

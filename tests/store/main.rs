@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
+mod caps;
+mod messages;
 mod queue;
 
 use std::{pin::Pin, process::ExitCode};
@@ -54,7 +56,7 @@ impl Test {
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests = queue::tests();
-    let trials = tests.into_iter().map(Test::on_sqlite).collect();
+    let tests = [queue::tests(), caps::tests()].into_iter().flatten();
+    let trials = tests.map(Test::on_sqlite).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

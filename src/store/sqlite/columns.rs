@@ -1,5 +1,8 @@
 //! What rows hold: our types from columns and into them.
 
+use std::error::Error;
+
+use bytes::Bytes;
 use jid::{BareJid, Jid};
 use rusqlite::{
     Row,
@@ -8,6 +11,7 @@ use rusqlite::{
 
 use crate::{
     clock::Timestamp,
+    payload::Payload,
     registration::{Digest, Registration, RegistrationKey},
     revocation::Scope,
     secret::KeyId,
@@ -46,9 +50,8 @@ impl FromSql for KeyId {
 pub const REGISTRATION: &str = "jid, application, instance, issued, expires";
 
 pub fn registration(row: &Row<'_>) -> rusqlite::Result<Registration> {
-    let owner: String = row.get(0)?;
     Ok(Registration {
-        owner: Jid::new(&owner).map_err(|e| unreadable(0, e))?,
+        owner: full_jid(row, 0)?,
         application: Digest::from_bytes(row.get(1)?),
         instance: Digest::from_bytes(row.get(2)?),
         issued: row.get::<_, Millis>(3)?.0,
@@ -84,9 +87,24 @@ pub fn scope(row: &Row<'_>) -> rusqlite::Result<Scope> {
 
 pub fn bare_jid(row: &Row<'_>, index: usize) -> rusqlite::Result<BareJid> {
     let text: String = row.get(index)?;
-    BareJid::new(&text).map_err(|e| unreadable(index, e))
+    BareJid::new(&text).map_err(|e| unreadable(index, Type::Text, e))
 }
 
-fn unreadable(index: usize, error: jid::Error) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
+/// As somebody registered, in general with a resource.
+pub fn full_jid(row: &Row<'_>, index: usize) -> rusqlite::Result<Jid> {
+    let text: String = row.get(index)?;
+    Jid::new(&text).map_err(|e| unreadable(index, Type::Text, e))
+}
+
+pub fn payload(row: &Row<'_>, index: usize) -> rusqlite::Result<Payload> {
+    let bytes: Vec<u8> = row.get(index)?;
+    Payload::new(Bytes::from(bytes)).map_err(|e| unreadable(index, Type::Blob, e))
+}
+
+fn unreadable(
+    index: usize,
+    kind: Type,
+    error: impl Error + Send + Sync + 'static,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(index, kind, Box::new(error))
 }

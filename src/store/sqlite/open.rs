@@ -17,10 +17,13 @@ const FILE: &str = "unified-push.db";
 const LOCK: &str = "lock";
 
 /// Each brings the schema from its position in this list to the next.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// As `PRAGMA auto_vacuum` shows it.
 const INCREMENTAL: u32 = 2;
+
+/// More than there are statements, so that each is prepared once.
+const CACHED_STATEMENTS: usize = 64;
 
 /// How long to wait for another process, such as the command line's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -157,6 +160,7 @@ pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
 
 fn configure(db: &Connection) -> rusqlite::Result<()> {
     db.busy_timeout(BUSY_TIMEOUT)?;
+    db.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     // Only for a new file, and before its first page. To set it again writes to the file, which
     // another process would take for news.
     let auto_vacuum: u32 = db.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
@@ -256,6 +260,54 @@ mod tests {
         writer.pragma_update(None, "user_version", 99).unwrap();
         let error = open(dir.path()).unwrap_err();
         assert!(matches!(error, OpenError::Newer { found: 99, .. }));
+    }
+
+    #[test]
+    fn a_database_of_an_older_schema_keeps_all_it_holds() {
+        const FILLED: &[&str] = &[include_str!("schema/1.filled.sql")];
+        assert_eq!(FILLED.len() + 1, MIGRATIONS.len(), "one of each");
+        let fresh = tempfile::tempdir().unwrap();
+        let present = schema(&open(fresh.path()).unwrap());
+        for dump in FILLED {
+            let dir = tempfile::tempdir().unwrap();
+            let old = Connection::open(dir.path().join(FILE)).unwrap();
+            old.execute_batch(dump).unwrap();
+            let tables = all_rows(&old);
+            let before: Vec<_> = tables.iter().map(|query| texts(&old, query)).collect();
+            drop(old);
+
+            let db = open(dir.path()).unwrap();
+            assert_eq!(schema(&db), present);
+            assert!(!tables.is_empty());
+            for (query, rows) in tables.iter().zip(before) {
+                assert!(!rows.is_empty(), "{query}");
+                assert_eq!(texts(&db, query), rows);
+            }
+        }
+    }
+
+    /// A query of each table's present columns.
+    fn all_rows(db: &Connection) -> Vec<String> {
+        texts(
+            db,
+            "SELECT 'SELECT concat_ws(char(10), ' || group_concat('quote(' || c.name || ')') ||
+                    ') FROM ' || t.name || ' ORDER BY 1'
+             FROM sqlite_schema t, pragma_table_info(t.name) c
+             WHERE t.type = 'table' GROUP BY t.name",
+        )
+    }
+
+    fn schema(db: &Connection) -> Vec<String> {
+        texts(
+            db,
+            "SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY name",
+        )
+    }
+
+    fn texts(db: &Connection, query: &str) -> Vec<String> {
+        let mut statement = db.prepare(query).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
     }
 
     #[test]

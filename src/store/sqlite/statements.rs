@@ -1,12 +1,16 @@
-//! The statements. Each function runs inside whatever transaction its caller holds.
+//! The statements of all but the queue. Each function runs inside whatever transaction its caller
+//! holds.
 
 use std::time::Duration;
 
 use jid::BareJid;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::columns::{Millis, REGISTRATION, bare_jid, registration, scope, scope_columns};
-use super::{Found, Generation, Issuer, NewRegistration, Owned, Registered, Revoked, TokenHash};
+use super::{
+    Found, Generation, Issuer, NewRegistration, Owned, Registered, Revoked, TokenHash,
+    columns::{Millis, REGISTRATION, bare_jid, registration, scope, scope_columns},
+    queue,
+};
 use crate::{
     clock::Timestamp,
     registration::RegistrationKey,
@@ -15,7 +19,7 @@ use crate::{
 };
 
 /// How many rows one transaction deletes at most, so that nobody waits long for it.
-const STEP: u32 = 500;
+pub(super) const STEP: u32 = 500;
 
 /// A registration that ends so soon gets a new URL when it is renewed: it may end while the renewal
 /// waits for the disk, and a URL that has answered 404 never comes back.
@@ -183,9 +187,10 @@ pub(super) fn revoke(
         revocation.until = take_in(db, owner, at)?.map_or(until, |longest| longest.max(until));
     }
     put_revocation(db, &revocation)?;
+    let dropped = queue::drop_revoked(db, &revocation)?;
     Ok(Revoked {
         revocation,
-        dropped: 0,
+        dropped,
     })
 }
 

@@ -1,0 +1,298 @@
+//! What comes in: what it replaces, who gives way to it, and whether it fits.
+
+use futures::future::join_all;
+use unified_push::{
+    message::Urgency,
+    store::{Caps, Enqueued, NewMessage, Store, StoreError},
+};
+
+use crate::{Test, messages::*, tests};
+
+pub fn tests() -> Vec<Test> {
+    tests![
+        a_topic_replaces_the_stored_message_with_all_of_its_own,
+        a_topic_that_arrived_earlier_comes_too_late,
+        a_topic_is_one_endpoints,
+        the_oldest_of_the_lowest_urgency_gives_way,
+        what_is_more_urgent_never_gives_way,
+        a_cap_that_was_lowered_evicts_until_it_fits,
+        what_has_expired_counts_no_more,
+        an_account_holds_so_many_on_all_its_endpoints,
+        bytes_are_counted_with_what_is_freed,
+        a_refusal_changes_nothing,
+        thousands_at_a_time_are_each_answered,
+        a_message_that_fails_takes_no_other_along,
+    ]
+}
+
+async fn enqueue(store: &Store, message: NewMessage, caps: Caps) -> Enqueued {
+    let arrived = message.arrived;
+    store.enqueue(message, caps, arrived).await.unwrap()
+}
+
+async fn a_topic_replaces_the_stored_message_with_all_of_its_own(store: &Store) {
+    let first = NewMessage {
+        topic: topic("mail"),
+        urgency: Urgency::High,
+        held_until: after(1000),
+        sent: Some(after(1)),
+        ..message(1)
+    };
+    let second = NewMessage {
+        topic: topic("mail"),
+        urgency: Urgency::Low,
+        payload: payload(4096),
+        expires: after(100),
+        ..message(2)
+    };
+    assert_eq!(enqueue(store, first, AMPLE).await, STORED);
+    put(store, message(3)).await;
+    assert_eq!(enqueue(store, second.clone(), AMPLE).await, REPLACED);
+    assert!(!store.is_waiting(id(1), after(3)).await.unwrap());
+    assert_eq!(totals(store).await, (2, size(&second) + size(&message(3))));
+
+    // Less urgent than the other one, though the first was more.
+    assert_eq!(claimed(store, ORCHARD, after(4)).await.key, key(3));
+    store.acknowledge(key(3)).await.unwrap();
+    let last = claimed(store, ORCHARD, after(4)).await;
+    assert_eq!((last.key, last.attempt), (key(2), 1));
+    assert_eq!((last.expires, last.payload.len()), (after(100), 4096));
+}
+
+async fn a_topic_that_arrived_earlier_comes_too_late(store: &Store) {
+    let at = |serial, arrived| NewMessage {
+        topic: topic("mail"),
+        arrived,
+        ..message(serial)
+    };
+    enqueue(store, at(1, after(10)), AMPLE).await;
+    let late = enqueue(store, at(2, after(9)), AMPLE).await;
+    assert_eq!(late, Enqueued::Superseded);
+    assert!(store.is_waiting(id(1), after(11)).await.unwrap());
+    let same_instant = enqueue(store, at(3, after(10)), AMPLE).await;
+    assert_eq!(same_instant, REPLACED);
+    assert_eq!(drain(store, ORCHARD, after(11)).await, keys(&[3]));
+}
+
+async fn a_topic_is_one_endpoints(store: &Store) {
+    let with_topic = |message, text| NewMessage {
+        topic: topic(text),
+        ..message
+    };
+    put(store, with_topic(message(1), "mail")).await;
+    put(store, with_topic(message(2), "news")).await;
+    put(store, with_topic(message_to(ORCHARD, 2, 3), "mail")).await;
+    put(store, with_topic(message_to(BALCONY, 1, 4), "mail")).await;
+    put(store, message(5)).await;
+    // It is the account's, not the resource's.
+    let elsewhere = message_to("romeo@example.org/street", 1, 6);
+    let moved = enqueue(store, with_topic(elsewhere, "mail"), AMPLE).await;
+    assert_eq!(moved, REPLACED);
+    assert_eq!(drain(store, ORCHARD, after(9)).await, keys(&[2, 3, 5]));
+}
+
+async fn the_oldest_of_the_lowest_urgency_gives_way(store: &Store) {
+    let caps = Caps {
+        per_endpoint: 3,
+        ..AMPLE
+    };
+    let of = |serial, urgency| NewMessage {
+        urgency,
+        ..message(serial)
+    };
+    put(store, of(1, Urgency::Normal)).await;
+    // Stored later, but older than the other one of its urgency.
+    put(store, of(3, Urgency::Low)).await;
+    put(store, of(2, Urgency::Low)).await;
+    put(store, message_to(ORCHARD, 2, 9)).await;
+    assert_eq!(
+        enqueue(store, of(4, Urgency::Low), caps).await,
+        evicted(1),
+        "it is as urgent"
+    );
+    assert!(!store.is_waiting(id(2), after(4)).await.unwrap());
+    assert_eq!(enqueue(store, of(5, Urgency::High), caps).await, evicted(1));
+    assert_eq!(drain(store, ORCHARD, after(9)).await, keys(&[5, 1, 9, 4]));
+}
+
+async fn what_is_more_urgent_never_gives_way(store: &Store) {
+    let caps = Caps {
+        per_endpoint: 1,
+        ..AMPLE
+    };
+    put(store, message(1)).await;
+    let low = NewMessage {
+        urgency: Urgency::Low,
+        ..message(2)
+    };
+    assert_eq!(enqueue(store, low, caps).await, Enqueued::Outranked);
+    assert_eq!(drain(store, ORCHARD, after(3)).await, keys(&[1]));
+}
+
+async fn a_cap_that_was_lowered_evicts_until_it_fits(store: &Store) {
+    for serial in 1..=5 {
+        put(store, message(serial)).await;
+    }
+    let high = NewMessage {
+        urgency: Urgency::High,
+        ..message(6)
+    };
+    put(store, high).await;
+    let caps = |per_endpoint| Caps {
+        per_endpoint,
+        ..AMPLE
+    };
+    let one_too_many = enqueue(store, message(7), caps(1)).await;
+    assert_eq!(
+        one_too_many,
+        Enqueued::Outranked,
+        "the last one is more urgent"
+    );
+    assert_eq!(totals(store).await.0, 6);
+    assert_eq!(enqueue(store, message(7), caps(3)).await, evicted(4));
+    assert_eq!(drain(store, ORCHARD, after(9)).await, keys(&[6, 5, 7]));
+}
+
+async fn what_has_expired_counts_no_more(store: &Store) {
+    let short = |serial| NewMessage {
+        expires: after(10),
+        ..message(serial)
+    };
+    put(store, short(1)).await;
+    put(store, short(2)).await;
+    let caps = Caps {
+        per_endpoint: 1,
+        per_account: 1,
+        ..AMPLE
+    };
+    let at = |now| store.enqueue(message(3), caps, now);
+    assert_eq!(at(after(10)).await.unwrap(), STORED);
+    assert!(!store.is_waiting(id(1), after(10)).await.unwrap());
+    assert_eq!(totals(store).await.0, 3, "but for the cap on bytes");
+}
+
+async fn an_account_holds_so_many_on_all_its_endpoints(store: &Store) {
+    let caps = Caps {
+        per_endpoint: 2,
+        per_account: 3,
+        ..AMPLE
+    };
+    for (app, serial) in [(1, 1), (1, 2), (2, 3)] {
+        put(store, message_to(ORCHARD, app, serial)).await;
+    }
+    let elsewhere = message_to("romeo@example.org/street", 3, 4);
+    let refused = enqueue(store, elsewhere, caps).await;
+    assert_eq!(refused, Enqueued::AccountFull);
+    assert_eq!(enqueue(store, message(5), caps).await, evicted(1));
+    let juliet = enqueue(store, message_to(BALCONY, 3, 6), caps).await;
+    assert_eq!(juliet, STORED);
+    let on_topic = |serial| NewMessage {
+        topic: topic("mail"),
+        ..message_to(ORCHARD, 2, serial)
+    };
+    assert_eq!(
+        enqueue(store, on_topic(7), caps).await,
+        Enqueued::AccountFull
+    );
+    put(store, on_topic(7)).await;
+    assert_eq!(enqueue(store, on_topic(8), caps).await, REPLACED);
+}
+
+async fn bytes_are_counted_with_what_is_freed(store: &Store) {
+    let of = |serial, len| NewMessage {
+        payload: payload(len),
+        topic: topic("mail"),
+        ..message(serial)
+    };
+    let exact = |bytes| Caps { bytes, ..AMPLE };
+    let first = of(1, 100);
+    let bytes = size(&first);
+    let full = enqueue(store, first.clone(), exact(bytes - 1)).await;
+    assert_eq!(full, Enqueued::Full);
+    assert_eq!(enqueue(store, first, exact(bytes)).await, STORED);
+    assert_eq!(totals(store).await, (1, bytes));
+
+    // Replaced or evicted, the other one's bytes are free.
+    let larger = of(2, 101);
+    let full = enqueue(store, larger.clone(), exact(bytes)).await;
+    assert_eq!(full, Enqueued::Full);
+    assert_eq!(enqueue(store, larger, exact(bytes + 1)).await, REPLACED);
+    let caps = Caps {
+        per_endpoint: 1,
+        ..exact(bytes)
+    };
+    let third = NewMessage {
+        payload: payload(100),
+        ..message(3)
+    };
+    assert_eq!(enqueue(store, third, caps).await, evicted(1));
+    assert_eq!(totals(store).await, (1, bytes));
+}
+
+async fn a_refusal_changes_nothing(store: &Store) {
+    let on_topic = |serial| NewMessage {
+        topic: topic("mail"),
+        ..message(serial)
+    };
+    put(store, on_topic(1)).await;
+    put(store, message(2)).await;
+    let before = store.sizes().await.unwrap();
+    let (full, one) = (Caps { bytes: 1, ..AMPLE }, 1);
+    let evicting = Caps {
+        per_endpoint: one,
+        ..full
+    };
+    for (refused, caps) in [
+        (on_topic(3), full),
+        (message(3), full),
+        (message(3), evicting),
+    ] {
+        assert_eq!(enqueue(store, refused, caps).await, Enqueued::Full);
+    }
+    let after_all = store.sizes().await.unwrap();
+    assert_eq!(
+        (after_all.queued_bytes, after_all.oldest),
+        (before.queued_bytes, before.oldest)
+    );
+    assert_eq!(drain(store, ORCHARD, after(4)).await, keys(&[1, 2]));
+}
+
+async fn thousands_at_a_time_are_each_answered(store: &Store) {
+    let many = 3000;
+    let all = (0..many).map(|serial| store.enqueue(message(serial), AMPLE, after(0)));
+    let mut stored = Vec::new();
+    for (serial, answer) in (0..).zip(join_all(all).await) {
+        match answer {
+            Ok(outcome) => {
+                assert_eq!(outcome, STORED);
+                stored.push(serial);
+            }
+            // More than wait at once: some are told so.
+            Err(error) => assert!(matches!(error, StoreError::Busy), "{error}"),
+        }
+    }
+    assert!(stored.len() >= 256, "{}", stored.len());
+    assert_eq!(totals(store).await.0, stored.len() as u64);
+    for serial in 0..many {
+        let waits = store.is_waiting(id(serial), after(0)).await.unwrap();
+        assert_eq!(waits, stored.contains(&serial), "{serial}");
+    }
+}
+
+async fn a_message_that_fails_takes_no_other_along(store: &Store) {
+    put(store, message(0)).await;
+    // A key is drawn at random: a second one with it is a defect.
+    let again = NewMessage {
+        id: id(1000),
+        ..message(0)
+    };
+    let all = (1..100).map(|serial| match serial {
+        50 => store.enqueue(again.clone(), AMPLE, NOW),
+        _ => store.enqueue(message(serial), AMPLE, NOW),
+    });
+    let answers = join_all(all).await;
+    let failed = answers.iter().filter(|answer| answer.is_err()).count();
+    assert_eq!(failed, 1);
+    assert!(matches!(answers[49], Err(StoreError::Failed(_))));
+    assert_eq!(totals(store).await, (99, 99 * size(&message(0))));
+}
