@@ -166,7 +166,9 @@ impl Postgres {
 
     fn has_ended(&self) -> bool {
         let mut process = self.process.lock().unwrap();
-        process.as_mut().is_none_or(|process| process.ended().is_some())
+        process
+            .as_mut()
+            .is_none_or(|process| process.ended().is_some())
     }
 
     async fn end(&self, signal: Signal) {
@@ -233,7 +235,9 @@ fn version(programs: &Path) -> Option<u32> {
 /// User and group, by name.
 fn ids_of(name: &str) -> (u32, u32) {
     let users = fs::read_to_string("/etc/passwd").unwrap();
-    let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let fields = users
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
     let mut ids = fields.filter_map(|fields| match fields[..] {
         [user, _, id, group, ..] if user == name => Some((id.parse().ok()?, group.parse().ok()?)),
         _ => None,

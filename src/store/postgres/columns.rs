@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 use jid::{BareJid, Jid};
+use ring::digest::{SHA256, digest};
 use tokio_postgres::{
     Row,
     types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
@@ -73,6 +74,17 @@ pub fn key_columns(key: &RegistrationKey) -> (&str, &[u8], &[u8]) {
         key.application.as_bytes(),
         key.instance.as_bytes(),
     )
+}
+
+/// Names a full JID in an index, whose entries have 2704 bytes at most. Sorts as the JID's text;
+/// only those that begin alike for longer than any that is meant seriously lie in no order.
+pub fn owner_key(owner: &Jid) -> Vec<u8> {
+    const LONGEST: usize = 2000;
+    let text = owner.as_str().as_bytes();
+    match text.get(..LONGEST) {
+        Some(start) => [start, digest(&SHA256, text).as_ref()].concat(),
+        None => text.to_vec(),
+    }
 }
 
 /// From [`scope_columns`], the row's first three.

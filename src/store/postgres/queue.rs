@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 
 use super::{
     Postgres,
-    columns::{Millis, array, count, key_columns, payload, registration},
+    columns::{Millis, array, count, key_columns, owner_key, payload, registration},
     connect::{Connection, Parameters},
     listen::Notice,
     lock_account,
@@ -243,8 +243,8 @@ async fn insert(db: &Connection, message: &NewMessage) -> Result<(), StoreError>
     db.execute(
         "INSERT INTO unified_push_queue
          (key, id, account, owner, application, instance, issued, registration_expires, topic,
-          urgency, payload, arrived, expires, attempts, sent, held_until)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+          urgency, payload, arrived, expires, attempts, sent, held_until, owner_key)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
         &[
             &&message.key[..],
             &&message.id.as_bytes()[..],
@@ -263,6 +263,7 @@ async fn insert(db: &Connection, message: &NewMessage) -> Result<(), StoreError>
             &i32::from(message.sent.is_some()),
             &message.sent.map(Millis),
             &Millis(message.held_until),
+            &owner_key(&registration.owner),
         ],
     )
     .await?;
@@ -275,13 +276,14 @@ async fn claim(
     now: Timestamp,
     lease: Timestamp,
 ) -> Result<Claim, StoreError> {
+    let owner = owner_key(owner);
     loop {
         let until: Option<Millis> = db
             .value(
                 // The first condition admits the index.
                 "SELECT max(claimed_until) FROM unified_push_queue
-                 WHERE claimed_until > 0 AND owner = $1 AND claimed_until > $2 AND expires > $2",
-                &[&owner.as_str(), &Millis(now)],
+                 WHERE claimed_until > 0 AND owner_key = $1 AND claimed_until > $2 AND expires > $2",
+                &[&owner, &Millis(now)],
             )
             .await?;
         if let Some(until) = until {
@@ -291,20 +293,20 @@ async fn claim(
             "UPDATE unified_push_queue
              SET attempts = least(attempts + 1, 65535), sent = $2, claimed_until = $3
              WHERE number = (SELECT number FROM unified_push_queue
-                             WHERE owner = $1 AND expires > $2 AND held_until <= $2
+                             WHERE owner_key = $1 AND expires > $2 AND held_until <= $2
                              ORDER BY urgency DESC, arrived, number LIMIT 1)
              AND held_until <= $2
              RETURNING {REGISTRATION}, key, payload, attempts, expires"
         );
-        let values: Parameters<'_> = &[&owner.as_str(), &Millis(now), &Millis(lease)];
+        let values: Parameters<'_> = &[&owner, &Millis(now), &Millis(lease)];
         if let Some(row) = db.find(&sql, values).await? {
             return Ok(Claim::Message(claimed(&row)?));
         }
         let held: Option<Millis> = db
             .value(
                 "SELECT min(held_until) FROM unified_push_queue
-                 WHERE owner = $1 AND expires > $2",
-                &[&owner.as_str(), &Millis(now)],
+                 WHERE owner_key = $1 AND expires > $2",
+                &[&owner, &Millis(now)],
             )
             .await?;
         match held {

@@ -4,7 +4,7 @@ use jid::{BareJid, Jid};
 
 use super::{
     Postgres,
-    columns::{Millis, bare_jid, count, jid, registration},
+    columns::{Millis, bare_jid, count, jid, owner_key, registration},
     lock_account,
     queue::{REGISTRATION, delete},
 };
@@ -80,8 +80,9 @@ impl Postgres {
             let db = self.pool.begin().await?;
             lock_account(&db, &owner.to_bare()).await?;
             db.execute(
-                "UPDATE unified_push_queue SET held_until = 0 WHERE owner = $1 AND held_until <> 0",
-                &[&owner.as_str()],
+                "UPDATE unified_push_queue SET held_until = 0
+                 WHERE owner_key = $1 AND held_until <> 0",
+                &[&owner_key(owner)],
             )
             .await?;
             db.commit().await
@@ -96,7 +97,7 @@ impl Postgres {
             lock_account(&db, &account).await?;
             db.execute(
                 "UPDATE unified_push_queue
-                 SET owner = $2, issued = $5, registration_expires = $6
+                 SET owner = $2, issued = $5, registration_expires = $6, owner_key = $7
                  WHERE account = $1 AND application = $3 AND instance = $4 AND issued <= $5",
                 &[
                     &account.as_str(),
@@ -105,6 +106,7 @@ impl Postgres {
                     &&to.instance.as_bytes()[..],
                     &Millis(to.issued),
                     &Millis(to.expires),
+                    &owner_key(&to.owner),
                 ],
             )
             .await?;
@@ -124,14 +126,15 @@ impl Postgres {
                 .query(
                     // Leaps over the rest of each; DISTINCT would read every row of the index.
                     "WITH RECURSIVE found AS (
-                         (SELECT owner FROM unified_push_queue WHERE owner > $1
-                          ORDER BY owner LIMIT 1)
+                         (SELECT owner_key, owner FROM unified_push_queue
+                          WHERE owner_key > $1 ORDER BY owner_key LIMIT 1)
                          UNION ALL
-                         SELECT (SELECT next.owner FROM unified_push_queue AS next
-                                 WHERE next.owner > found.owner ORDER BY next.owner LIMIT 1)
-                         FROM found WHERE found.owner IS NOT NULL)
-                     SELECT owner FROM found WHERE owner IS NOT NULL LIMIT $2",
-                    &[&after.map_or("", |jid| jid.as_str()), &i64::from(limit)],
+                         SELECT next.owner_key, next.owner FROM found, LATERAL
+                             (SELECT owner_key, owner FROM unified_push_queue AS waiting
+                              WHERE waiting.owner_key > found.owner_key
+                              ORDER BY owner_key LIMIT 1) AS next)
+                     SELECT owner FROM found LIMIT $2",
+                    &[&after.map(owner_key).unwrap_or_default(), &i64::from(limit)],
                 )
                 .await?;
             db.done();

@@ -55,6 +55,7 @@ CREATE TABLE unified_push_queue (
     application bytea NOT NULL,
     instance    bytea NOT NULL,
     owner       text COLLATE "C" NOT NULL,      -- where it goes, in general a full JID
+    owner_key   bytea NOT NULL,                 -- its bytes; an index takes no JID of 3071
     issued      bigint NOT NULL,                -- when the phone last registered
     registration_expires bigint NOT NULL,
     topic       text COLLATE "C",
@@ -78,7 +79,7 @@ CREATE INDEX unified_push_queue_by_endpoint
     ON unified_push_queue (account, application, instance, urgency, arrived, number);
 -- What is sent first.
 CREATE INDEX unified_push_queue_by_owner
-    ON unified_push_queue (owner, urgency DESC, arrived, number);
+    ON unified_push_queue (owner_key, urgency DESC, arrived, number);
 CREATE INDEX unified_push_queue_by_lease
-    ON unified_push_queue (owner, claimed_until) WHERE claimed_until > 0;
+    ON unified_push_queue (owner_key, claimed_until) WHERE claimed_until > 0;
 CREATE INDEX unified_push_queue_by_expiry ON unified_push_queue (expires);
