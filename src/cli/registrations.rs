@@ -7,13 +7,13 @@ use std::{
 
 use jid::BareJid;
 
-use super::state::{secret, tokens};
+use super::state::{secret, store, tokens};
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     revocation::Scope,
     secret::KeyId,
-    store::{Owned, Store},
+    store::Owned,
 };
 
 /// How long a whole account's revocation is kept: it also covers tokens that mod_unified_push signed
@@ -45,7 +45,8 @@ pub async fn run(config: &Config, command: Command) -> Result<bool, String> {
 }
 
 async fn list(config: &Config) -> Result<bool, String> {
-    let owners = open(config)?
+    let owners = store(config)
+        .await?
         .owners(SystemClock.now())
         .await
         .map_err(|e| e.to_string())?;
@@ -106,7 +107,8 @@ async fn forget_key(config: &Config, id: &str) -> Result<bool, String> {
              go on working. Take it out of `secret`, `previous_secrets` or `state_dir` first"
         ));
     }
-    match open(config)?
+    match store(config)
+        .await?
         .forget_key(key)
         .await
         .map_err(|e| e.to_string())?
@@ -122,8 +124,4 @@ async fn forget_key(config: &Config, id: &str) -> Result<bool, String> {
             "no endpoint was issued under key {key}; nothing was changed"
         )),
     }
-}
-
-fn open(config: &Config) -> Result<Store, String> {
-    Store::open_existing(&config.state_dir).map_err(|error| error.to_string())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     app::policy,
     clock::SystemClock,
-    config::Config,
+    config::{self, Config},
     random::SystemRandom,
     secret::Secret,
     store::Store,
@@ -14,7 +14,7 @@ use crate::{
 
 /// As the daemon would open them.
 pub async fn tokens(config: &Config) -> Result<Tokens, String> {
-    let store = Store::open_existing(&config.state_dir).map_err(|error| error.to_string())?;
+    let store = store(config).await?;
     let secret = secret(config)?.ok_or_else(|| {
         let path = config.state_dir.display();
         format!("no secret is configured, and there is none in {path}")
@@ -24,6 +24,15 @@ pub async fn tokens(config: &Config) -> Result<Tokens, String> {
     Tokens::load(keyring, policy(config), store, clock, random)
         .await
         .map_err(|error| error.to_string())
+}
+
+/// The one that the daemon uses.
+pub async fn store(config: &Config) -> Result<Store, String> {
+    let opened = match &config.store {
+        config::Store::Sqlite => Store::open_existing(&config.state_dir),
+        config::Store::Postgres(url) => Store::connect(url).await,
+    };
+    opened.map_err(|error| error.to_string())
 }
 
 /// The configured one, or the one that the daemon has made.

@@ -14,6 +14,10 @@ mod journal;
 mod log;
 mod memory;
 mod metrics;
+mod outage;
+#[expect(dead_code, reason = "tests/store does more to it")]
+#[path = "../common/postgres.rs"]
+mod postgres;
 mod registrations;
 mod secret;
 mod send;

@@ -336,14 +336,14 @@ mod tests {
 
     #[test]
     fn the_longest_jid_fits_into_a_letter() {
-        let (local, domain) = ("l".repeat(1023), ["d"; 500].join("."));
-        let resource = "\"".repeat(1023);
-        let owner = Jid::new(&format!("{local}@{domain}/{resource}")).unwrap();
+        let (local, resource) = ("l".repeat(1023), "\"".repeat(1023));
+        let owner = Jid::new(&format!("{local}@example.org/{resource}")).unwrap();
         let by = "0".repeat(36);
         let letter = letter(
             &by,
             Notice::stored(&owner, Timestamp::from_millis(u64::MAX)),
         );
-        assert!(letter.len() <= MAX_NOTICE, "{}", letter.len());
+        // With a domain as long as XMPP's rules have it, too.
+        assert!(letter.len() + 1023 <= MAX_NOTICE, "{}", letter.len());
     }
 }

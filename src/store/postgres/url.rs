@@ -11,6 +11,9 @@ use crate::address::is_private;
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl(Config);
 
+/// PostgreSQL's own.
+const PORT: u16 = 5432;
+
 /// Reads on from the name of what holds the URL. The parser's own words may quote a piece of the
 /// password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,9 +66,8 @@ impl FromStr for PostgresUrl {
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(PostgresUrlError::Scheme);
         }
-        let options = text.split_once('?').map_or("", |(_, options)| options);
-        let mut modes = options
-            .split('&')
+        let mut modes = text
+            .split(['?', '&'])
             .filter_map(|option| option.strip_prefix("sslmode="));
         if !modes.all(|mode| matches!(mode, "disable" | "require")) {
             return Err(PostgresUrlError::SslMode);
@@ -74,11 +76,23 @@ impl FromStr for PostgresUrl {
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(PostgresUrlError::NoHost);
         }
+        // After an @ in a password, the rest of it is taken for the host's.
+        if !config.get_hosts().iter().all(is_host) {
+            return Err(PostgresUrlError::Syntax);
+        }
         if config.get_ssl_mode() == SslMode::Prefer {
             // What the library takes when nothing is said, which verifies nothing.
             config.ssl_mode(SslMode::Disable);
         }
         Ok(Self(config))
+    }
+}
+
+fn is_host(host: &Host) -> bool {
+    let in_name = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+    match host {
+        Host::Tcp(name) => name.chars().all(in_name),
+        Host::Unix(_) => true,
     }
 }
 
@@ -95,7 +109,9 @@ impl fmt::Display for PostgresUrl {
             false => names.collect(),
         };
         f.write_str(&hosts.join(","))?;
-        if let [port] = self.0.get_ports() {
+        if let [port] = self.0.get_ports()
+            && *port != PORT
+        {
             write!(f, ":{port}")?;
         }
         write!(f, "/{}", self.0.get_dbname().unwrap_or_default())
@@ -146,7 +162,8 @@ mod tests {
             ("up:hunter2@db/push", Scheme),
             ("postgres:///push", NoHost),
             ("postgres://up:hunter2@db:port/push", Syntax),
-            ("postgres://up:hun?ter2=x@db/push", Syntax),
+            ("postgres://up:hunter2@db/push?password=hunter2&x=y", Syntax),
+            ("postgres://up:hun@ter2@db/push", Syntax),
             ("postgres://up:hunter2@db/push?sslmode=prefer", SslMode),
             ("postgres://up:hunter2@db/push?sslmode=allow", SslMode),
         ] {

@@ -4,7 +4,7 @@ use jid::Jid;
 use tempfile::TempDir;
 
 use super::{Sqlite as Store, *};
-use crate::registration::{Digest, RegistrationKey};
+use crate::registration::Digest;
 
 const NOW: Timestamp = Timestamp::from_secs(1_764_000_000);
 const WEEK: Duration = Duration::from_secs(7 * 86400);
@@ -39,13 +39,6 @@ fn romeo(serial: u8, now: Timestamp) -> NewRegistration {
 
 fn scope() -> Scope {
     Scope::Registration(romeo(0, NOW).registration.key())
-}
-
-fn stored(serial: u8, expires: Timestamp) -> Registered {
-    Registered::Stored {
-        generation: [serial; 16],
-        expires,
-    }
 }
 
 fn open() -> (TempDir, Store) {
