@@ -6,7 +6,9 @@
 
 mod caps;
 mod databases;
+mod large;
 mod messages;
+mod model;
 mod outages;
 #[path = "../common/postgres.rs"]
 mod postgres;
@@ -14,6 +16,7 @@ mod postgres;
 #[path = "../common/process.rs"]
 mod process;
 mod queue;
+mod random;
 mod registrations;
 mod replicas;
 
@@ -133,17 +136,19 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let shared = Shared::default();
     let mut trials = Vec::new();
-    for test in [queue::tests(), caps::tests(), registrations::tests()]
-        .into_iter()
-        .flatten()
-    {
+    let on_both = [
+        queue::tests(),
+        caps::tests(),
+        registrations::tests(),
+        random::tests(),
+        large::tests(),
+    ];
+    for test in on_both.into_iter().flatten() {
         trials.push(test.on_sqlite());
         trials.push(test.on_postgres(shared.clone()));
     }
-    for test in [databases::tests(), replicas::tests(), outages::tests()]
-        .into_iter()
-        .flatten()
-    {
+    let on_postgres = [databases::tests(), replicas::tests(), outages::tests()];
+    for test in on_postgres.into_iter().flatten() {
         trials.push(test.trial(shared.clone()));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
