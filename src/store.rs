@@ -39,7 +39,7 @@ pub struct Store(Arc<Engine>);
 
 enum Engine {
     Sqlite(Sqlite),
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
 }
 
 /// Why the store cannot be opened, and what to do.
@@ -158,7 +158,7 @@ impl Store {
     /// For the daemon and the command line alike: makes the tables where they are missing.
     pub async fn connect(url: &PostgresUrl) -> Result<Self, OpenError> {
         let postgres = Postgres::connect(url).await?;
-        Ok(Self(Arc::new(Engine::Postgres(postgres))))
+        Ok(Self(Arc::new(Engine::Postgres(Box::new(postgres)))))
     }
 
     /// Keeps the row, with a later expiry and the present full JID, while the newest one of this

@@ -11,7 +11,7 @@ use std::{
         Mutex,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
@@ -95,6 +95,7 @@ impl Postgres {
 
     /// As a power failure does, but for the disk's cache.
     pub async fn kill(&self) {
+        self.signal_all(Signal::KILL);
         self.end(Signal::KILL).await;
     }
 
@@ -160,7 +161,7 @@ impl Postgres {
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
         command.args(["-c", "fsync=on", "-c", "full_page_writes=on"]);
         // What the daemon must not rely on.
-        command.args(["-c", "synchronous_commit=off"]);
+        command.args(["-c", "synchronous_commit=off", "-c", "wal_writer_delay=10s"]);
         Process::start(&mut command, &self.path("log")).unwrap()
     }
 
@@ -181,8 +182,8 @@ impl Postgres {
     fn signal_all(&self, signal: Signal) {
         let mut process = self.process.lock().unwrap();
         let process = process.as_mut().expect("PostgreSQL runs");
-        // The first one first when it stops, so that it starts no other.
-        process.signal(signal);
+        // So that it starts no other meanwhile.
+        process.signal(Signal::STOP);
         let pid = fs::read_to_string(self.path("data/postmaster.pid")).unwrap();
         let pid = pid.lines().next().unwrap().trim();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
@@ -191,6 +192,7 @@ impl Postgres {
             // It may have ended meanwhile.
             let _ = kill_process(child, signal);
         }
+        process.signal(signal);
     }
 
     async fn connect(&self, database: &str) -> Result<Client, tokio_postgres::Error> {
@@ -209,14 +211,16 @@ pub async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
 impl Drop for Postgres {
     /// At once, but by itself: a killed one would leave its shared memory behind.
     fn drop(&mut self) {
-        let process = self.process.get_mut().ok().and_then(Option::take);
-        let Some(mut process) = process else { return };
-        process.signal(Signal::QUIT);
-        process.signal(Signal::CONT);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while process.ended().is_none() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
+        if self.has_ended() {
+            return;
         }
+        if let Ok(Some(process)) = self.process.get_mut() {
+            process.signal(Signal::CONT);
+        }
+        let mut stop = self.command("pg_ctl");
+        stop.args(["stop", "--mode=immediate", "--silent", "-t", "10", "-D"]);
+        // What is left then, is killed.
+        let _ = stop.arg(self.path("data")).status();
     }
 }
 

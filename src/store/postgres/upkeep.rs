@@ -131,7 +131,8 @@ fn expired(table: &str, end: &str) -> String {
 
 /// What waits, with what has expired.
 pub async fn queued(db: &Connection) -> Result<Queued, StoreError> {
-    let sql = "SELECT count(*), coalesce(sum(octet_length(payload)), 0), min(arrived)
+    let sql = "SELECT count(*), coalesce(sum(octet_length(payload)), 0),
+             (SELECT arrived FROM unified_push_queue ORDER BY number LIMIT 1)
          FROM unified_push_queue";
     let Some(row) = db.find(sql, &[]).await? else {
         return Err(StoreError::failed("no count"));

@@ -1,15 +1,15 @@
 //! The URL of a database, which may hold a password: it is never shown whole.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use tokio_postgres::config::{Config, Host, SslMode};
 
 use crate::address::is_private;
 
 /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE`, as libpq has it. Shows where the
-/// database is, without user and password.
+/// database is, without user and password. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PostgresUrl(Config);
+pub struct PostgresUrl(Arc<Config>);
 
 /// PostgreSQL's own.
 const PORT: u16 = 5432;
@@ -84,7 +84,7 @@ impl FromStr for PostgresUrl {
             // What the library takes when nothing is said, which verifies nothing.
             config.ssl_mode(SslMode::Disable);
         }
-        Ok(Self(config))
+        Ok(Self(Arc::new(config)))
     }
 }
 

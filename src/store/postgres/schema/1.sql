@@ -48,8 +48,8 @@ INSERT INTO unified_push_changes VALUES (0);
 
 -- Messages that wait for their phones.
 CREATE TABLE unified_push_queue (
-    number      bigint GENERATED ALWAYS AS IDENTITY,    -- the order of insertion
-    key         bytea PRIMARY KEY,              -- stanzas carry it
+    number      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,    -- the order of insertion
+    key         bytea NOT NULL UNIQUE,          -- stanzas carry it
     id          bytea NOT NULL UNIQUE,          -- the message resource's
     account     text COLLATE "C" NOT NULL,      -- bare JID
     application bytea NOT NULL,
