@@ -16,6 +16,7 @@ need /usr/sbin/ejabberdctl ejabberd
 need "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null | tail -n 1)" postgresql
 need /usr/bin/promtool prometheus
 need /usr/bin/sqlite3 sqlite3
+need /usr/bin/openssl openssl
 
 # In a subshell, so that its trap ends with it.
 install_packages() (

@@ -9,15 +9,21 @@ use crate::{
     process::eventually,
 };
 
-/// None, with a word about it, when PostgreSQL is not there and need not be.
-async fn bed() -> Option<(Bed, Postgres)> {
-    if !Postgres::installed() {
+/// Whether PostgreSQL is there; says so when it is not and need not be.
+fn installed() -> bool {
+    let installed = Postgres::installed();
+    if !installed {
         let required = std::env::var_os("UNIFIED_PUSH_TEST_REQUIRE");
-        assert!(
-            required.is_none(),
-            "postgresql is not installed: run ./test.sh"
-        );
+        let required = required.is_some_and(|value| value == "1");
+        assert!(!required, "postgresql is not installed: run ./test.sh");
         println!("left out: needs postgresql");
+    }
+    installed
+}
+
+/// None when PostgreSQL is not there.
+async fn bed() -> Option<(Bed, Postgres)> {
+    if !installed() {
         return None;
     }
     let postgres = Postgres::start().await;
@@ -79,6 +85,34 @@ async fn commands_work_on_the_database_beside_the_daemon() {
     daemon.exit().await;
     let _daemon = bed.start().await;
     assert_eq!(push(&endpoint).await, 404);
+}
+
+#[tokio::test]
+async fn tls_is_used_only_with_a_certificate_that_is_trusted() {
+    if !installed() {
+        return;
+    }
+    let postgres = Postgres::prepare();
+    let certificate = postgres.certificate();
+    postgres.launch().await;
+    let mut bed = Bed::new().await;
+    let url = format!("{}?sslmode=require", postgres.database().await);
+    bed.text("store.url", &url);
+    let list = ["registrations", "list"];
+    let said = bed.run(&list).await.with(1);
+    let words = said.contains("TLS") && said.contains("UnknownIssuer");
+    assert!(words, "{said}");
+
+    let trusting = |bed: &Bed| {
+        let mut command = bed.command(&list);
+        command.env("SSL_CERT_FILE", &certificate);
+        command
+    };
+    bed.run_with(trusting(&bed), b"").await.with(0);
+    bed.text("store.url", &url.replace("127.0.0.1", "localhost"));
+    let said = bed.run_with(trusting(&bed), b"").await.with(1);
+    assert!(said.contains("not valid for name"), "{said}");
+    assert!(!said.contains(PASSWORD), "{said}");
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ const SERVER_USER: &str = "postgres";
 
 const PACKAGES: &str = "/usr/lib/postgresql";
 
+const CERTIFICATE: &str = "certificate.pem";
+
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -74,6 +76,32 @@ impl Postgres {
         let made = initdb.output().unwrap();
         assert!(made.status.success(), "{made:?}");
         postgres
+    }
+
+    /// With a certificate for 127.0.0.1 that nobody has signed; it lets clients come by TLS. To be
+    /// called before it is launched.
+    pub fn certificate(&self) -> PathBuf {
+        let mut openssl = self.command("/usr/bin/openssl");
+        openssl.args([
+            "req",
+            "-x509",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=postgres",
+        ]);
+        openssl.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+        openssl.args(["-addext", "subjectAltName=IP:127.0.0.1"]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        openssl.arg("-keyout").arg(self.path("key.pem"));
+        let made = openssl
+            .arg("-out")
+            .arg(self.path(CERTIFICATE))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        self.path(CERTIFICATE)
     }
 
     /// Starts it, also after it was killed, and waits until it lets clients in.
@@ -162,6 +190,12 @@ impl Postgres {
         command.args(["-c", "fsync=on", "-c", "full_page_writes=on"]);
         // What the daemon must not rely on.
         command.args(["-c", "synchronous_commit=off", "-c", "wal_writer_delay=10s"]);
+        if self.path(CERTIFICATE).exists() {
+            let dir = self.dir.path().display();
+            command.args(["-c", "ssl=on"]);
+            command.args(["-c", &format!("ssl_cert_file={dir}/{CERTIFICATE}")]);
+            command.args(["-c", &format!("ssl_key_file={dir}/key.pem")]);
+        }
         Process::start(&mut command, &self.path("log")).unwrap()
     }
 
