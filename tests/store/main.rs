@@ -5,8 +5,11 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
 mod caps;
+mod large;
 mod messages;
+mod model;
 mod queue;
+mod random;
 
 use std::{pin::Pin, process::ExitCode};
 
@@ -56,7 +59,14 @@ impl Test {
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests = [queue::tests(), caps::tests()].into_iter().flatten();
+    let tests = [
+        queue::tests(),
+        caps::tests(),
+        random::tests(),
+        large::tests(),
+    ]
+    .into_iter()
+    .flatten();
     let trials = tests.map(Test::on_sqlite).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
