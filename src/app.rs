@@ -28,7 +28,7 @@ use crate::{
     random::{Random, SystemRandom},
     registrar::Registrar,
     secret::Secret,
-    store::{self, Store, StoreError},
+    store::{self, Caps, Store, StoreError},
     token::{IssuersError, Keyring, Policy, StateSecret, StateSecretError, Tokens, check_issuers},
     xmpp::link::{LinkSettings, LinkTask, Timings, channel},
 };
@@ -148,15 +148,17 @@ impl App {
         let health = Health::new(handle.state.clone());
         let dependencies = Dependencies {
             tokens: tokens.clone(),
+            store: store.clone(),
             acl: config.acl.clone(),
             pushes: handle.pushes.clone(),
             link: handle.state.clone(),
-            clock,
+            clock: clock.clone(),
             random,
             metrics: metrics.clone(),
         };
         let previous = &config.previous_secrets;
         let delivery = Delivery::new(delivery_settings(&config), &secret, previous, dependencies);
+        delivery.recover().await?;
         let registrar = Registrar::new(
             config.acl.clone(),
             tokens.clone(),
@@ -171,6 +173,7 @@ impl App {
             registrar: Arc::new(registrar),
             guesses: Arc::new(Limiter::new(config.limits.client_guess_rate)),
             health,
+            clock,
             metrics,
         };
         Ok(Self {
@@ -194,7 +197,7 @@ impl App {
     }
 
     /// Works until `shutdown`, then in this order: takes no more connections, answers the pushes
-    /// in flight, writes the last revocations, closes the link.
+    /// in flight, writes what is left to write, closes the link.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Failed> {
         let (delivery, health) = (self.upkeep.delivery.clone(), self.upkeep.health.clone());
         let (first, last) = (TaskTracker::new(), TaskTracker::new());
@@ -215,10 +218,11 @@ impl App {
         health.set_stopping();
         lifecycle::notify_stopping();
         shutdown.cancel();
+        delivery.stop();
         first.close();
         first.wait().await;
         if timeout(FAREWELL, delivery.finish()).await.is_err() {
-            warn!("the store took no last revocation; the phone will refuse again");
+            warn!("the store does not take what it was last told; some messages may arrive twice");
         }
         late.cancel();
         last.close();
@@ -254,7 +258,15 @@ impl App {
         let admin = http::serve(self.admin, self.routes.admin, admin_settings, late.clone());
         tasks.spawn(last.track_future(admin));
         tasks.spawn(last.track_future(self.link.run(Arc::new(use_cases), late.clone())));
-        tasks.spawn(serve_registrations(registrar, screened, self.replies));
+        let delivery = self.upkeep.delivery.clone();
+        tasks.spawn(delivery.clone().forward(shutdown.clone()));
+        tasks.spawn(delivery.clone().follow());
+        tasks.spawn(serve_registrations(
+            registrar,
+            delivery,
+            screened,
+            self.replies,
+        ));
         tasks.spawn(self.upkeep.run());
         tasks.spawn(lifecycle::feed_watchdog());
         tasks
@@ -336,6 +348,11 @@ fn delivery_settings(config: &Config) -> delivery::Settings {
         max_ttl: config.delivery.max_ttl,
         endpoint_rate: config.limits.endpoint_rate,
         in_flight_memory: usize::try_from(config.limits.in_flight_memory).unwrap_or(usize::MAX),
+        caps: Caps {
+            per_endpoint: config.delivery.max_queued_per_endpoint,
+            per_account: config.delivery.max_queued_per_jid,
+            bytes: config.delivery.max_queued_bytes,
+        },
     }
 }
 

@@ -1,9 +1,11 @@
 //! The subcommands. Exit codes: 0 done, 1 failed or answered with no, 2 wrong arguments, 78 a wrong
 //! configuration, 130 ended by a second signal.
 
+mod accounts;
 mod demo;
 mod healthcheck;
 mod inspect;
+mod queue;
 mod registrations;
 mod send;
 mod state;
@@ -61,6 +63,9 @@ enum Command {
         #[arg(allow_hyphen_values = true)]
         endpoint: String,
     },
+    /// List or drop the messages that wait for their phones, while the daemon runs
+    #[command(subcommand)]
+    Queue(queue::Command),
     /// List or revoke registrations, while the daemon runs
     #[command(subcommand)]
     Registrations(registrations::Command),
@@ -84,6 +89,8 @@ pub fn main() -> ExitCode {
         Command::Send(args) => send::run(args).map_err(Stop::Failed),
         Command::Inspect { endpoint } => load(config)
             .and_then(|config| block_on(inspect::run(&config, &endpoint))?.map_err(Stop::Failed)),
+        Command::Queue(command) => load(config)
+            .and_then(|config| block_on(queue::run(&config, command))?.map_err(Stop::Failed)),
         Command::Registrations(command) => load(config).and_then(|config| {
             block_on(registrations::run(&config, command))?.map_err(Stop::Failed)
         }),

@@ -116,6 +116,11 @@ pub struct Delivery {
     pub ack_timeout: Duration,
     pub default_ttl: Ttl,
     pub max_ttl: Ttl,
+    pub max_queued_per_endpoint: u32,
+    /// Of a bare JID.
+    pub max_queued_per_jid: u32,
+    /// All together.
+    pub max_queued_bytes: u64,
 }
 
 #[derive(Debug)]

@@ -1,40 +1,55 @@
-//! Use case: one push, from its token to its outcome.
+//! Use case: one push, from its token to its outcome, and on to its phone.
 //!
-//! It knows neither HTTP nor XML: requests come from `http`, stanzas go to the link as plain data.
+//! A push goes out at once if nothing waits for its phone. Unless the phone acknowledges it in time
+//! it is stored, and sent again until the phone has it or its time is over. It knows neither HTTP
+//! nor XML: requests come from `http`, stanzas go to the link as plain data.
 
+mod announced;
+mod answers;
+mod attempt;
+mod backlog;
+mod forward;
 mod in_flight;
-mod phones;
+mod keep;
 mod stanza_id;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use jid::Jid;
+use prometheus::IntGauge;
 use tokio::{
-    sync::{Semaphore, mpsc, mpsc::error::TrySendError, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::{Instant, timeout_at},
 };
 use tokio_util::task::TaskTracker;
 
 use self::{
-    in_flight::{InFlight, Verdict, Waiting},
-    phones::Phones,
-    stanza_id::{Attempt, StanzaIds},
+    announced::Announced,
+    backlog::Backlog,
+    in_flight::{InFlight, Verdict},
+    keep::Tried,
+    stanza_id::StanzaIds,
 };
 use crate::{
     acl::Acl,
-    clock::Clock,
+    clock::{Clock, Timestamp},
     health::LinkState,
     limits::{Limiter, Rate},
-    link::{Answer, PushStanza, Sent},
-    message::{MessageId, Topic, Ttl, Urgency},
-    metrics::Metrics,
+    link::PushStanza,
+    message::{MessageId, MessageKey, Topic, Ttl, Urgency},
+    metrics::{Metrics, QueueEvent},
     payload::Payload,
     random::{Random, random_array},
     registration::Registration,
-    revocation::Scope,
     secret::Secret,
+    store::{Caps, Store, StoreError},
     token::{OpenError, Tokens},
 };
 
@@ -47,8 +62,7 @@ const OVERHEAD: usize = 1024;
 pub struct Message {
     /// None: the sender named none.
     pub ttl: Option<Ttl>,
-    /// Topic and urgency are checked. They mean nothing yet: they are about messages that wait, and
-    /// none does.
+    /// Topic and urgency are about messages that wait.
     pub topic: Option<Topic>,
     pub urgency: Urgency,
     pub payload: Payload,
@@ -61,12 +75,16 @@ pub enum Outcome {
     Acknowledged { ttl: Ttl, message: MessageId },
     /// A requested TTL of 0: it went out, and no answer came in time.
     SentUnanswered { message: MessageId },
-    /// No answer in time.
+    /// On the disk until the phone has it, or its time is over.
+    Stored { ttl: Ttl, message: MessageId },
+    /// A requested TTL of 0: it did not go out in time.
     Unanswered,
-    /// The phone, or its server, answered with a temporary error.
+    /// A requested TTL of 0: the phone, or its server, answered with a temporary error.
     PhoneError,
-    /// No link to the XMPP server, or it was lost while waiting.
+    /// A requested TTL of 0: no link to the XMPP server, or it was lost while waiting.
     LinkDown,
+    /// A requested TTL of 0: the link's queue is full.
+    LinkBusy,
     /// The phone said that it knows this registration no longer; it is revoked now.
     Revoked,
     /// The token fails authentication: made up, or of a secret that is gone.
@@ -77,12 +95,15 @@ pub enum Outcome {
     RateLimited,
     /// Over `limits.in_flight_memory`.
     MemoryFull,
-    /// The link's queue is full.
-    LinkBusy,
+    /// Over `delivery.max_queued_per_jid`.
+    AccountFull,
+    /// Over `delivery.max_queued_bytes`, or every message of the endpoint is more urgent.
+    QueueFull,
     /// The store could not be read or written.
     StoreFailed,
 }
 
+#[derive(Clone)]
 pub struct Settings {
     /// How long a sender waits for the phone.
     pub ack_timeout: Duration,
@@ -93,11 +114,14 @@ pub struct Settings {
     pub endpoint_rate: Rate,
     /// Bytes of pushes that wait for an answer, all together.
     pub in_flight_memory: usize,
+    /// What may wait in the store.
+    pub caps: Caps,
 }
 
 /// What delivery works with.
 pub struct Dependencies {
     pub tokens: Tokens,
+    pub store: Store,
     pub acl: Acl,
     pub pushes: mpsc::Sender<PushStanza>,
     pub link: watch::Receiver<LinkState>,
@@ -112,10 +136,35 @@ pub struct Delivery {
     replica: [u8; 4],
     stanza_ids: StanzaIds,
     endpoint_rate: Limiter,
-    memory: Semaphore,
+    memory: Arc<Semaphore>,
     in_flight: InFlight,
-    phones: Phones,
-    revocations: TaskTracker,
+    announced: Announced,
+    backlog: Backlog,
+    /// So many at a time ask the store to write.
+    writes: Semaphore,
+    /// So many answers are worked on that nobody waits for.
+    late: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stopping: AtomicBool,
+}
+
+/// The store failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store failed")]
+pub struct StoreFailed;
+
+/// A push on its way.
+struct Push {
+    key: MessageKey,
+    id: MessageId,
+    registration: Registration,
+    /// As accepted.
+    ttl: Ttl,
+    topic: Option<Topic>,
+    urgency: Urgency,
+    payload: Payload,
+    arrived: Timestamp,
+    _share: Share,
 }
 
 impl Delivery {
@@ -126,21 +175,26 @@ impl Delivery {
         previous: &[Secret],
         with: Dependencies,
     ) -> Self {
+        let memory = settings.in_flight_memory.min(Semaphore::MAX_PERMITS);
         Self {
             replica: random_array(&*with.random),
             stanza_ids: StanzaIds::new(secret, previous),
             endpoint_rate: Limiter::new(settings.endpoint_rate),
-            memory: Semaphore::new(settings.in_flight_memory.min(Semaphore::MAX_PERMITS)),
+            memory: Arc::new(Semaphore::new(memory)),
             in_flight: InFlight::new(with.metrics.in_flight.clone()),
-            phones: Phones::new(with.metrics.phones_available.clone()),
-            revocations: TaskTracker::new(),
+            announced: Announced::new(with.metrics.phones_available.clone()),
+            backlog: Backlog::new(with.random.clone(), with.metrics.phones_waiting.clone()),
+            writes: Semaphore::new(keep::WRITES),
+            late: Arc::new(Semaphore::new(answers::LATE)),
+            tasks: TaskTracker::new(),
+            stopping: AtomicBool::new(false),
             settings,
             with,
         }
     }
 
-    /// Opens the token, sends the push to the phone and waits for its acknowledgement.
-    pub async fn push(&self, token: &str, message: Message) -> Outcome {
+    /// Opens the token and sends the push to the phone, or keeps it for the phone.
+    pub async fn push(self: &Arc<Self>, token: &str, message: Message) -> Outcome {
         let arrival = Instant::now();
         let deadline = arrival + self.settings.ack_timeout;
         let registration = match timeout_at(deadline, self.with.tokens.open(token)).await {
@@ -152,61 +206,53 @@ impl Delivery {
         if !self.endpoint_rate.admit(&registration.key()) {
             return Outcome::RateLimited;
         }
-        let size = message.payload.len() + OVERHEAD;
-        let Ok(_memory) = self
-            .memory
-            .try_acquire_many(u32::try_from(size).unwrap_or(u32::MAX))
-        else {
+        let Some(share) = self.share(message.payload.len() + OVERHEAD) else {
             return Outcome::MemoryFull;
         };
-        let _bytes = GaugeShare::new(&self.with.metrics.in_flight_bytes, size);
-        if *self.with.link.borrow() != LinkState::Up {
-            return Outcome::LinkDown;
+        let push = self.accept(registration, message, share);
+        if !self.can_send() {
+            return self
+                .keep_unless_transient(push, Tried::No, Outcome::LinkDown)
+                .await;
         }
-        let asked = match self.send(registration, message, deadline) {
-            Ok(asked) => asked,
-            Err(outcome) => return outcome,
-        };
-        match self.wait(asked, arrival).await {
-            // The phone has registered again meanwhile, and the URL lives on.
-            Outcome::Revoked if self.with.tokens.open(token).await.is_ok() => Outcome::PhoneError,
-            outcome => outcome,
+        // What is not kept can overtake: it is now or never.
+        if !push.is_transient() && self.backlog.contains(&push.registration.owner) {
+            return self.keep(push, Tried::No, None).await;
         }
-    }
-
-    /// An answer from the link; see [`Inbound::answer`](crate::link::Inbound::answer).
-    pub fn answer(self: &Arc<Self>, from: &Jid, id: &str, answer: Answer) -> bool {
-        let attempt = self.stanza_ids.verify(from, id);
-        let Some(entry) = attempt.and_then(|attempt| self.in_flight.take(&attempt.message)) else {
-            return false;
-        };
-        match answer {
-            Answer::Acknowledged => entry.settle(Verdict::Acknowledged),
-            Answer::Failed => entry.settle(Verdict::PhoneError),
-            Answer::NotRegistered => {
-                let this = Arc::clone(self);
-                self.revocations.spawn(async move {
-                    let verdict = this.revoke(&entry.registration).await;
-                    entry.settle(verdict);
-                });
+        match self.offer(&push, deadline) {
+            Some(offered) => self.settle(token, push, offered, arrival, deadline).await,
+            None => {
+                self.keep_unless_transient(push, Tried::No, Outcome::LinkBusy)
+                    .await
             }
         }
-        true
     }
 
-    /// Directed presence of a phone, or of anybody else.
-    pub fn presence(&self, from: &Jid, available: bool) {
-        if !available {
-            self.phones.unavailable(from);
-        } else if self.with.acl.permits(from) {
-            self.phones.available(from);
+    /// Whether a message waits still (RFC 8030 §6).
+    pub async fn is_pending(&self, id: MessageId) -> Result<bool, StoreFailed> {
+        let found = self.with.store.is_waiting(id, self.with.clock.now()).await;
+        found.map_err(StoreFailed::from)
+    }
+
+    /// Its sender takes a message back.
+    pub async fn cancel(&self, id: MessageId) -> Result<(), StoreFailed> {
+        if self.with.store.cancel(id).await? {
+            self.with.metrics.queue_events.inc(QueueEvent::Deleted);
         }
+        Ok(())
     }
 
-    /// The link is gone: whoever waits is told at once.
-    pub fn link_down(&self) {
-        self.in_flight.link_lost();
-        self.phones.forget_all();
+    /// From now on nothing is sent. Whoever waits for a phone is answered as soon as the push is
+    /// stored.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.in_flight.interrupt(Verdict::Stopping);
+    }
+
+    /// Waits until everything that was begun is written.
+    pub async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// Forgets rate limits that have recovered.
@@ -214,137 +260,71 @@ impl Delivery {
         self.endpoint_rate.forget_idle();
     }
 
-    /// Waits for the revocations that are being written.
-    pub async fn finish(&self) {
-        self.revocations.close();
-        self.revocations.wait().await;
-    }
-
-    /// Apart from the wait, so that nothing of it is kept while waiting.
-    fn send(
-        &self,
-        registration: Registration,
-        message: Message,
-        deadline: Instant,
-    ) -> Result<Asked, Outcome> {
+    fn accept(&self, registration: Registration, message: Message, share: Share) -> Push {
         let now = self.with.clock.now();
         let requested = message.ttl.unwrap_or(self.settings.default_ttl);
         let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
-        let accepted = requested.min(self.settings.max_ttl).min(lifetime);
-        let id = MessageId::from_bytes(random_array(&*self.with.random));
-
-        let key = random_array(&*self.with.random);
-        let attempt = Attempt {
-            replica: self.replica,
-            message: key,
-            attempt: 1,
-        };
-        let sent = Sent::default();
-        let stanza = PushStanza {
-            id: self.stanza_ids.mint(&registration.owner, &attempt),
-            to: registration.owner.clone(),
-            application: registration.application,
-            instance: registration.instance,
+        Push {
+            key: random_array(&*self.with.random),
+            id: MessageId::from_bytes(random_array(&*self.with.random)),
+            registration,
+            ttl: requested.min(self.settings.max_ttl).min(lifetime),
+            topic: message.topic,
+            urgency: message.urgency,
             payload: message.payload,
-            deadline,
-            sent: sent.clone(),
-        };
-        let waiting = self.in_flight.insert(key, registration);
-        match self.with.pushes.try_send(stanza) {
-            Ok(()) => Ok(Asked {
-                waiting,
-                sent,
-                deadline,
-                requested,
-                accepted,
-                id,
-            }),
-            Err(TrySendError::Full(_)) => {
-                waiting.withdraw();
-                Err(Outcome::LinkBusy)
-            }
-            Err(TrySendError::Closed(_)) => {
-                waiting.withdraw();
-                Err(Outcome::LinkDown)
-            }
+            arrived: now,
+            _share: share,
         }
     }
 
-    /// Waits for the phone's answer to what was sent; `arrival` dates its delay.
-    async fn wait(&self, mut asked: Asked, arrival: Instant) -> Outcome {
-        let message = asked.id;
-        let verdict = timeout_at(asked.deadline, &mut asked.waiting.verdict).await;
-        match verdict.ok().and_then(Result::ok) {
-            Some(Verdict::Acknowledged) => {
-                let seconds = arrival.elapsed().as_secs_f64();
-                self.with.metrics.acknowledgement_seconds.observe(seconds);
-                Outcome::Acknowledged {
-                    ttl: asked.accepted,
-                    message,
-                }
-            }
-            Some(Verdict::PhoneError) => Outcome::PhoneError,
-            Some(Verdict::Revoked) => Outcome::Revoked,
-            Some(Verdict::RevocationFailed) => Outcome::StoreFailed,
-            Some(Verdict::LinkLost) => Outcome::LinkDown,
-            // A refusal whose revocation is still being written is an answer.
-            None if asked.requested == Ttl::ZERO
-                && asked.sent.get()
-                && asked.waiting.is_unanswered() =>
-            {
-                Outcome::SentUnanswered { message }
-            }
-            None => Outcome::Unanswered,
-        }
+    fn can_send(&self) -> bool {
+        *self.with.link.borrow() == LinkState::Up && !self.is_stopping()
     }
 
-    /// Kills what was issued up to the registration that the phone was asked about. What it has
-    /// registered since then, from whichever resource, lives.
-    async fn revoke(&self, registration: &Registration) -> Verdict {
-        let scope = Scope::Registration(registration.key());
-        let revoked = self
-            .with
-            .tokens
-            .revoke(scope, registration.issued, registration.expires);
-        match revoked.await {
-            Ok(_) => {
-                self.with.metrics.revocations.inc();
-                Verdict::Revoked
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a revocation could not be stored; the endpoint stays valid");
-                Verdict::RevocationFailed
-            }
-        }
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn share(&self, bytes: usize) -> Option<Share> {
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let permit = self.memory.clone().try_acquire_many_owned(permits).ok()?;
+        let gauge = self.with.metrics.in_flight_bytes.clone();
+        gauge.add(permits.into());
+        Some(Share {
+            gauge,
+            bytes: permits.into(),
+            _permit: permit,
+        })
     }
 }
 
-/// A push that the link has taken.
-struct Asked {
-    waiting: Waiting,
-    sent: Sent,
-    deadline: Instant,
-    requested: Ttl,
-    accepted: Ttl,
-    id: MessageId,
-}
+impl Push {
+    /// Not to be kept: a TTL of 0 is for now or never.
+    fn is_transient(&self) -> bool {
+        self.ttl == Ttl::ZERO
+    }
 
-/// A gauge's share that is given back when dropped.
-struct GaugeShare<'a> {
-    gauge: &'a prometheus::IntGauge,
-    share: i64,
-}
-
-impl<'a> GaugeShare<'a> {
-    fn new(gauge: &'a prometheus::IntGauge, share: usize) -> Self {
-        let share = i64::try_from(share).unwrap_or(i64::MAX);
-        gauge.add(share);
-        Self { gauge, share }
+    fn expires(&self) -> Timestamp {
+        let ttl = Duration::from_secs(self.ttl.as_secs().into());
+        self.arrived.saturating_add(ttl)
     }
 }
 
-impl Drop for GaugeShare<'_> {
+impl From<StoreError> for StoreFailed {
+    fn from(_: StoreError) -> Self {
+        Self
+    }
+}
+
+/// A push's share of the memory for pushes in flight, given back when dropped.
+struct Share {
+    gauge: IntGauge,
+    bytes: i64,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Share {
     fn drop(&mut self) {
-        self.gauge.sub(self.share);
+        self.gauge.sub(self.bytes);
     }
 }

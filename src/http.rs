@@ -10,7 +10,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, Method, header},
+    http::{HeaderName, Method, Uri, header},
     middleware::{self, Next},
     response::Response,
     routing::get,
@@ -22,8 +22,9 @@ use tower_http::cors::{Any, CorsLayer};
 use tracing::{debug, error};
 
 use crate::{
-    delivery::{Delivery, Message, Outcome},
+    delivery::{Delivery, Message, Outcome, StoreFailed},
     limits::Limiter,
+    message::MessageId,
     metrics::Metrics,
 };
 
@@ -32,6 +33,7 @@ mod answer;
 mod client;
 mod headers;
 mod listener;
+mod message;
 mod page;
 mod push;
 mod serve;
@@ -49,11 +51,25 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub trait Deliver: Clone + Send + Sync + 'static {
     /// `token` is the last segment of the path, as it came.
     fn push(&self, token: &str, message: Message) -> impl Future<Output = Outcome> + Send;
+
+    /// Whether a message waits for its phone still.
+    fn is_pending(&self, id: MessageId) -> impl Future<Output = Result<bool, StoreFailed>> + Send;
+
+    /// Takes a message back, if it waits still.
+    fn cancel(&self, id: MessageId) -> impl Future<Output = Result<(), StoreFailed>> + Send;
 }
 
 impl Deliver for Arc<Delivery> {
     fn push(&self, token: &str, message: Message) -> impl Future<Output = Outcome> + Send {
         Delivery::push(self, token, message)
+    }
+
+    fn is_pending(&self, id: MessageId) -> impl Future<Output = Result<bool, StoreFailed>> + Send {
+        Delivery::is_pending(self, id)
+    }
+
+    fn cancel(&self, id: MessageId) -> impl Future<Output = Result<(), StoreFailed>> + Send {
+        Delivery::cancel(self, id)
     }
 }
 
@@ -81,11 +97,15 @@ pub fn public<D: Deliver>(public: Public<D>) -> Router {
     let endpoint = get(push::discover)
         .post(push::post::<D>)
         .fallback(|| async { answer::method_not_allowed("GET, HEAD, OPTIONS, POST") });
+    let message = get(message::get::<D>)
+        .delete(message::delete::<D>)
+        .fallback(|| async { answer::method_not_allowed("DELETE, GET, HEAD, OPTIONS") });
     let root = get(move || async move { page.response() })
         .fallback(|| async { answer::method_not_allowed("GET, HEAD, OPTIONS") });
     let mut router = Router::new()
         .without_v07_checks()
         .route(&format!("{prefix}/push/{{token}}"), endpoint)
+        .route(&format!("{prefix}/message/{{id}}"), message)
         .route(&format!("{prefix}/"), root.clone());
     if !prefix.is_empty() {
         router = router.route(&prefix, root);
@@ -143,12 +163,23 @@ fn cors() -> CorsLayer {
     ];
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::OPTIONS])
+        .allow_methods([
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::DELETE,
+            Method::OPTIONS,
+        ])
         .allow_headers(request_headers)
         .expose_headers(response_headers)
         .max_age(Duration::from_secs(86_400))
         // The answer is the same for every origin.
         .vary([])
+}
+
+/// A token or an id, not decoded: both consist of unreserved characters.
+fn last_segment(uri: &Uri) -> &str {
+    uri.path().rsplit('/').next().unwrap_or_default()
 }
 
 /// The path of a URL as a route: braces would make captures of it.

@@ -1,6 +1,8 @@
 //! Every metric of the daemon, in a registry of its own. Labels are small closed sets: never a
 //! JID, a token or anything else that comes from outside.
 
+mod labels;
+
 use std::marker::PhantomData;
 
 use prometheus::{
@@ -8,90 +10,9 @@ use prometheus::{
     TextEncoder, process_collector::ProcessCollector,
 };
 
+pub(crate) use self::labels::labels;
+pub use self::labels::{Label, OddStanza, PushResult, QueueEvent, RegistrationResult};
 use crate::health::LinkState;
-
-/// A label's values.
-pub trait Label: Copy + 'static {
-    const ALL: &'static [Self];
-
-    fn name(self) -> &'static str;
-
-    /// The position in `ALL`.
-    fn index(self) -> usize;
-}
-
-/// Declares an enum whose variants are the values of a metric's label.
-macro_rules! labels {
-    ($(#[$doc:meta])* pub enum $enum:ident {
-        $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)*
-    }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $enum { $($(#[$variant_doc])* $variant,)* }
-
-        impl $crate::metrics::Label for $enum {
-            const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            fn index(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
-pub(crate) use labels;
-
-labels! {
-    /// How a push ended.
-    pub enum PushResult {
-        Acknowledged = "acknowledged",
-        Unanswered = "unanswered",
-        SentUnanswered = "sent-unanswered",
-        PhoneError = "phone-error",
-        LinkDown = "link-down",
-        Revoked = "revoked",
-        BadToken = "bad-token",
-        Guessing = "guessing",
-        Gone = "gone",
-        RateLimited = "rate-limited",
-        MemoryFull = "memory-full",
-        LinkBusy = "link-busy",
-        StoreFailed = "store-failed",
-        BadRequest = "bad-request",
-        TooLarge = "too-large",
-        /// The sender hung up before its answer, or its body did not come whole and in time.
-        Abandoned = "abandoned",
-    }
-}
-
-labels! {
-    /// How a registration ended.
-    pub enum RegistrationResult {
-        Accepted = "accepted",
-        Forbidden = "forbidden",
-        BadRequest = "bad-request",
-        EndpointTooLong = "endpoint-too-long",
-        TooMany = "too-many",
-        RateLimited = "rate-limited",
-        Busy = "busy",
-        StoreFailed = "store-failed",
-    }
-}
-
-labels! {
-    /// Stanzas that were refused or ignored.
-    pub enum OddStanza {
-        TooLarge = "too-large",
-        TooDeep = "too-deep",
-        Malformed = "malformed",
-        Unsupported = "unsupported",
-        UnknownAnswer = "unknown-answer",
-        ReplyDropped = "reply-dropped",
-    }
-}
 
 /// Counters by one label, resolved once.
 pub struct Counters<L> {
@@ -102,6 +23,10 @@ pub struct Counters<L> {
 impl<L: Label> Counters<L> {
     pub fn inc(&self, value: L) {
         self.children[value.index()].inc();
+    }
+
+    pub fn add(&self, value: L, count: u64) {
+        self.children[value.index()].inc_by(count);
     }
 
     #[cfg(test)]
@@ -149,6 +74,16 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// What they take of `in_flight_memory`, in bytes.
     pub in_flight_bytes: IntGauge,
+    /// Messages that wait for their phones.
+    pub queued: IntGauge,
+    /// What they take of `max_queued_bytes`, in bytes.
+    pub queued_bytes: IntGauge,
+    /// The age of the oldest, in seconds; 0 when there is none.
+    pub queue_oldest: IntGauge,
+    /// Phones that messages wait for, as this replica knows.
+    pub phones_waiting: IntGauge,
+    /// What happened to messages of the queue.
+    pub queue_events: Counters<QueueEvent>,
     /// Registrations that phones asked for.
     pub registrations: Counters<RegistrationResult>,
     /// Rows of the store.
@@ -195,6 +130,32 @@ impl Metrics {
                 r,
                 "unified_push_in_flight_bytes",
                 "Bytes of the limit in_flight_memory in use.",
+            ),
+            queued: gauge(
+                r,
+                "unified_push_queue_messages",
+                "Messages that wait for their phones.",
+            ),
+            queued_bytes: gauge(
+                r,
+                "unified_push_queue_bytes",
+                "Bytes of the limit max_queued_bytes in use.",
+            ),
+            queue_oldest: gauge(
+                r,
+                "unified_push_queue_oldest_seconds",
+                "Age of the oldest message that waits; 0 when none does.",
+            ),
+            phones_waiting: gauge(
+                r,
+                "unified_push_phones_waiting",
+                "Phones that messages wait for, as this replica knows.",
+            ),
+            queue_events: counters(
+                r,
+                "unified_push_queue_events_total",
+                "What happened to messages of the queue.",
+                "event",
             ),
             registrations: counters(
                 r,

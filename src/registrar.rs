@@ -13,7 +13,7 @@ use crate::{
     limits::{Limiter, Rate},
     link::{RegisterError, RegisterReply, RegisterRequest, Registered},
     metrics::{Metrics, RegistrationResult},
-    registration::{Digest, DigestError},
+    registration::{Digest, DigestError, Registration},
     store::StoreError,
     token::{IssueError, Tokens},
 };
@@ -78,10 +78,13 @@ impl Registrar {
         }
     }
 
-    /// Issues the endpoint.
-    pub async fn register(&self, screened: Screened) -> RegisterReply {
-        let issued = self.issue(&screened).await;
-        self.reply(screened.from, screened.id, issued)
+    /// Issues the endpoint, and says for what if it was.
+    pub async fn register(&self, screened: Screened) -> (RegisterReply, Option<Registration>) {
+        let (result, registration) = match self.issue(&screened).await {
+            Ok((registered, registration)) => (Ok(registered), Some(registration)),
+            Err(error) => (Err(error), None),
+        };
+        (self.reply(screened.from, screened.id, result), registration)
     }
 
     /// Too many wait already.
@@ -103,7 +106,10 @@ impl Registrar {
         Ok((application, instance))
     }
 
-    async fn issue(&self, screened: &Screened) -> Result<Registered, RegisterError> {
+    async fn issue(
+        &self,
+        screened: &Screened,
+    ) -> Result<(Registered, Registration), RegisterError> {
         let Screened {
             from,
             application,
@@ -122,10 +128,11 @@ impl Registrar {
         if endpoint.len() > MAX_ENDPOINT {
             return Err(RegisterError::EndpointTooLong);
         }
-        Ok(Registered {
+        let registered = Registered {
             endpoint,
-            expires: issued.expires,
-        })
+            expires: issued.registration.expires,
+        };
+        Ok((registered, issued.registration))
     }
 
     /// Counts how a registration ended, and reports a refusal.
@@ -193,7 +200,7 @@ mod tests {
     impl Registrar {
         async fn answer(&self, request: RegisterRequest) -> RegisterReply {
             match self.screen(request) {
-                Ok(screened) => self.register(screened).await,
+                Ok(screened) => self.register(screened).await.0,
                 Err(refusal) => refusal,
             }
         }

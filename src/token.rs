@@ -91,8 +91,8 @@ struct Inner {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Issued {
     pub token: String,
-    /// In whole seconds, as the phone is told.
-    pub expires: Timestamp,
+    /// What it stands for. It expires in whole seconds, as the phone is told.
+    pub registration: Registration,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -180,14 +180,14 @@ impl Tokens {
                 let registration = self.dated(registration).await?;
                 Ok(Issued {
                     token: paseto::seal(self.0.keyring.current(), &registration),
-                    expires: registration.expires,
+                    registration,
                 })
             }
             Backend::Jwt => {
                 let registration = self.dated(registration).await?;
                 Ok(Issued {
                     token: jwt::sign(self.0.keyring.current(), &registration, &*self.0.random),
-                    expires: registration.expires,
+                    registration,
                 })
             }
         }
@@ -225,7 +225,7 @@ impl Tokens {
             id: stored::TokenId::new(key, &owner, &generation).hash(),
             limit: self.0.policy.registrations_per_jid,
             live_until,
-            registration,
+            registration: registration.clone(),
         };
         match self.0.store.register(new).await? {
             Registered::Stored {
@@ -233,7 +233,10 @@ impl Tokens {
                 expires,
             } => Ok(Issued {
                 token: stored::TokenId::new(key, &owner, &generation).token(key),
-                expires,
+                registration: Registration {
+                    expires,
+                    ..registration
+                },
             }),
             Registered::TooMany => Err(IssueError::TooMany),
         }
@@ -345,7 +348,7 @@ impl Tokens {
 /// A token is a bearer secret.
 impl fmt::Debug for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Issued(until {})", self.expires)
+        write!(f, "Issued(until {})", self.registration.expires)
     }
 }
 

@@ -31,7 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("token", &["store"]),
     ("registrar", &["token", "store"]),
-    ("delivery", &["token"]),
+    ("delivery", &["token", "store"]),
     ("xmpp", &[]),
     ("http", &["config", "delivery"]),
     ("demo", &["xmpp"]),

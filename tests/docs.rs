@@ -39,6 +39,16 @@ const COMMANDS: &[(&str, &str, &str)] = &[
         r#"["registrations", "revoke", OWNER]"#,
     ),
     (
+        "unified-push queue list",
+        "tests/commands/queue.rs",
+        r#"["queue", "list"]"#,
+    ),
+    (
+        "unified-push queue drop juliet@example.org",
+        "tests/commands/queue.rs",
+        r#"["queue", "drop", OWNER]"#,
+    ),
+    (
         "unified-push inspect -",
         "tests/commands/inspect.rs",
         r#"["inspect", "-"]"#,

@@ -21,7 +21,7 @@ use unified_push::{
     random::SystemRandom,
     registration::Digest,
     secret::Secret,
-    store::Store,
+    store::{Caps, Store},
     token::{Backend, Keyring, Policy, Tokens},
 };
 
@@ -51,7 +51,13 @@ impl Bench {
         };
         let store = Store::open(dir.path()).unwrap();
         let keyring = Keyring::new(&secret, &[]);
-        let tokens = Tokens::load(keyring, policy, store, clock.clone(), random.clone());
+        let tokens = Tokens::load(
+            keyring,
+            policy,
+            store.clone(),
+            clock.clone(),
+            random.clone(),
+        );
         let tokens = tokens.await.unwrap();
         let (sender, pushes) = mpsc::channel(1024);
         let (_link, link) = watch::channel(LinkState::Up);
@@ -61,9 +67,15 @@ impl Bench {
             max_ttl: Ttl::from_secs(86_400),
             endpoint_rate: "1000000/s, burst 1000000".parse().unwrap(),
             in_flight_memory: 1 << 30,
+            caps: Caps {
+                per_endpoint: 100,
+                per_account: 1000,
+                bytes: 1 << 30,
+            },
         };
         let with = Dependencies {
             tokens: tokens.clone(),
+            store,
             acl: Acl::new(vec!["example.org".parse().unwrap()]),
             pushes: sender,
             link,

@@ -25,6 +25,10 @@ pub struct UseCases {
 }
 
 impl Inbound for UseCases {
+    fn link_up(&self) {
+        self.delivery.link_up();
+    }
+
     fn link_down(&self) {
         self.delivery.link_down();
     }
@@ -38,6 +42,7 @@ impl Inbound for UseCases {
     }
 
     fn register(&self, request: RegisterRequest) -> Result<(), RegisterReply> {
+        self.delivery.heard(&request.from);
         let screened = self.registrar.screen(request)?;
         self.registrations
             .try_send(screened)
@@ -48,6 +53,7 @@ impl Inbound for UseCases {
 /// Answers registrations until the link is gone for good.
 pub async fn serve_registrations(
     registrar: Arc<Registrar>,
+    delivery: Arc<Delivery>,
     mut requests: mpsc::Receiver<Screened>,
     replies: mpsc::Sender<RegisterReply>,
 ) {
@@ -58,9 +64,13 @@ pub async fn serve_registrations(
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
-        let (registrar, replies) = (registrar.clone(), replies.clone());
+        let (registrar, delivery) = (registrar.clone(), delivery.clone());
+        let replies = replies.clone();
         tokio::spawn(async move {
-            let reply = registrar.register(screened).await;
+            let (reply, registration) = registrar.register(screened).await;
+            if let Some(registration) = registration {
+                delivery.registered(&registration).await;
+            }
             // Waits while the link is slow or down. It fails only when the daemon stops.
             let _ = replies.send(reply).await;
             drop(slot);

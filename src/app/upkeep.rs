@@ -6,10 +6,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use crate::{
+    clock::Clock,
     delivery::Delivery,
     health::Health,
     limits::Limiter,
-    metrics::Metrics,
+    metrics::{Metrics, QueueEvent},
     registrar::Registrar,
     store::{Store, StoreError},
     token::Tokens,
@@ -28,6 +29,7 @@ pub struct Upkeep {
     pub registrar: Arc<Registrar>,
     pub guesses: Arc<Limiter>,
     pub health: Health,
+    pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -77,23 +79,33 @@ impl Upkeep {
     }
 
     async fn count(&self) {
-        self.metrics
+        let metrics = &self.metrics;
+        metrics
             .stored_revocations
             .set(as_gauge(self.tokens.revocations()));
-        if let Ok(sizes) = self.store.sizes().await {
-            self.metrics
-                .stored_registrations
-                .set(as_gauge(sizes.registrations));
-            self.metrics.store_bytes.set(as_gauge(sizes.bytes));
-        }
+        let Ok(sizes) = self.store.sizes().await else {
+            return;
+        };
+        let now = self.clock.now();
+        let age = sizes.oldest.map(|oldest| oldest.until(now).as_secs());
+        metrics
+            .stored_registrations
+            .set(as_gauge(sizes.registrations));
+        metrics.store_bytes.set(as_gauge(sizes.bytes));
+        metrics.queued.set(as_gauge(sizes.queued));
+        metrics.queued_bytes.set(as_gauge(sizes.queued_bytes));
+        metrics.queue_oldest.set(as_gauge(age.unwrap_or(0)));
     }
 
     async fn purge(&self) {
         self.delivery.forget_idle();
         self.registrar.forget_idle();
         self.guesses.forget_idle();
-        if let Err(error) = self.tokens.purge().await {
-            warn!(%error, "what has expired could not be deleted; trying again in a minute");
+        match self.tokens.purge().await {
+            Ok(messages) => self.metrics.queue_events.add(QueueEvent::Expired, messages),
+            Err(error) => {
+                warn!(%error, "what has expired could not be deleted; trying again in a minute");
+            }
         }
     }
 }

@@ -1,19 +1,16 @@
 //! `unified-push registrations`: looks at the store and revokes in it, while the daemon runs.
 
-use std::{
-    io::{self, ErrorKind, Write},
-    time::Duration,
+use std::{iter, time::Duration};
+
+use super::{
+    accounts::{account, messages, print_list},
+    state::{open, secret, tokens},
 };
-
-use jid::BareJid;
-
-use super::state::{secret, store, tokens};
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     revocation::Scope,
     secret::KeyId,
-    store::Owned,
 };
 
 /// How long a whole account's revocation is kept: it also covers tokens that mod_unified_push signed
@@ -45,52 +42,39 @@ pub async fn run(config: &Config, command: Command) -> Result<bool, String> {
 }
 
 async fn list(config: &Config) -> Result<bool, String> {
-    let owners = store(config)
+    let owners = open(config)
         .await?
         .owners(SystemClock.now())
         .await
         .map_err(|e| e.to_string())?;
-    match print(&owners) {
-        // `head` has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(true),
-        Err(error) => Err(format!("standard output cannot be written: {error}")),
-        Ok(()) => Ok(true),
-    }
-}
-
-fn print(owners: &[Owned]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
+    let heading = format!(
         "{:>13}  {:20}  {:20}  account",
         "registrations", "last registered", "latest expiry"
-    )?;
-    for owned in owners {
-        writeln!(
-            out,
+    );
+    let rows = owners.iter().map(|owned| {
+        format!(
             "{:>13}  {:20}  {:20}  {}",
             owned.registrations,
             owned.last_registered.to_string(),
             owned.latest_expiry.to_string(),
             owned.owner
-        )?;
-    }
-    Ok(())
+        )
+    });
+    print_list(iter::once(heading).chain(rows))
 }
 
 async fn revoke(config: &Config, jid: &str) -> Result<bool, String> {
-    let owner = BareJid::new(jid).ok().filter(|jid| jid.node().is_some());
-    let owner = owner.ok_or_else(|| {
-        format!("{jid:?} is not one account's bare JID: write it as juliet@example.org")
-    })?;
+    let owner = account(jid)?;
     let now = SystemClock.now();
     let tokens = tokens(config).await?;
-    tokens
+    let dropped = tokens
         .revoke(Scope::Owner(owner.clone()), now, now.saturating_add(KEPT))
         .await
         .map_err(|e| e.to_string())?;
     println!(
-        "every endpoint of {owner} answers 404 from the next second on; its phones may register anew"
+        "every endpoint of {owner} answers 404 from the next second on; its phones may register \
+         anew. Dropped {} that waited",
+        messages(dropped)
     );
     Ok(true)
 }
@@ -107,7 +91,7 @@ async fn forget_key(config: &Config, id: &str) -> Result<bool, String> {
              go on working. Take it out of `secret`, `previous_secrets` or `state_dir` first"
         ));
     }
-    match store(config)
+    match open(config)
         .await?
         .forget_key(key)
         .await

@@ -49,7 +49,10 @@ pub fn run(args: Args) -> Result<bool, String> {
             .get(name)
             .and_then(|value| value.to_str().ok())
     };
-    println!("{status}: {}", meaning(status, header("TTL")));
+    match status {
+        201 => println!("201: {}", accepted(header("TTL"), header("Location"))),
+        _ => println!("{status}: {}", meaning(status)),
+    }
     if let Some(seconds) = header("Retry-After") {
         println!("try again after {seconds} s");
     }
@@ -73,19 +76,23 @@ pub fn post(
     if !matches!(endpoint.scheme_str(), Some("http" | "https")) {
         return Err("the endpoint does not start with http:// or https://".to_owned());
     }
-    let mut config = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .timeout_global(Some(TIMEOUT));
-    if matches!(endpoint.host(), Some("localhost" | "127.0.0.1" | "[::1]")) {
-        // No proxy of the environment leads back to this machine.
-        config = config.proxy(None);
-    }
-    let mut request = Agent::from(config.build()).post(endpoint);
+    let mut request = agent(&endpoint).post(endpoint);
     for (name, value) in headers {
         request = request.header(*name, value);
     }
     request.send(body).map_err(|error| unreachable_text(&error))
+}
+
+fn agent(url: &Uri) -> Agent {
+    let mut config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .timeout_global(Some(TIMEOUT));
+    if matches!(url.host(), Some("localhost" | "127.0.0.1" | "[::1]")) {
+        // No proxy of the environment leads back to this machine.
+        config = config.proxy(None);
+    }
+    Agent::from(config.build())
 }
 
 fn stdin() -> Result<Vec<u8>, String> {
@@ -107,21 +114,41 @@ fn unreachable_text(error: &ureq::Error) -> String {
     )
 }
 
-fn meaning(status: u16, ttl: Option<&str>) -> &'static str {
-    match (status, ttl) {
-        (201, Some("0")) => "sent to the phone, which has not confirmed it; it is not kept",
-        (201, _) => "accepted: the phone has it",
-        (400, _) => "the request is malformed; another try would be refused too",
-        (404, _) => "this endpoint is unknown, expired or revoked: let the app register again",
-        (405, _) => "this URL is not an endpoint: give it as the app got it",
-        (413, _) => "the message is larger than 4096 bytes",
-        (429, _) => "too many unknown endpoints were tried from this address",
-        (503, _) => {
-            "not delivered now: the phone or the XMPP server is away, or a limit is reached"
+/// What a 201 means: the phone has the message, unless it waits at its resource still.
+fn accepted(ttl: Option<&str>, location: Option<&str>) -> String {
+    if ttl == Some("0") {
+        return "sent to the phone, which has not confirmed it; it is not kept".to_owned();
+    }
+    match (location.and_then(status_of), ttl) {
+        (Some(200), Some(ttl)) => {
+            format!("kept for up to {ttl} s: the phone gets it when it is back")
         }
-        (502 | 504, _) => "the reverse proxy does not reach the daemon",
-        (500..=599, _) => "the server failed; its log says why",
-        (300..=399, _) => "a redirect, which push senders do not follow: fix the reverse proxy",
+        (Some(404), _) => "accepted: the phone has it".to_owned(),
+        _ => "accepted: the phone has it, or gets it when it is back".to_owned(),
+    }
+}
+
+/// None when nobody answers there.
+fn status_of(resource: &str) -> Option<u16> {
+    let resource: Uri = resource.parse().ok()?;
+    let response = agent(&resource).get(resource).call().ok()?;
+    Some(response.status().as_u16())
+}
+
+fn meaning(status: u16) -> &'static str {
+    match status {
+        400 => "the request is malformed; another try would be refused too",
+        404 => "this endpoint is unknown, expired or revoked: let the app register again",
+        405 => "this URL is not an endpoint: give it as the app got it",
+        413 => "the message is larger than 4096 bytes",
+        429 => "too many unknown endpoints were tried from this address",
+        503 => {
+            "not taken now: a limit is reached, the storage fails or, with a TTL of 0, the phone \
+             or the XMPP server is away"
+        }
+        502 | 504 => "the reverse proxy does not reach the daemon",
+        500..=599 => "the server failed; its log says why",
+        300..=399 => "a redirect, which push senders do not follow: fix the reverse proxy",
         _ => "not an answer of a push server: is this URL an endpoint?",
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 
 /// As the daemon would open them.
 pub async fn tokens(config: &Config) -> Result<Tokens, String> {
-    let store = store(config).await?;
+    let store = open(config).await?;
     let secret = secret(config)?.ok_or_else(|| {
         let path = config.state_dir.display();
         format!("no secret is configured, and there is none in {path}")
@@ -26,8 +26,8 @@ pub async fn tokens(config: &Config) -> Result<Tokens, String> {
         .map_err(|error| error.to_string())
 }
 
-/// The one that the daemon uses.
-pub async fn store(config: &Config) -> Result<Store, String> {
+/// The daemon's, which may be using it.
+pub async fn open(config: &Config) -> Result<Store, String> {
     let opened = match &config.store {
         config::Store::Sqlite => Store::open_existing(&config.state_dir),
         config::Store::Postgres(url) => Store::connect(url).await,

@@ -111,6 +111,21 @@ pub const KEYS: &[Key] = &[
         Fixed(r#""28d""#),
     ),
     key(
+        "delivery.max_queued_per_endpoint",
+        "number, at least 1",
+        Fixed("100"),
+    ),
+    key(
+        "delivery.max_queued_per_jid",
+        "number, at least 1",
+        Fixed("1000"),
+    ),
+    key(
+        "delivery.max_queued_bytes",
+        r#"size such as `"1GiB"`, or bytes; at least `"1MiB"`"#,
+        Fixed(r#""1GiB""#),
+    ),
+    key(
         "limits.endpoint_rate",
         r#"rate such as `"5/s, burst 120"` (units: `s`, `min`, `h`, `d`)"#,
         Fixed(r#""5/s, burst 120""#),

@@ -133,10 +133,16 @@ fn delivery(settings: &mut Settings) -> Option<Delivery> {
             remedy,
         );
     }
+    let max_queued_per_endpoint = settings.get("delivery.max_queued_per_endpoint", at_least_one());
+    let max_queued_per_jid = settings.get("delivery.max_queued_per_jid", at_least_one());
+    let max_queued_bytes = settings.get("delivery.max_queued_bytes", size(ByteSize::mib(1)));
     Some(Delivery {
         ack_timeout: ack_timeout?,
         default_ttl: default_ttl?,
         max_ttl: max_ttl?,
+        max_queued_per_endpoint: max_queued_per_endpoint?,
+        max_queued_per_jid: max_queued_per_jid?,
+        max_queued_bytes: max_queued_bytes?,
     })
 }
 

@@ -1,78 +1,76 @@
-//! The pushes that wait for an answer, and for a while those whose senders were told that none
-//! came: a late `item-not-found` still revokes.
+//! The attempts that wait for an answer, each with the one who waits.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use prometheus::IntGauge;
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
 use crate::{message::MessageKey, registration::Registration};
 
-/// Bytes of unanswered pushes that are remembered for late answers. The oldest is forgotten; when
-/// its endpoint is dead, the next push to it will tell.
-const LATE: usize = 8 << 20;
-/// What one costs beside its JID.
-const OVERHEAD: usize = 512;
-
-/// How the wait for an answer ended.
+/// What became of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Acknowledged,
-    PhoneError,
+    /// A temporary error.
+    Failed,
+    /// The server says that this resource is not there.
+    Unreachable,
     Revoked,
     RevocationFailed,
+    /// The link is gone, and the answer with it.
     LinkLost,
+    /// The daemon stops; an answer may come yet.
+    Stopping,
 }
 
-/// A push that was handed to the link.
-pub struct Entry {
+/// Whom an attempt asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
     pub registration: Registration,
-    waiter: Option<oneshot::Sender<Verdict>>,
+    pub attempt: u16,
+    /// Another resource of the account: what it refuses, the registered one may take.
+    pub fallback: bool,
 }
 
-impl Entry {
-    /// Tells the sender, if it still waits.
-    pub fn settle(self, verdict: Verdict) {
-        if let Some(waiter) = self.waiter {
-            // The sender may have hung up meanwhile.
-            let _ = waiter.send(verdict);
-        }
-    }
+struct Entry {
+    asked: Asked,
+    waiter: Option<oneshot::Sender<Verdict>>,
+    /// The answer, even one that came after the waiter was told something else.
+    answer: Option<Verdict>,
+    /// The phone knows the registration no longer, which is being written.
+    refused: bool,
 }
 
 #[derive(Clone)]
 pub struct InFlight {
-    table: Arc<Mutex<Table>>,
+    entries: Arc<Mutex<HashMap<MessageKey, Entry>>>,
     gauge: IntGauge,
-}
-
-#[derive(Default)]
-struct Table {
-    entries: HashMap<MessageKey, Entry>,
-    /// Keys of entries that nobody waits for any more, oldest first; some are answered since.
-    late: VecDeque<(MessageKey, usize)>,
-    late_bytes: usize,
 }
 
 impl InFlight {
     pub fn new(gauge: IntGauge) -> Self {
         Self {
-            table: Arc::default(),
+            entries: Arc::default(),
             gauge,
         }
     }
 
-    /// Adds a push. It counts as waiting until the returned guard is dropped.
-    pub fn insert(&self, key: MessageKey, registration: Registration) -> Waiting {
+    /// Adds an attempt. Its answers are heard until what is returned is closed or dropped.
+    pub fn insert(&self, key: MessageKey, asked: Asked) -> Waiting {
         let (waiter, verdict) = oneshot::channel();
         let entry = Entry {
-            registration,
+            asked,
             waiter: Some(waiter),
+            answer: None,
+            refused: false,
         };
-        self.lock().entries.insert(key, entry);
+        self.lock().insert(key, entry);
         self.gauge.inc();
         Waiting {
             in_flight: self.clone(),
@@ -81,138 +79,168 @@ impl InFlight {
         }
     }
 
-    /// Takes out a push that was answered.
-    pub fn take(&self, key: &MessageKey) -> Option<Entry> {
-        self.lock().entries.remove(key)
+    /// Any attempt's acknowledgement is the message's. False when nobody waits.
+    pub fn acknowledge(&self, key: &MessageKey) -> bool {
+        self.settle(key, None, Verdict::Acknowledged)
     }
 
-    /// Tells every waiting sender that the link is gone. Late answers are still heard.
-    pub fn link_lost(&self) {
-        for entry in self.lock().entries.values_mut() {
+    /// An error of this attempt. False when nobody waits for it.
+    pub fn fail(&self, key: &MessageKey, attempt: u16, verdict: Verdict) -> bool {
+        self.settle(key, Some(attempt), verdict)
+    }
+
+    /// The phone refuses an attempt for good. Gives whom it asked; what comes of it is to be told by
+    /// [`fail`](Self::fail), for which the waiter then waits.
+    pub fn refuse(&self, key: &MessageKey, attempt: u16) -> Option<Asked> {
+        let mut entries = self.lock();
+        let entry = entries.get_mut(key)?;
+        if entry.asked.attempt != attempt {
+            return None;
+        }
+        entry.refused = !entry.asked.fallback;
+        Some(entry.asked.clone())
+    }
+
+    /// Tells everybody who waits. Answers are still heard.
+    pub fn interrupt(&self, verdict: Verdict) {
+        for entry in self.lock().values_mut() {
             if let Some(waiter) = entry.waiter.take() {
-                let _ = waiter.send(Verdict::LinkLost);
+                // Who waited may have hung up.
+                let _ = waiter.send(verdict);
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    fn settle(&self, key: &MessageKey, attempt: Option<u16>, verdict: Verdict) -> bool {
+        let mut entries = self.lock();
+        let Some(entry) = entries.get_mut(key) else {
+            return false;
+        };
+        if attempt.is_some_and(|attempt| attempt != entry.asked.attempt) {
+            return false;
+        }
+        entry.answer = Some(verdict);
+        if let Some(waiter) = entry.waiter.take() {
+            let _ = waiter.send(verdict);
+        }
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<MessageKey, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A sender's wait for its verdict.
+/// The wait for an attempt's answer.
 pub struct Waiting {
     in_flight: InFlight,
     key: MessageKey,
-    pub verdict: oneshot::Receiver<Verdict>,
+    verdict: oneshot::Receiver<Verdict>,
 }
 
 impl Waiting {
-    /// The push did not go out after all: no answer can come.
-    pub fn withdraw(self) {
-        self.in_flight.take(&self.key);
+    /// None: no answer in time. A refusal that is being written is waited for.
+    pub async fn wait(&mut self, deadline: Instant) -> Option<Verdict> {
+        match timeout_at(deadline, &mut self.verdict).await {
+            Ok(verdict) => verdict.ok(),
+            Err(_) if self.is_refused() => (&mut self.verdict).await.ok(),
+            Err(_) => None,
+        }
     }
 
-    /// Nothing came back, not even something that is still being worked on.
-    pub fn is_unanswered(&self) -> bool {
-        self.in_flight.lock().entries.contains_key(&self.key)
+    /// Ends the wait, and says what was answered meanwhile.
+    pub fn close(self) -> Option<Verdict> {
+        let entry = self.in_flight.lock().remove(&self.key)?;
+        entry.answer.or(entry.refused.then_some(Verdict::Revoked))
+    }
+
+    fn is_refused(&self) -> bool {
+        let entries = self.in_flight.lock();
+        entries.get(&self.key).is_some_and(|entry| entry.refused)
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.in_flight.gauge.dec();
-        self.in_flight.lock().nobody_waits(self.key);
-    }
-}
-
-impl Table {
-    /// Keeps an unanswered push for a late answer, as far as there is room.
-    fn nobody_waits(&mut self, key: MessageKey) {
-        let Some(entry) = self.entries.get(&key) else {
-            return;
-        };
-        let cost = entry.registration.owner.as_str().len() + OVERHEAD;
-        self.late.push_back((key, cost));
-        self.late_bytes += cost;
-        while self.late_bytes > LATE
-            && let Some((oldest, cost)) = self.late.pop_front()
-        {
-            self.late_bytes -= cost;
-            self.entries.remove(&oldest);
-        }
+        self.in_flight.lock().remove(&self.key);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use jid::Jid;
 
     use super::*;
     use crate::{clock::Timestamp, registration::Digest};
 
-    const NOW: Timestamp = Timestamp::from_secs(1);
+    const KEY: MessageKey = [1; 16];
 
     fn in_flight() -> InFlight {
         InFlight::new(IntGauge::new("in_flight", "test").unwrap())
     }
 
-    fn registration() -> Registration {
-        Registration {
-            owner: Jid::new("romeo@example.org/orchard").unwrap(),
-            application: Digest::from_bytes([1; 32]),
-            instance: Digest::from_bytes([2; 32]),
-            issued: NOW,
-            expires: NOW,
+    fn asked(attempt: u16) -> Asked {
+        Asked {
+            registration: Registration {
+                owner: Jid::new("romeo@example.org/orchard").unwrap(),
+                application: Digest::from_bytes([1; 32]),
+                instance: Digest::from_bytes([2; 32]),
+                issued: Timestamp::from_secs(1),
+                expires: Timestamp::from_secs(2),
+            },
+            attempt,
+            fallback: false,
         }
     }
 
-    fn key(number: usize) -> MessageKey {
-        let mut key = MessageKey::default();
-        key[..8].copy_from_slice(&number.to_be_bytes());
-        key
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(1)
     }
 
-    #[tokio::test]
-    async fn the_verdict_reaches_the_sender() {
+    #[tokio::test(start_paused = true)]
+    async fn an_error_counts_for_its_own_attempt_an_acknowledgement_for_any() {
         let in_flight = in_flight();
-        let mut waiting = in_flight.insert(key(1), registration());
-        in_flight
-            .take(&key(1))
-            .unwrap()
-            .settle(Verdict::Acknowledged);
-        assert_eq!((&mut waiting.verdict).await, Ok(Verdict::Acknowledged));
-        assert!(in_flight.take(&key(1)).is_none(), "answered once");
-    }
-
-    #[tokio::test]
-    async fn a_lost_link_is_told_to_all_and_late_answers_are_still_heard() {
-        let in_flight = in_flight();
-        let mut waiting = in_flight.insert(key(1), registration());
-        in_flight.link_lost();
-        assert_eq!((&mut waiting.verdict).await, Ok(Verdict::LinkLost));
-        drop(waiting);
-        assert!(in_flight.take(&key(1)).is_some());
-    }
-
-    #[test]
-    fn a_withdrawn_push_leaves_nothing_behind() {
-        let in_flight = in_flight();
-        in_flight.insert(key(1), registration()).withdraw();
-        assert!(in_flight.take(&key(1)).is_none());
+        let mut waiting = in_flight.insert(KEY, asked(2));
+        assert!(!in_flight.fail(&KEY, 1, Verdict::Failed));
+        assert!(in_flight.refuse(&KEY, 1).is_none());
+        assert_eq!(waiting.wait(soon()).await, None);
+        assert!(in_flight.acknowledge(&KEY));
+        assert_eq!(waiting.close(), Some(Verdict::Acknowledged));
+        assert!(!in_flight.acknowledge(&KEY), "nobody waits any more");
         assert_eq!(in_flight.gauge.get(), 0);
-        assert!(in_flight.lock().late.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_answered_after_an_interruption_is_still_heard() {
+        let in_flight = in_flight();
+        let mut waiting = in_flight.insert(KEY, asked(1));
+        in_flight.interrupt(Verdict::Stopping);
+        assert_eq!(waiting.wait(soon()).await, Some(Verdict::Stopping));
+        assert!(in_flight.acknowledge(&KEY));
+        assert_eq!(waiting.close(), Some(Verdict::Acknowledged));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_waited_for_until_it_is_written() {
+        let in_flight = in_flight();
+        let mut waiting = in_flight.insert(KEY, asked(1));
+        assert!(in_flight.refuse(&KEY, 1).is_some());
+        let written = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            in_flight.fail(&KEY, 1, Verdict::Revoked)
+        };
+        let (verdict, told) = tokio::join!(waiting.wait(soon()), written);
+        assert_eq!((verdict, told), (Some(Verdict::Revoked), true));
     }
 
     #[test]
-    fn unanswered_pushes_are_remembered_up_to_a_bound() {
+    fn who_hangs_up_leaves_nothing_behind() {
         let in_flight = in_flight();
-        let room = LATE / (registration().owner.as_str().len() + OVERHEAD);
-        for number in 0..room + 10 {
-            drop(in_flight.insert(key(number), registration()));
-        }
-        assert_eq!(in_flight.lock().entries.len(), room);
-        assert!(in_flight.take(&key(9)).is_none());
-        assert!(in_flight.take(&key(10)).is_some());
+        drop(in_flight.insert(KEY, asked(1)));
+        assert!(!in_flight.acknowledge(&KEY));
+        assert_eq!(in_flight.gauge.get(), 0);
     }
 }

@@ -62,6 +62,9 @@ pub fn outcome(outcome: &Outcome, public_url: &str) -> (PushResult, Response) {
             PushResult::Acknowledged,
             created(*ttl, *message, public_url),
         ),
+        Outcome::Stored { ttl, message } => {
+            (PushResult::Stored, created(*ttl, *message, public_url))
+        }
         Outcome::SentUnanswered { message } => (
             PushResult::SentUnanswered,
             created(Ttl::ZERO, *message, public_url),
@@ -93,9 +96,20 @@ pub fn outcome(outcome: &Outcome, public_url: &str) -> (PushResult, Response) {
             PushResult::LinkBusy,
             unavailable("10", "The XMPP server takes messages too slowly.\n"),
         ),
-        Outcome::StoreFailed => (
-            PushResult::StoreFailed,
-            unavailable("30", "The server's storage fails at the moment.\n"),
+        Outcome::StoreFailed => (PushResult::StoreFailed, store_failed()),
+        Outcome::AccountFull => (
+            PushResult::AccountFull,
+            unavailable(
+                "60",
+                "Too many messages wait for the phones of this account.\n",
+            ),
+        ),
+        Outcome::QueueFull => (
+            PushResult::QueueFull,
+            unavailable(
+                "60",
+                "There is no room: too many messages wait, or all that wait here are more urgent.\n",
+            ),
         ),
     }
 }
@@ -112,6 +126,24 @@ pub fn guessing() -> (PushResult, Response) {
 /// One and the same for every token that is not good, whatever the reason, and for unknown paths.
 pub fn not_found() -> Response {
     plain(StatusCode::NOT_FOUND, "There is no such endpoint.\n")
+}
+
+/// Of a message resource: it waits.
+pub fn pending() -> Response {
+    plain(StatusCode::OK, "The message waits for its phone.\n")
+}
+
+/// One and the same for messages that were delivered, have expired or never were.
+pub fn not_pending() -> Response {
+    plain(StatusCode::NOT_FOUND, "No such message waits.\n")
+}
+
+pub fn taken_back() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+pub fn store_failed() -> Response {
+    unavailable("30", "The server's storage fails at the moment.\n")
 }
 
 pub fn method_not_allowed(allowed: &'static str) -> Response {

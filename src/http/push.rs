@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, Uri, header::CONTENT_TYPE, request::Parts},
+    http::{HeaderMap, header::CONTENT_TYPE, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use crate::{
         answer::{self, Refusal},
         client::{Peer, client_key},
         headers::PushHeaders,
+        last_segment,
     },
     metrics::{Metrics, PushResult},
     payload::{MAX_PAYLOAD, Payload, PayloadError},
@@ -40,7 +41,8 @@ pub async fn post<D: Deliver>(State(public): State<Arc<Public<D>>>, request: Req
     let (result, response) = match read(&public, &parts.headers, body).await {
         Err(refusal) => refusal.answer(),
         Ok(message) => {
-            let outcome = public.delivery.push(token(&parts.uri), message).await;
+            let token = last_segment(&parts.uri);
+            let outcome = public.delivery.push(token, message).await;
             if outcome == Outcome::BadToken && !public.admits_guess(&parts) {
                 answer::guessing()
             } else {
@@ -71,11 +73,6 @@ impl Drop for CountOnDrop<'_> {
     fn drop(&mut self) {
         self.metrics.pushes.inc(self.result);
     }
-}
-
-/// The last segment, not decoded: tokens consist of unreserved characters.
-fn token(uri: &Uri) -> &str {
-    uri.path().rsplit('/').next().unwrap_or_default()
 }
 
 async fn read<D>(public: &Public<D>, headers: &HeaderMap, body: Body) -> Result<Message, Refusal> {

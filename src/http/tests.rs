@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod admin;
+mod message;
 mod routes;
 mod senders;
 mod shutdown;
@@ -34,6 +35,8 @@ mod sockets;
 mod statuses;
 
 const MESSAGE: MessageId = MessageId::from_bytes([7; 16]);
+/// One that cannot be asked about, because the store fails.
+const UNKNOWABLE: MessageId = MessageId::from_bytes([8; 16]);
 const LOCATION: &str = "https://up.example.org/base/message/BwcHBwcHBwcHBwcHBwcHBw";
 
 fn acknowledged() -> Outcome {
@@ -46,7 +49,11 @@ fn acknowledged() -> Outcome {
 /// Every outcome. A new variant breaks this match, and with it whoever decides about outcomes here.
 fn every_outcome() -> Vec<Outcome> {
     let after = |outcome: &Outcome| match outcome {
-        Outcome::Acknowledged { .. } => Some(Outcome::SentUnanswered { message: MESSAGE }),
+        Outcome::Acknowledged { .. } => Some(Outcome::Stored {
+            ttl: Ttl::from_secs(30),
+            message: MESSAGE,
+        }),
+        Outcome::Stored { .. } => Some(Outcome::SentUnanswered { message: MESSAGE }),
         Outcome::SentUnanswered { .. } => Some(Outcome::Unanswered),
         Outcome::Unanswered => Some(Outcome::PhoneError),
         Outcome::PhoneError => Some(Outcome::LinkDown),
@@ -57,7 +64,9 @@ fn every_outcome() -> Vec<Outcome> {
         Outcome::RateLimited => Some(Outcome::MemoryFull),
         Outcome::MemoryFull => Some(Outcome::LinkBusy),
         Outcome::LinkBusy => Some(Outcome::StoreFailed),
-        Outcome::StoreFailed => None,
+        Outcome::StoreFailed => Some(Outcome::AccountFull),
+        Outcome::AccountFull => Some(Outcome::QueueFull),
+        Outcome::QueueFull => None,
     };
     std::iter::successors(Some(acknowledged()), after).collect()
 }
@@ -73,10 +82,11 @@ struct Taken {
 }
 
 /// Ends as the token says: `panic`, `wait` (until the gate opens), the name of an outcome's
-/// variant; anything else is acknowledged.
+/// variant; anything else is acknowledged. [`MESSAGE`] waits until it is taken back.
 #[derive(Clone)]
 struct Fake {
     taken: Arc<Mutex<Vec<Taken>>>,
+    cancelled: Arc<Mutex<Vec<MessageId>>>,
     entered: Arc<Semaphore>,
     gate: Arc<Semaphore>,
 }
@@ -85,6 +95,7 @@ impl Fake {
     fn new() -> Self {
         Self {
             taken: Arc::default(),
+            cancelled: Arc::default(),
             entered: Arc::new(Semaphore::new(0)),
             gate: Arc::new(Semaphore::new(0)),
         }
@@ -116,6 +127,22 @@ impl Deliver for Fake {
                 .find(|outcome| variant(outcome) == name)
                 .unwrap_or(acknowledged()),
         }
+    }
+
+    async fn is_pending(&self, id: MessageId) -> Result<bool, StoreFailed> {
+        let cancelled = self.cancelled.lock().unwrap();
+        match id {
+            UNKNOWABLE => Err(StoreFailed),
+            id => Ok(id == MESSAGE && !cancelled.contains(&id)),
+        }
+    }
+
+    async fn cancel(&self, id: MessageId) -> Result<(), StoreFailed> {
+        if id == UNKNOWABLE {
+            return Err(StoreFailed);
+        }
+        self.cancelled.lock().unwrap().push(id);
+        Ok(())
     }
 }
 

@@ -184,6 +184,7 @@ impl LinkTask {
     ) -> Result<(), Loss> {
         self.discard_queued();
         self.set_state(LinkState::Up);
+        inbound.link_up();
         let end = Up::new(self, connection, inbound).run(shutdown).await;
         // In this order: who still sees the link up and sends is told by link_down.
         let state = match &end {

@@ -241,6 +241,7 @@ fn failure(content: Result<Content, Fault>) -> Answer {
     let condition = content.ok().and_then(|content| content.condition);
     match condition.as_deref() {
         Some("item-not-found" | "feature-not-implemented") => Answer::NotRegistered,
+        Some("service-unavailable" | "recipient-unavailable" | "gone") => Answer::Unreachable,
         _ => Answer::Failed,
     }
 }

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::timeout;
 use unified_push::{
-    demo::{Behaviour, Phone, Push, Server},
+    demo::{Phone, Push, Server},
     secret::Secret,
 };
 
@@ -181,15 +181,6 @@ impl Bed {
     pub async fn arrived(&mut self) -> Push {
         let push = timeout(PATIENCE, self.phone.push()).await;
         push.expect("a push arrives")
-    }
-
-    /// A push that waits for the phone's answer for a while, and has arrived there.
-    pub async fn waiting_push(&mut self, delay: Duration) -> tokio::task::JoinHandle<u16> {
-        let endpoint = self.register("slow").await;
-        self.phone.behave(Behaviour::AcknowledgeAfter(delay));
-        let waiting = tokio::spawn(async move { push(&endpoint).await });
-        self.arrived().await;
-        waiting
     }
 }
 

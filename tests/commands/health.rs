@@ -6,7 +6,7 @@ use crate::{
     bed::{Bed, PATIENCE, push},
     http::{get, try_get},
     process::eventually,
-    signals::LONG,
+    signals::HalfPush,
 };
 
 #[tokio::test]
@@ -33,17 +33,16 @@ async fn health_is_asked_over_tcp_and_unix_sockets() {
 
 #[tokio::test]
 async fn a_daemon_that_stops_is_not_healthy() {
-    let mut bed = Bed::new().await;
-    bed.text("delivery.ack_timeout", "5s");
+    let bed = Bed::new().await;
     let mut daemon = bed.start().await;
-    let waiting = bed.waiting_push(LONG).await;
+    let half = HalfPush::begin(&bed.register("app").await).await;
     daemon.signal(Signal::TERM);
     daemon.logged("stopping").await;
     let answer = get(&daemon.admin("/readyz")).await;
     assert_eq!(answer.status, 503);
     let said = bed.run(&["healthcheck"]).await.with(1);
     assert!(said.starts_with(r#"{"ready":false,"#), "{said}");
-    assert_eq!(waiting.await.unwrap(), 201);
+    assert_eq!(half.finish().await, 201);
 }
 
 #[tokio::test]

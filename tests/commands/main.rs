@@ -8,6 +8,7 @@ mod bursts;
 mod common;
 mod config;
 mod demo;
+mod headers;
 mod health;
 mod inspect;
 mod journal;
@@ -18,6 +19,7 @@ mod outage;
 #[expect(dead_code, reason = "tests/store does more to it")]
 #[path = "../common/postgres.rs"]
 mod postgres;
+mod queue;
 mod registrations;
 mod secret;
 mod send;

@@ -4,6 +4,7 @@ use unified_push::demo::Behaviour;
 
 use crate::{
     bed::{Bed, Daemon, PATIENCE, push},
+    http::post,
     process::eventually,
 };
 
@@ -21,6 +22,11 @@ pub async fn counts(daemon: &Daemon, expected: &[(&str, f64)]) {
     for (name, count) in expected {
         assert_eq!(value(daemon, name).await, *count, "{name}");
     }
+}
+
+/// The status of a push that must not be kept.
+async fn push_once(endpoint: &str) -> u16 {
+    post(endpoint, &[("TTL", "0")], b"a message").await.status
 }
 
 #[tokio::test]
@@ -45,9 +51,9 @@ async fn pushes_and_registrations_are_counted_by_how_they_ended() {
     assert_eq!(push(&endpoint).await, 201);
     assert_eq!(push(&format!("{endpoint}x")).await, 404);
     bed.phone.behave(Behaviour::Error("service-unavailable"));
-    assert_eq!(push(&endpoint).await, 503);
+    assert_eq!(push_once(&endpoint).await, 503);
     bed.phone.behave(Behaviour::Silent);
-    assert_eq!(push(&endpoint).await, 503);
+    assert_eq!(push_once(&endpoint).await, 201);
     bed.phone.forget();
     assert_eq!(push(&endpoint).await, 404);
     assert_eq!(push(&endpoint).await, 404);
@@ -60,7 +66,7 @@ async fn pushes_and_registrations_are_counted_by_how_they_ended() {
             ("pushes_total{result=\"acknowledged\"}", 2.0),
             ("pushes_total{result=\"bad-token\"}", 1.0),
             ("pushes_total{result=\"phone-error\"}", 1.0),
-            ("pushes_total{result=\"unanswered\"}", 1.0),
+            ("pushes_total{result=\"sent-unanswered\"}", 1.0),
             ("pushes_total{result=\"revoked\"}", 1.0),
             ("pushes_total{result=\"gone\"}", 1.0),
             ("revocations_total", 1.0),
@@ -82,12 +88,14 @@ async fn a_lost_link_is_counted_and_pushes_wait_for_another() {
     let endpoint = bed.register("app").await;
     drop(bed.server);
     daemon.link("connection-refused").await;
-    assert_eq!(push(&endpoint).await, 503);
+    assert_eq!(push(&endpoint).await, 201);
+    assert_eq!(push_once(&endpoint).await, 503);
     counts(
         &daemon,
         &[
             ("link_losses_total{cause=\"server-shutdown\"}", 1.0),
             ("link_state{state=\"up\"}", 0.0),
+            ("pushes_total{result=\"stored\"}", 1.0),
             ("pushes_total{result=\"link-down\"}", 1.0),
         ],
     )

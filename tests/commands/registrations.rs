@@ -41,14 +41,16 @@ async fn accounts_are_listed_with_their_counts() {
 async fn a_list_that_nobody_reads_to_its_end_is_no_fault() {
     let bed = Bed::new().await;
     bed.start().await.stop().await;
-    let (reader, writer) = io::pipe().unwrap();
-    drop(reader);
-    let mut command = bed.command(&["registrations", "list"]);
-    command.stdout(writer);
-    let log = bed.path("list.log");
-    let mut list = Process::start_with(&mut command, &log).unwrap();
-    assert_eq!(list.exit(PATIENCE).await.code(), Some(0), "{}", list.log());
-    assert_eq!(list.log(), "");
+    for listed in ["registrations", "queue"] {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let mut command = bed.command(&[listed, "list"]);
+        command.stdout(writer);
+        let log = bed.path(&format!("{listed}.log"));
+        let mut list = Process::start_with(&mut command, &log).unwrap();
+        assert_eq!(list.exit(PATIENCE).await.code(), Some(0), "{}", list.log());
+        assert_eq!(list.log(), "");
+    }
 }
 
 #[tokio::test]
@@ -99,18 +101,21 @@ async fn other_accounts_are_left_alone() {
 async fn malformed_names_are_refused_with_the_form() {
     let bed = Bed::new().await;
     bed.start().await.stop().await;
-    for (command, wrong, form) in [
-        ("revoke", "@", "juliet@example.org"),
-        ("revoke", "juliet@example.org/phone", "juliet@example.org"),
-        ("revoke", "example.org", "juliet@example.org"),
-        ("forget-key", "nonsense", "no key id"),
+    for wrong in ["@", "juliet@example.org/phone", "example.org"] {
+        for command in [["registrations", "revoke"], ["queue", "drop"]] {
+            let said = bed.run(&[&command[..], &[wrong]].concat()).await.with(1);
+            assert!(said.contains("juliet@example.org"), "{said}");
+        }
+    }
+    for (wrong, form) in [
+        ("nonsense", "no key id"),
         (
-            "forget-key",
             "AAAAAAAAAAA",
             "no endpoint was issued under key AAAAAAAAAAA",
         ),
     ] {
-        let said = bed.run(&["registrations", command, wrong]).await.with(1);
+        let forget = ["registrations", "forget-key", wrong];
+        let said = bed.run(&forget).await.with(1);
         assert!(said.contains(form), "{said}");
     }
 }
@@ -122,6 +127,8 @@ async fn nothing_is_made_where_no_daemon_ever_ran() {
         &["registrations", "list"][..],
         &["registrations", "revoke", OWNER],
         &["registrations", "forget-key", "AAAAAAAAAAA"],
+        &["queue", "list"],
+        &["queue", "drop", OWNER],
     ] {
         let said = bed.run(arguments).await.with(1);
         assert!(said.contains("`state_dir`"), "{said}");

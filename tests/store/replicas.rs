@@ -154,7 +154,12 @@ async fn news_may_be_of_the_longest_jid(postgres: &Postgres) {
 async fn answers_are_passed_on(postgres: &Postgres) {
     let [a, b] = two_that_listen(postgres).await;
     let from: Jid = full(ORCHARD);
-    for answer in [Answer::Acknowledged, Answer::NotRegistered, Answer::Failed] {
+    for answer in [
+        Answer::Acknowledged,
+        Answer::NotRegistered,
+        Answer::Unreachable,
+        Answer::Failed,
+    ] {
         let id = "the id of a stanza".to_owned();
         a.pass_on(&from, &id, answer).await.unwrap();
         let from = from.clone();

@@ -34,6 +34,9 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("delivery.ack_timeout", r#""5s""#, "800ms"),
     ("delivery.default_ttl", "60", "2d"),
     ("delivery.max_ttl", r#""1day 1h""#, "90000000000"),
+    ("delivery.max_queued_per_endpoint", "50", "200"),
+    ("delivery.max_queued_per_jid", "500", "2000"),
+    ("delivery.max_queued_bytes", r#""2GiB""#, "1048576"),
     ("limits.endpoint_rate", r#""1/min""#, "2/h, burst 9"),
     ("limits.client_guess_rate", r#""1/min""#, "2/h, burst 9"),
     ("limits.registrations_per_jid", "1", "2"),
@@ -106,6 +109,9 @@ fn defaults_are_the_documented_ones() {
     );
     assert_eq!(config.delivery.ack_timeout, Duration::from_secs(1));
     assert_eq!(config.delivery.max_ttl.as_secs(), 28 * 86400);
+    assert_eq!(config.delivery.max_queued_per_endpoint, 100);
+    assert_eq!(config.delivery.max_queued_per_jid, 1000);
+    assert_eq!(config.delivery.max_queued_bytes, 1 << 30);
     assert_eq!(config.limits.in_flight_memory, 64 << 20);
     assert_eq!(config.log.level, Level::Info);
 }

@@ -38,7 +38,8 @@ async fn a_browser_may_push_from_any_origin() {
         }
     };
     lists("access-control-allow-origin", &["*"]);
-    lists("access-control-allow-methods", &["get", "head", "post"]);
+    let methods = ["get", "head", "post", "delete"];
+    lists("access-control-allow-methods", &methods);
     let request_headers = [
         "ttl",
         "urgency",
@@ -140,13 +141,19 @@ async fn the_log_names_the_route_and_never_the_uri() {
     for token in ["bearer-token", "panic", "BadToken"] {
         server.exchange(&post(token, 3, CLOSE)).await;
     }
+    for method in ["GET", "DELETE", "PATCH"] {
+        let request = format!("{method} {LOCATION} HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\n");
+        server.exchange(request.as_bytes()).await;
+    }
     let broken = b"POST /base/push/bearer-token HTTP/1.1\r\nHost: x\r\nBad Header\r\n\r\n";
     server.exchange(broken).await;
     drop(guard);
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("/base/push/{token}"), "{log}");
+    assert!(log.contains("/base/message/{id}"), "{log}");
     assert!(log.contains("status=201"), "{log}");
-    for secret in ["bearer-token", "push/panic", "BadToken", "xxx", "hunter2"] {
+    let secrets = ["bearer-token", "push/panic", "BadToken", "xxx", "hunter2"];
+    for secret in secrets.into_iter().chain(["BwcHBwcH"]) {
         assert!(!log.contains(secret), "{secret} in {log}");
     }
 }

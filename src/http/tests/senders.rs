@@ -131,10 +131,12 @@ impl Sender {
 /// nobody a subscription.
 fn lasts(outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::Acknowledged { .. } | Outcome::SentUnanswered { .. } => false,
+        Outcome::Acknowledged { .. } | Outcome::Stored { .. } => false,
+        Outcome::SentUnanswered { .. } => false,
         Outcome::Unanswered | Outcome::PhoneError | Outcome::LinkDown => false,
         Outcome::RateLimited | Outcome::MemoryFull => false,
         Outcome::LinkBusy | Outcome::StoreFailed => false,
+        Outcome::AccountFull | Outcome::QueueFull => false,
         Outcome::Revoked | Outcome::BadToken | Outcome::Gone => true,
     }
 }

@@ -16,6 +16,11 @@ fn expected(outcome: &Outcome) -> (u16, PushResult, &'static [(&'static str, &'s
             PushResult::Acknowledged,
             &[("ttl", "60"), ("location", LOCATION)],
         ),
+        Outcome::Stored { .. } => (
+            201,
+            PushResult::Stored,
+            &[("ttl", "30"), ("location", LOCATION)],
+        ),
         Outcome::SentUnanswered { .. } => (
             201,
             PushResult::SentUnanswered,
@@ -31,6 +36,8 @@ fn expected(outcome: &Outcome) -> (u16, PushResult, &'static [(&'static str, &'s
         Outcome::MemoryFull => (503, PushResult::MemoryFull, SHORTLY),
         Outcome::LinkBusy => (503, PushResult::LinkBusy, SHORTLY),
         Outcome::StoreFailed => (503, PushResult::StoreFailed, SOON),
+        Outcome::AccountFull => (503, PushResult::AccountFull, LATER),
+        Outcome::QueueFull => (503, PushResult::QueueFull, LATER),
     }
 }
 
@@ -61,7 +68,7 @@ async fn a_404_tells_nothing_about_its_reason() {
         "/base/nothing",
         "/",
         "/base/push/",
-        "/base/message/x",
+        "/base/message/",
         "/push/x",
     ] {
         assert_eq!(bad, fixture.ask("POST", path, &[], "x").await, "{path}");
@@ -106,10 +113,14 @@ async fn a_bad_header_is_named_and_nothing_is_delivered() {
     let cases: &[(&[(&str, &str)], &str)] = &[
         (&[("TTL", "soon")], "TTL"),
         (&[("TTL", "-1")], "TTL"),
+        (&[("TTL", "")], "TTL"),
+        (&[("TTL", "1, 1")], "TTL"),
         (&[("TTL", "1"), ("TTL", "1")], "TTL"),
         (&[("Urgency", "urgent")], "Urgency"),
+        (&[("Urgency", "low, high")], "Urgency"),
         (&[("Urgency", "low"), ("Urgency", "low")], "Urgency"),
         (&[("Topic", "not/safe")], "Topic"),
+        (&[("Topic", "a23456789_a23456789_a23456789_a23")], "Topic"),
         (&[("Topic", "a"), ("Topic", "b")], "Topic"),
     ];
     for (headers, name) in cases {
@@ -120,6 +131,34 @@ async fn a_bad_header_is_named_and_nothing_is_delivered() {
     let counted = fixture.metrics.pushes.get(PushResult::BadRequest);
     assert_eq!(counted, cases.len() as u64);
     assert_eq!(fixture.fake.taken(), []);
+}
+
+#[tokio::test]
+async fn a_ttl_beyond_2_to_the_31_is_taken_for_that() {
+    let fixture = Fixture::new();
+    for huge in ["2147483649", "99999999999999999999999999"] {
+        let headers = [("TTL", huge)];
+        let answer = fixture.ask("POST", "/base/push/t", &headers, "x").await;
+        assert_eq!(answer.status, 201, "{huge}");
+        let [taken] = &fixture.fake.taken()[..] else {
+            panic!("one message")
+        };
+        assert_eq!(taken.ttl.map(Ttl::as_secs), Some(1 << 31), "{huge}");
+    }
+}
+
+/// RFC 8030 §5.1: who prefers 202 and a receipt is answered all the same when it is over.
+#[tokio::test]
+async fn a_wish_for_another_answer_is_ignored() {
+    let fixture = Fixture::new();
+    for token in ["good", "Stored"] {
+        let path = format!("/base/push/{token}");
+        let wish = [("Prefer", "respond-async")];
+        let answer = fixture.ask("POST", &path, &wish, "x").await;
+        assert_eq!(answer.status, 201, "{token}");
+        assert_eq!(answer.header("location"), Some(LOCATION));
+        assert_eq!(answer, fixture.post(token).await);
+    }
 }
 
 #[tokio::test]

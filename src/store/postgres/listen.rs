@@ -75,6 +75,7 @@ pub enum Notice {
 pub enum Word {
     Acknowledged,
     NotRegistered,
+    Unreachable,
     Failed,
 }
 
@@ -248,6 +249,7 @@ impl Notice {
             answer: match answer {
                 Answer::Acknowledged => Word::Acknowledged,
                 Answer::NotRegistered => Word::NotRegistered,
+                Answer::Unreachable => Word::Unreachable,
                 Answer::Failed => Word::Failed,
             },
         }
@@ -270,6 +272,7 @@ impl Notice {
                 answer: match answer {
                     Word::Acknowledged => Answer::Acknowledged,
                     Word::NotRegistered => Answer::NotRegistered,
+                    Word::Unreachable => Answer::Unreachable,
                     Word::Failed => Answer::Failed,
                 },
             },

@@ -44,6 +44,8 @@ impl Ears {
 }
 
 impl Inbound for Ears {
+    fn link_up(&self) {}
+
     fn link_down(&self) {
         self.hear(Heard::Down);
     }

@@ -1,0 +1,35 @@
+//! What the commands about accounts share: how one is named, and how what they say is printed.
+
+use std::io::{self, ErrorKind, Write};
+
+use jid::BareJid;
+
+/// One account, as the command line names it.
+pub fn account(jid: &str) -> Result<BareJid, String> {
+    let account = BareJid::new(jid).ok().filter(|jid| jid.node().is_some());
+    account.ok_or_else(|| {
+        format!("{jid:?} is not one account's bare JID: write it as juliet@example.org")
+    })
+}
+
+/// A number of messages, in words.
+pub fn messages(count: u64) -> String {
+    match count {
+        1 => "1 message".to_owned(),
+        _ => format!("{count} messages"),
+    }
+}
+
+/// Prints a list, a heading first.
+pub fn print_list(lines: impl Iterator<Item = String>) -> Result<bool, String> {
+    let mut out = io::stdout().lock();
+    for line in lines {
+        match writeln!(out, "{line}") {
+            Ok(()) => {}
+            // `head` has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+            Err(error) => return Err(format!("standard output cannot be written: {error}")),
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,137 @@
+//! Which resources announced themselves by directed presence.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use jid::{BareJid, Jid};
+use prometheus::IntGauge;
+
+/// Bytes of JIDs remembered at most; an announcement beyond it is not.
+const CAPACITY: usize = 16 << 20;
+/// What one entry costs beside its JID.
+const OVERHEAD: usize = 128;
+
+pub struct Announced {
+    known: Mutex<Known>,
+    gauge: IntGauge,
+}
+
+#[derive(Default)]
+struct Known {
+    accounts: HashMap<BareJid, Vec<Jid>>,
+    bytes: usize,
+}
+
+impl Announced {
+    pub fn new(gauge: IntGauge) -> Self {
+        Self {
+            known: Mutex::default(),
+            gauge,
+        }
+    }
+
+    pub fn available(&self, jid: &Jid) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let cost = cost(jid);
+        if known.bytes + cost > CAPACITY {
+            return;
+        }
+        let resources = known.accounts.entry(jid.to_bare()).or_default();
+        if !resources.contains(jid) {
+            resources.push(jid.clone());
+            known.bytes += cost;
+            self.gauge.inc();
+        }
+    }
+
+    pub fn unavailable(&self, jid: &Jid) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = jid.to_bare();
+        let Some(resources) = known.accounts.get_mut(&account) else {
+            return;
+        };
+        let Some(index) = resources.iter().position(|known| known == jid) else {
+            return;
+        };
+        resources.swap_remove(index);
+        if resources.is_empty() {
+            known.accounts.remove(&account);
+        }
+        known.bytes -= cost(jid);
+        self.gauge.dec();
+    }
+
+    /// Another resource of the same account; the one that announced itself last.
+    pub fn other_than(&self, jid: &Jid) -> Option<Jid> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let resources = known.accounts.get(&jid.to_bare())?;
+        resources.iter().rfind(|other| *other != jid).cloned()
+    }
+
+    /// The link is gone, and with it the news of who leaves.
+    pub fn forget_all(&self) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known::default();
+        self.gauge.set(0);
+    }
+}
+
+fn cost(jid: &Jid) -> usize {
+    jid.as_str().len() + OVERHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jid(text: &str) -> Jid {
+        Jid::new(text).unwrap()
+    }
+
+    fn announced() -> Announced {
+        Announced::new(IntGauge::new("phones", "test").unwrap())
+    }
+
+    #[test]
+    fn come_and_go_once_each() {
+        let announced = announced();
+        announced.available(&jid("romeo@example.org/a"));
+        announced.available(&jid("romeo@example.org/a"));
+        announced.available(&jid("romeo@example.org/b"));
+        assert_eq!(announced.gauge.get(), 2);
+        announced.unavailable(&jid("romeo@example.org/a"));
+        announced.unavailable(&jid("romeo@example.org/a"));
+        assert_eq!(announced.gauge.get(), 1);
+        announced.unavailable(&jid("romeo@example.org/b"));
+        let known = announced.known.lock().unwrap();
+        assert!(known.accounts.is_empty() && known.bytes == 0);
+    }
+
+    #[test]
+    fn another_resource_is_one_of_the_same_account() {
+        let announced = announced();
+        let phone = jid("romeo@example.org/a");
+        announced.available(&phone);
+        announced.available(&jid("juliet@example.org/b"));
+        assert_eq!(announced.other_than(&phone), None);
+        announced.available(&jid("romeo@example.org/b"));
+        announced.available(&jid("romeo@example.org/c"));
+        let other = announced.other_than(&phone);
+        assert_eq!(other, Some(jid("romeo@example.org/c")));
+        announced.forget_all();
+        assert_eq!(announced.other_than(&phone), None);
+        assert_eq!(announced.gauge.get(), 0);
+    }
+
+    #[test]
+    fn memory_is_bounded_by_bytes() {
+        let announced = announced();
+        let resource = "r".repeat(1000);
+        for number in 0..20_000 {
+            announced.available(&jid(&format!("romeo-{number}@example.org/{resource}")));
+        }
+        let known = announced.known.lock().unwrap();
+        assert!(known.bytes <= CAPACITY && known.accounts.len() < 17_000);
+    }
+}

@@ -1,0 +1,132 @@
+//! One attempt: a stanza on its way, and what came of it.
+
+use std::sync::Arc;
+
+use jid::Jid;
+use tokio::time::Instant;
+
+use super::{
+    Delivery, Outcome, Push,
+    in_flight::{Asked, Verdict, Waiting},
+    keep::Tried,
+    stanza_id::Attempt,
+};
+use crate::{
+    link::{PushStanza, Sent},
+    message::MessageKey,
+    payload::Payload,
+};
+
+/// A stanza that was made, and the wait for its answer.
+pub(super) struct Offered {
+    pub waiting: Waiting,
+    pub sent: Sent,
+}
+
+impl Delivery {
+    /// Hands a push to the link as its first attempt; None when the link's queue is full.
+    pub(super) fn offer(&self, push: &Push, deadline: Instant) -> Option<Offered> {
+        let slot = self.with.pushes.try_reserve().ok()?;
+        let asked = Asked {
+            registration: push.registration.clone(),
+            attempt: 1,
+            fallback: false,
+        };
+        let to = push.registration.owner.clone();
+        let (stanza, offered) = self.stanza(push.key, to, asked, push.payload.clone(), deadline);
+        slot.send(stanza);
+        Some(offered)
+    }
+
+    /// An attempt to `to`; its answers are heard from now on.
+    pub(super) fn stanza(
+        &self,
+        key: MessageKey,
+        to: Jid,
+        asked: Asked,
+        payload: Payload,
+        deadline: Instant,
+    ) -> (PushStanza, Offered) {
+        let attempt = Attempt {
+            replica: self.replica,
+            message: key,
+            attempt: asked.attempt,
+        };
+        let sent = Sent::default();
+        let stanza = PushStanza {
+            id: self.stanza_ids.mint(&to, &attempt),
+            application: asked.registration.application,
+            instance: asked.registration.instance,
+            to,
+            payload,
+            deadline,
+            sent: sent.clone(),
+        };
+        let waiting = self.in_flight.insert(key, asked);
+        if self.is_stopping() {
+            // The stop may have come before this one could be told.
+            self.in_flight.interrupt(Verdict::Stopping);
+        }
+        (stanza, Offered { waiting, sent })
+    }
+
+    /// Waits for the answer to a push's first attempt; `arrival` dates its delay.
+    pub(super) async fn settle(
+        self: &Arc<Self>,
+        token: &str,
+        mut push: Push,
+        offered: Offered,
+        arrival: Instant,
+        deadline: Instant,
+    ) -> Outcome {
+        let Offered { mut waiting, sent } = offered;
+        let owner = &push.registration.owner;
+        match waiting.wait(deadline).await {
+            Some(Verdict::Acknowledged) => {
+                let seconds = arrival.elapsed().as_secs_f64();
+                self.with.metrics.acknowledgement_seconds.observe(seconds);
+                Outcome::Acknowledged {
+                    ttl: push.ttl,
+                    message: push.id,
+                }
+            }
+            Some(Verdict::Revoked) => match self.with.tokens.open(token).await {
+                // The phone has registered again meanwhile, and the URL lives on.
+                Ok(registration) => {
+                    push.registration = registration;
+                    drop(waiting);
+                    self.keep_unless_transient(push, Tried::No, Outcome::PhoneError)
+                        .await
+                }
+                Err(_) => Outcome::Revoked,
+            },
+            Some(Verdict::RevocationFailed) => Outcome::StoreFailed,
+            Some(Verdict::Failed | Verdict::Unreachable) if push.is_transient() => {
+                Outcome::PhoneError
+            }
+            Some(verdict @ (Verdict::Failed | Verdict::Unreachable)) => {
+                self.backlog.failed(owner);
+                self.backlog
+                    .set_gone(owner, verdict == Verdict::Unreachable);
+                drop(waiting);
+                self.keep(push, Tried::Lost, None).await
+            }
+            Some(Verdict::LinkLost) if push.is_transient() => Outcome::LinkDown,
+            Some(Verdict::LinkLost) => self.keep(push, Tried::Lost, Some(waiting)).await,
+            Some(Verdict::Stopping) | None if push.is_transient() => {
+                if sent.get() {
+                    Outcome::SentUnanswered { message: push.id }
+                } else {
+                    Outcome::Unanswered
+                }
+            }
+            Some(Verdict::Stopping) | None if sent.withdraw() => {
+                self.keep(push, Tried::No, None).await
+            }
+            Some(Verdict::Stopping) | None => {
+                self.backlog.unanswered(owner);
+                self.keep(push, Tried::Unanswered, Some(waiting)).await
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! From a push in hand to a message in the store: the `201` that is a promise.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::{
+    Delivery, Outcome, Push,
+    backlog::HOLD,
+    in_flight::{Verdict, Waiting},
+};
+use crate::{
+    clock::Timestamp,
+    metrics::QueueEvent,
+    store::{Enqueued, NewMessage},
+};
+
+/// How many writes the store is asked for at a time; they share commits. Others wait in line: their
+/// pushes are bounded by the memory in flight.
+pub(super) const WRITES: usize = 512;
+
+/// What a message has been through before it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// It was not sent.
+    No,
+    /// It was sent, and no answer can come any more.
+    Lost,
+    /// It was sent, and the answer may come yet.
+    Unanswered,
+}
+
+impl Delivery {
+    /// `instead` is the outcome of a push that must not be kept.
+    pub(super) async fn keep_unless_transient(
+        self: &Arc<Self>,
+        push: Push,
+        tried: Tried,
+        instead: Outcome,
+    ) -> Outcome {
+        if push.is_transient() {
+            return instead;
+        }
+        self.keep(push, tried, None).await
+    }
+
+    /// Stores a push, whether or not its sender stays to hear of it. `waiting` is its attempt's, of
+    /// which an answer may come until the message is in the store.
+    pub(super) async fn keep(
+        self: &Arc<Self>,
+        push: Push,
+        tried: Tried,
+        waiting: Option<Waiting>,
+    ) -> Outcome {
+        let this = Arc::clone(self);
+        let kept = self
+            .tasks
+            .spawn(async move { this.store(push, tried, waiting).await });
+        // It ends early only by a panic, which is logged.
+        kept.await.unwrap_or(Outcome::StoreFailed)
+    }
+
+    async fn store(&self, push: Push, tried: Tried, waiting: Option<Waiting>) -> Outcome {
+        let now = self.with.clock.now();
+        let owner = push.registration.owner.clone();
+        let message = NewMessage {
+            key: push.key,
+            id: push.id,
+            registration: push.registration.clone(),
+            topic: push.topic.clone(),
+            urgency: push.urgency,
+            payload: push.payload.clone(),
+            arrived: push.arrived,
+            expires: push.expires(),
+            sent: (tried != Tried::No).then_some(push.arrived),
+            held_until: match tried {
+                Tried::Unanswered => now.saturating_add(HOLD),
+                Tried::No | Tried::Lost => Timestamp::from_secs(0),
+            },
+            try_at: self.try_at(&owner, now),
+        };
+        let stored = {
+            let _turn = self.writes.acquire().await;
+            self.with
+                .store
+                .enqueue(message, self.settings.caps, now)
+                .await
+        };
+        let events = &self.with.metrics.queue_events;
+        match stored {
+            Ok(Enqueued::Stored { replaced, evicted }) => {
+                events.inc(QueueEvent::Stored);
+                events.add(QueueEvent::Replaced, replaced.into());
+                events.add(QueueEvent::Evicted, evicted.into());
+            }
+            // It was stored and replaced, in one go.
+            Ok(Enqueued::Superseded) => events.inc(QueueEvent::Replaced),
+            Ok(Enqueued::AccountFull) => return Outcome::AccountFull,
+            Ok(Enqueued::Outranked | Enqueued::Full) => return Outcome::QueueFull,
+            Err(error) => {
+                debug!(%error, "a push could not be stored; its sender is told");
+                return acknowledged(waiting, &push).unwrap_or(Outcome::StoreFailed);
+            }
+        }
+        self.backlog.stored(&owner, Instant::now());
+        if self.backlog.is_gone(&owner) && self.announced.other_than(&owner).is_some() {
+            self.backlog.hurry(&owner);
+        }
+        self.answered_meanwhile(&push, waiting).await
+    }
+
+    /// What came in while the message was being written is made good in the store.
+    async fn answered_meanwhile(&self, push: &Push, waiting: Option<Waiting>) -> Outcome {
+        let stored = Outcome::Stored {
+            ttl: push.ttl,
+            message: push.id,
+        };
+        match waiting.and_then(Waiting::close) {
+            Some(Verdict::Acknowledged) => {
+                self.forwarded(push.key).await;
+                Outcome::Acknowledged {
+                    ttl: push.ttl,
+                    message: push.id,
+                }
+            }
+            Some(Verdict::Revoked) => match self.revoke(&push.registration).await {
+                Verdict::Revoked => Outcome::Revoked,
+                _ => stored,
+            },
+            Some(Verdict::Failed | Verdict::Unreachable) => {
+                self.put_back(push.key, 1, Timestamp::from_secs(0)).await;
+                self.backlog.failed(&push.registration.owner);
+                stored
+            }
+            Some(Verdict::RevocationFailed | Verdict::LinkLost | Verdict::Stopping) | None => {
+                stored
+            }
+        }
+    }
+
+    /// For the other replicas, which know less.
+    fn try_at(&self, owner: &jid::Jid, now: Timestamp) -> Timestamp {
+        let next = self.backlog.next(owner);
+        next.map_or(now, |next| {
+            now.saturating_add(next.saturating_duration_since(Instant::now()))
+        })
+    }
+}
+
+/// The phone had it after all.
+fn acknowledged(waiting: Option<Waiting>, push: &Push) -> Option<Outcome> {
+    let answer = waiting.and_then(Waiting::close)?;
+    (answer == Verdict::Acknowledged).then_some(Outcome::Acknowledged {
+        ttl: push.ttl,
+        message: push.id,
+    })
+}

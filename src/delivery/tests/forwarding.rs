@@ -1,0 +1,290 @@
+//! What waits, and when it is sent again.
+
+use super::*;
+use crate::delivery::backlog::HOLD;
+
+const OTHER: &str = "romeo@example.org/balcony";
+
+/// A push to a silent phone, stored; gives its stanza.
+async fn unanswered(world: &mut World, token: &str) -> PushStanza {
+    let push = world.push(token, None);
+    let stanza = world.sent().await;
+    world.time_out().await;
+    assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
+    stanza
+}
+
+/// A push that is stored without being sent.
+async fn stored(world: &World, token: &str, urgency: Urgency, text: &'static str) {
+    let message = Message {
+        urgency,
+        payload: Payload::new(Bytes::from_static(text.as_bytes())).unwrap(),
+        ..message(None)
+    };
+    let outcome = world.delivery.push(token, message).await;
+    assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
+    world.clock.advance(Duration::from_millis(1));
+}
+
+fn text(stanza: &PushStanza) -> &str {
+    std::str::from_utf8(stanza.payload.as_bytes()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unanswered_message_is_sent_again_after_its_hold_only() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let first = unanswered(&mut world, &token).await;
+    world.advance(HOLD - Duration::from_secs(2)).await;
+    world.silence().await;
+    world.advance(Duration::from_secs(3)).await;
+    let second = world.sent().await;
+    assert_ne!(second.id, first.id);
+    world.answer(&second, Answer::Acknowledged);
+    world.drained().await;
+    // Nothing waits: the next one goes out at once.
+    let outcome = world.answered(&token, Answer::Acknowledged).await;
+    assert!(matches!(outcome, Outcome::Acknowledged { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_acknowledgement_ends_the_quiet_and_is_no_duplicate() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let first = unanswered(&mut world, &token).await;
+    stored(&world, &token, Urgency::Normal, "second").await;
+    world.silence().await;
+    world.answer(&first, Answer::Acknowledged);
+    let second = world.sent().await;
+    assert_eq!(text(&second), "second");
+    world.answer(&second, Answer::Acknowledged);
+    world.drained().await;
+    assert_eq!(world.metrics.queue_events.get(QueueEvent::Forwarded), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_word_of_the_phone_flushes_but_what_is_held() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    unanswered(&mut world, &token).await;
+    stored(&world, &token, Urgency::Normal, "second").await;
+    world.delivery.heard(&jid(PHONE));
+    let second = world.sent().await;
+    assert_eq!(text(&second), "second");
+    world.answer(&second, Answer::Acknowledged);
+    world.silence().await;
+    assert_eq!(world.waiting().await, 1, "the first is held");
+}
+
+#[tokio::test(start_paused = true)]
+async fn presence_flushes_even_what_is_held() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let first = unanswered(&mut world, &token).await;
+    world.delivery.presence(&jid(PHONE), true);
+    let again = world.sent().await;
+    assert_eq!(text(&again), text(&first));
+    world.answer(&again, Answer::Acknowledged);
+    world.drained().await;
+}
+
+#[tokio::test]
+async fn the_most_urgent_goes_first_then_the_oldest() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    world.link.send_replace(LinkState::Connecting);
+    world.delivery.link_down();
+    for (urgency, text) in [
+        (Urgency::Low, "low"),
+        (Urgency::Normal, "first"),
+        (Urgency::High, "high"),
+        (Urgency::Normal, "second"),
+        (Urgency::VeryLow, "very-low"),
+    ] {
+        stored(&world, &token, urgency, text).await;
+    }
+    world.link.send_replace(LinkState::Up);
+    world.delivery.link_up();
+    for expected in ["high", "first", "second", "low", "very-low"] {
+        let stanza = world.sent().await;
+        assert_eq!(text(&stanza), expected);
+        assert!(world.stanzas.try_recv().is_err(), "one at a time");
+        world.answer(&stanza, Answer::Acknowledged);
+    }
+    world.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn temporary_errors_are_met_with_longer_and_longer_pauses() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let outcome = world.answered(&token, Answer::Failed).await;
+    assert!(matches!(outcome, Outcome::Stored { .. }));
+    for pause in [5, 10, 20, 40] {
+        world.silence().await;
+        world.advance(Duration::from_secs(pause)).await;
+        let stanza = world.sent().await;
+        world.answer(&stanza, Answer::Failed);
+        world.ended(&stanza.to).await;
+    }
+    // A word of the phone, and the pauses start anew.
+    world.delivery.heard(&jid(PHONE));
+    let stanza = world.sent().await;
+    world.answer(&stanza, Answer::Failed);
+    world.ended(&stanza.to).await;
+    world.advance(Duration::from_secs(5)).await;
+    world.sent().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bounce_that_comes_late_sets_its_message_free() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let first = unanswered(&mut world, &token).await;
+    world.answer(&first, Answer::Unreachable);
+    world.written().await;
+    world.advance(Duration::from_secs(5)).await;
+    let second = world.sent().await;
+    world.time_out().await;
+    world.ended(&second.to).await;
+    // The first attempt's error is old news: the second is still held.
+    world.answer(&first, Answer::Unreachable);
+    world.written().await;
+    world.advance(Duration::from_secs(60)).await;
+    world.silence().await;
+    world.answer(&first, Answer::Acknowledged);
+    world.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_refusal_revokes_and_drops_what_waits() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let first = unanswered(&mut world, &token).await;
+    stored(&world, &token, Urgency::Normal, "second").await;
+    world.answer(&first, Answer::NotRegistered);
+    world.written().await;
+    assert_eq!(world.waiting().await, 0);
+    assert_eq!(world.push(&token, None).await.unwrap(), Outcome::Gone);
+    assert_eq!(world.metrics.queue_events.get(QueueEvent::Revoked), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_refusal_spares_a_later_registration() {
+    let mut world = World::new().await;
+    let old = world.endpoint().await;
+    let first = unanswered(&mut world, &old).await;
+    world.advance(Duration::from_secs(5)).await;
+    let new = world.registered(PHONE).await;
+    world.silence().await;
+    world.answer(&first, Answer::NotRegistered);
+    world.written().await;
+    assert_eq!(world.waiting().await, 1, "what waits is for the new one");
+    world.delivery.presence(&jid(PHONE), true);
+    let again = world.sent().await;
+    world.answer(&again, Answer::Acknowledged);
+    world.drained().await;
+    let outcome = world.answered(&new, Answer::Acknowledged).await;
+    assert!(matches!(outcome, Outcome::Acknowledged { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_follows_a_registration_to_its_new_resource() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let outcome = world.answered(&token, Answer::Unreachable).await;
+    assert!(matches!(outcome, Outcome::Stored { .. }));
+    world.clock.advance(Duration::from_secs(1));
+    world.registered(OTHER).await;
+    let stanza = world.sent().await;
+    assert_eq!(stanza.to, jid(OTHER));
+    world.answer(&stanza, Answer::Acknowledged);
+    world.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_is_gone_is_replaced_by_one_that_announced_itself() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    world.delivery.presence(&jid(OTHER), true);
+    world.delivery.presence(&jid("juliet@example.org/x"), true);
+    let outcome = world.answered(&token, Answer::Unreachable).await;
+    assert!(matches!(outcome, Outcome::Stored { .. }));
+    let stanza = world.sent().await;
+    assert_eq!(stanza.to, jid(OTHER));
+    // It is not the one that registered: its refusal revokes nothing.
+    world.answer(&stanza, Answer::NotRegistered);
+    world.ended(&jid(PHONE)).await;
+    assert_eq!(world.metrics.revocations.get(), 0);
+    world.advance(Duration::from_secs(10)).await;
+    let stanza = world.sent().await;
+    assert_eq!(
+        stanza.to,
+        jid(PHONE),
+        "the registered one comes first again"
+    );
+    world.answer(&stanza, Answer::Acknowledged);
+    world.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_comes_serves_those_that_are_gone() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let outcome = world.answered(&token, Answer::Unreachable).await;
+    assert!(matches!(outcome, Outcome::Stored { .. }));
+    world.silence().await;
+    world.delivery.presence(&jid(OTHER), true);
+    let stanza = world.sent().await;
+    assert_eq!(stanza.to, jid(OTHER));
+    world.answer(&stanza, Answer::Acknowledged);
+    world.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_went_out_just_before_the_link_was_lost_is_sent_again() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let first = unanswered(&mut world, &token).await;
+    world.advance(Duration::from_secs(30)).await;
+    world.delivery.link_down();
+    world.delivery.link_up();
+    let again = world.sent().await;
+    assert_eq!(text(&again), text(&first));
+    world.time_out().await;
+    world.ended(&again.to).await;
+    // Not what was left unanswered long before.
+    world.advance(Duration::from_secs(61)).await;
+    world.delivery.link_down();
+    world.delivery.link_up();
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_daemon_goes_on_where_one_has_ended() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let first = unanswered(&mut world, &token).await;
+    stored(&world, &token, Urgency::Normal, "second").await;
+    let mut world = world.restart().await;
+    let second = world.sent().await;
+    assert_eq!(text(&second), "second");
+    world.answer(&second, Answer::Acknowledged);
+    world.answer(&first, Answer::Acknowledged);
+    world.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_message_is_not_sent() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let push = world.push(&token, Some(60));
+    let stanza = world.sent().await;
+    world.answer(&stanza, Answer::Failed);
+    assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
+    world.clock.advance(Duration::from_secs(60));
+    world.delivery.heard(&jid(PHONE));
+    world.ended(&jid(PHONE)).await;
+    assert!(world.stanzas.try_recv().is_err());
+    assert!(!world.delivery.backlog.contains(&jid(PHONE)));
+}

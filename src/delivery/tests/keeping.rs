@@ -1,0 +1,209 @@
+//! From a push that its phone does not take at once to a message in the store.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn an_unanswered_push_is_stored_and_its_phone_left_alone() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let push = world.push(&token, Some(60));
+    world.sent().await;
+    world.time_out().await;
+    let outcome = push.await.unwrap();
+    assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
+    assert_eq!(accepted_ttl(&outcome), 60);
+    let next = world.push(&token, None).await.unwrap();
+    assert!(matches!(next, Outcome::Stored { .. }));
+    world.silence().await;
+    assert_eq!(world.waiting().await, 2);
+    assert_eq!(world.metrics.phones_waiting.get(), 1);
+    assert_eq!(world.metrics.queue_events.get(QueueEvent::Stored), 2);
+}
+
+#[tokio::test]
+async fn a_temporary_error_keeps_the_push_and_revokes_nothing() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    for answer in [Answer::Failed, Answer::Unreachable] {
+        let stored = world.answered(&token, answer).await;
+        assert!(matches!(stored, Outcome::Stored { .. }), "{stored:?}");
+        world.delivery.heard(&jid(PHONE));
+        let stanza = world.sent().await;
+        world.answer(&stanza, Answer::Acknowledged);
+        world.drained().await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_link_a_push_is_stored_at_once() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    world.link.send_replace(LinkState::Connecting);
+    world.delivery.link_down();
+    let stored = world.push(&token, None).await.unwrap();
+    assert!(matches!(stored, Outcome::Stored { .. }));
+    world.silence().await;
+    world.link.send_replace(LinkState::Up);
+    world.delivery.link_up();
+    let stanza = world.sent().await;
+    world.answer(&stanza, Answer::Acknowledged);
+    world.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_link_stores_what_waits_at_once_and_sends_it_again() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let push = world.push(&token, None);
+    let first = world.sent().await;
+    world.delivery.link_down();
+    assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
+    world.delivery.link_up();
+    let second = world.sent().await;
+    assert_ne!(first.id, second.id, "each attempt has its own id");
+    world.answer(&second, Answer::Acknowledged);
+    world.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stop_stores_what_waits_at_once_and_hears_its_answer() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let push = world.push(&token, None);
+    let stanza = world.sent().await;
+    world.delivery.stop();
+    assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
+    let late = world.push(&token, None).await.unwrap();
+    assert!(matches!(late, Outcome::Stored { .. }));
+    world.answer(&stanza, Answer::Acknowledged);
+    world.delivery.finish().await;
+    assert_eq!(world.waiting().await, 1, "the first is delivered");
+    assert_eq!(
+        world.push(&token, Some(0)).await.unwrap(),
+        Outcome::LinkDown
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgement_during_the_write_takes_the_message_out_again() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let push = world.push(&token, None);
+    let stanza = world.sent().await;
+    let other = world.other_process();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    world.time_out().await;
+    tokio::task::yield_now().await;
+    world.answer(&stanza, Answer::Acknowledged);
+    assert!(!push.is_finished());
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(matches!(push.await.unwrap(), Outcome::Acknowledged { .. }));
+    world.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_during_the_write_is_a_404() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let push = world.push(&token, None);
+    let stanza = world.sent().await;
+    let other = world.other_process();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    world.time_out().await;
+    tokio::task::yield_now().await;
+    world.answer(&stanza, Answer::NotRegistered);
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(push.await.unwrap(), Outcome::Revoked);
+    world.drained().await;
+    assert_eq!(world.push(&token, None).await.unwrap(), Outcome::Gone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_hangs_up_while_it_is_stored_leaves_no_orphan() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let push = world.push(&token, None);
+    let first = world.sent().await;
+    let other = world.other_process();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    world.answer(&first, Answer::Failed);
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+    push.abort();
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(push.await.unwrap_err().is_cancelled());
+    world.delivery.finish().await;
+    assert_eq!(world.waiting().await, 1);
+    assert!(world.delivery.backlog.contains(&jid(PHONE)));
+    assert_eq!(world.metrics.in_flight_bytes.get(), 0);
+}
+
+#[tokio::test]
+async fn what_the_caps_refuse_is_told() {
+    let mut world = World::with(|settings| {
+        settings.caps.per_account = 2;
+        settings.caps.per_endpoint = 1;
+    })
+    .await;
+    world.link.send_replace(LinkState::Connecting);
+    world.delivery.link_down();
+    let token = world.endpoint().await;
+    for evicted in [0, 1] {
+        let stored = world.push(&token, None).await.unwrap();
+        assert!(matches!(stored, Outcome::Stored { .. }));
+        let events = &world.metrics.queue_events;
+        assert_eq!(events.get(QueueEvent::Evicted), evicted);
+    }
+    let low = Message {
+        urgency: Urgency::Low,
+        ..message(None)
+    };
+    assert_eq!(
+        world.delivery.push(&token, low).await,
+        Outcome::QueueFull,
+        "what waits is more urgent"
+    );
+    for (app, outcome) in [(2, None), (3, Some(Outcome::AccountFull))] {
+        let other = world.endpoint_of_app(PHONE, app).await;
+        let pushed = world.push(&other, None).await.unwrap();
+        match outcome {
+            None => assert!(matches!(pushed, Outcome::Stored { .. })),
+            Some(outcome) => assert_eq!(pushed, outcome),
+        }
+    }
+    assert!(world.stanzas.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_message_can_be_asked_for_and_taken_back() {
+    let world = World::new().await;
+    let token = world.endpoint().await;
+    world.link.send_replace(LinkState::Connecting);
+    world.delivery.link_down();
+    let Outcome::Stored { message, .. } = world.push(&token, None).await.unwrap() else {
+        panic!("not stored");
+    };
+    assert_eq!(world.delivery.is_pending(message).await, Ok(true));
+    for _ in 0..2 {
+        assert_eq!(world.delivery.cancel(message).await, Ok(()));
+        assert_eq!(world.delivery.is_pending(message).await, Ok(false));
+    }
+    assert_eq!(world.metrics.queue_events.get(QueueEvent::Deleted), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ttl_0_goes_out_at_once_and_is_never_stored() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let kept = world.push(&token, None);
+    world.sent().await;
+    world.time_out().await;
+    kept.await.unwrap();
+
+    let now_or_never = world.push(&token, Some(0));
+    world.sent().await;
+    world.time_out().await;
+    let outcome = now_or_never.await.unwrap();
+    assert!(matches!(outcome, Outcome::SentUnanswered { .. }));
+    assert_eq!(world.waiting().await, 1);
+}

@@ -1,0 +1,107 @@
+//! What the labels of metrics may be.
+
+/// A label's values.
+pub trait Label: Copy + 'static {
+    const ALL: &'static [Self];
+
+    fn name(self) -> &'static str;
+
+    /// The position in `ALL`.
+    fn index(self) -> usize;
+}
+
+/// Declares an enum whose variants are the values of a metric's label.
+macro_rules! labels {
+    ($(#[$doc:meta])* pub enum $enum:ident {
+        $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $enum { $($(#[$variant_doc])* $variant,)* }
+
+        impl $crate::metrics::Label for $enum {
+            const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+pub(crate) use labels;
+
+labels! {
+    /// How a push ended.
+    pub enum PushResult {
+        Acknowledged = "acknowledged",
+        Stored = "stored",
+        Unanswered = "unanswered",
+        SentUnanswered = "sent-unanswered",
+        PhoneError = "phone-error",
+        LinkDown = "link-down",
+        Revoked = "revoked",
+        BadToken = "bad-token",
+        Guessing = "guessing",
+        Gone = "gone",
+        RateLimited = "rate-limited",
+        MemoryFull = "memory-full",
+        LinkBusy = "link-busy",
+        StoreFailed = "store-failed",
+        AccountFull = "account-full",
+        QueueFull = "queue-full",
+        BadRequest = "bad-request",
+        TooLarge = "too-large",
+        /// The sender hung up before its answer, or its body did not come whole and in time.
+        Abandoned = "abandoned",
+    }
+}
+
+labels! {
+    /// How a registration ended.
+    pub enum RegistrationResult {
+        Accepted = "accepted",
+        Forbidden = "forbidden",
+        BadRequest = "bad-request",
+        EndpointTooLong = "endpoint-too-long",
+        TooMany = "too-many",
+        RateLimited = "rate-limited",
+        Busy = "busy",
+        StoreFailed = "store-failed",
+    }
+}
+
+labels! {
+    /// What happened to messages of the queue.
+    pub enum QueueEvent {
+        Stored = "stored",
+        /// Its phone has it.
+        Forwarded = "forwarded",
+        /// By a later message with its topic.
+        Replaced = "replaced",
+        Expired = "expired",
+        /// Its endpoint had more than it may.
+        Evicted = "evicted",
+        /// By its sender.
+        Deleted = "deleted",
+        /// With its registration.
+        Revoked = "revoked",
+        /// A late answer that found its queue full: its message is sent again.
+        DroppedAnswer = "dropped-answer",
+    }
+}
+
+labels! {
+    /// Stanzas that were refused or ignored.
+    pub enum OddStanza {
+        TooLarge = "too-large",
+        TooDeep = "too-deep",
+        Malformed = "malformed",
+        Unsupported = "unsupported",
+        UnknownAnswer = "unknown-answer",
+        ReplyDropped = "reply-dropped",
+    }
+}
