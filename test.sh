@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every test, those against real Prosody and ejabberd too. What they need comes from Debian's
+# Runs every test, those against real Prosody, ejabberd and PostgreSQL too. What they need comes from Debian's
 # packages, as root or with sudo; no service is started. Arguments go to cargo test.
 set -eu
 cd "$(dirname "$0")"
@@ -13,8 +13,10 @@ need /usr/include/stdlib.h libc6-dev
 need /usr/bin/prosody prosody
 need /usr/lib/prosody/modules/mod_unified_push prosody-modules
 need /usr/sbin/ejabberdctl ejabberd
+need "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null | tail -n 1)" postgresql
 need /usr/bin/promtool prometheus
 need /usr/bin/sqlite3 sqlite3
+need /usr/bin/openssl openssl
 
 # In a subshell, so that its trap ends with it.
 install_packages() (

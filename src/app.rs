@@ -17,7 +17,7 @@ use self::{
 };
 use crate::{
     clock::{Clock, SystemClock},
-    config::{Config, Listen},
+    config::{self, Config, Listen},
     delivery::{self, Delivery, Dependencies},
     health::Health,
     http::{self, BODY_TIMEOUT, BindError, Listener, Public, ServeSettings},
@@ -40,7 +40,7 @@ const OTHER_FILES: usize = ADMIN_CONNECTIONS + 64;
 /// How long the link and the admin listener may take to close, when nothing is in flight any more.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Why the daemon does not start. Nothing was touched but the state directory.
+/// Why the daemon does not start. Nothing was touched but the state directory, or the database.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
@@ -137,7 +137,10 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
         let metrics = Arc::new(Metrics::new());
-        let store = Store::open(&config.state_dir)?;
+        let store = match &config.store {
+            config::Store::Sqlite => Store::open(&config.state_dir)?,
+            config::Store::Postgres(url) => Store::connect(url).await?,
+        };
         let secret = token_secret(&config, &store, &*clock, &*random).await?;
         let tokens = open_tokens(&config, &secret, &store, &clock, &random).await?;
 

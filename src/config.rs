@@ -25,7 +25,9 @@ use std::{
 use ipnet::IpNet;
 use jid::BareJid;
 
-use crate::{acl::Acl, limits::Rate, message::Ttl, secret::Secret, token::Backend};
+use crate::{
+    acl::Acl, limits::Rate, message::Ttl, secret::Secret, store::PostgresUrl, token::Backend,
+};
 
 pub use self::{effective::Effective, report::Report};
 use self::{report::verdict, settings::Settings};
@@ -46,16 +48,27 @@ pub struct Config {
     pub acl: Acl,
     pub backend: Backend,
     pub registration_ttl: Duration,
-    /// None: the one in `state_dir`, made on the first start.
+    /// None: the one in `state_dir`, made on the first start. Never with PostgreSQL.
     pub secret: Option<Secret>,
     pub previous_secrets: Vec<Secret>,
+    /// Not used with PostgreSQL.
     pub state_dir: PathBuf,
+    pub store: Store,
     pub component: Component,
     pub http: Http,
     pub admin: Admin,
     pub delivery: Delivery,
     pub limits: Limits,
     pub log: Log,
+}
+
+/// What keeps what must survive a restart.
+#[derive(Debug)]
+pub enum Store {
+    /// In `state_dir`, for one daemon.
+    Sqlite,
+    /// For any number of daemons.
+    Postgres(PostgresUrl),
 }
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicU8, Ordering},
 };
 
 use jid::Jid;
@@ -19,22 +19,44 @@ pub struct PushStanza {
     pub application: Digest,
     pub instance: Digest,
     pub payload: Payload,
-    /// After this the sender was told that the push failed: it must not go out any more.
+    /// After this nobody waits for it any more.
     pub deadline: Instant,
     pub sent: Sent,
 }
 
-/// Set by the link once the stanza was handed to the operating system.
+/// How far a stanza is on its way out. Whoever waits for its answer and the link each hold one.
 #[derive(Clone, Debug, Default)]
-pub struct Sent(Arc<AtomicBool>);
+pub struct Sent(Arc<AtomicU8>);
+
+const QUEUED: u8 = 0;
+const TAKEN: u8 = 1;
+const SENT: u8 = 2;
+const WITHDRAWN: u8 = 3;
 
 impl Sent {
+    /// The link starts to send it; false when it was withdrawn.
+    pub fn take(&self) -> bool {
+        self.leave_queue_for(TAKEN)
+    }
+
+    /// It was handed to the operating system.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.store(SENT, Ordering::Release);
     }
 
     pub fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.load(Ordering::Acquire) == SENT
+    }
+
+    /// It shall not go out any more. False when it is too late for that.
+    pub fn withdraw(&self) -> bool {
+        self.leave_queue_for(WITHDRAWN)
+    }
+
+    fn leave_queue_for(&self, state: u8) -> bool {
+        let (order, relaxed) = (Ordering::AcqRel, Ordering::Relaxed);
+        let changed = self.0.compare_exchange(QUEUED, state, order, relaxed);
+        changed.is_ok()
     }
 }
 

@@ -4,17 +4,19 @@
 //! A write is answered when it is on the disk. No token is kept, only what it takes to recompute
 //! one with the secret.
 
+mod postgres;
 mod queue;
+mod rules;
 mod sqlite;
 
 use std::{fmt, path::Path, sync::Arc};
 
 use jid::{BareJid, Jid};
 
-use self::sqlite::Sqlite;
+use self::{postgres::Postgres, sqlite::Sqlite};
 pub use self::{
+    postgres::{PostgresUrl, PostgresUrlError},
     queue::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Waiting},
-    sqlite::OpenError,
 };
 use crate::{
     clock::Timestamp,
@@ -37,6 +39,16 @@ pub struct Store(Arc<Engine>);
 
 enum Engine {
     Sqlite(Sqlite),
+    Postgres(Box<Postgres>),
+}
+
+/// Why the store cannot be opened, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Sqlite(#[from] sqlite::OpenError),
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -117,7 +129,7 @@ pub struct Sizes {
     pub queued_bytes: u64,
     /// When the first of them was stored.
     pub oldest: Option<Timestamp>,
-    /// Of the store's files.
+    /// Of the store's files, or of its tables and their indexes.
     pub bytes: u64,
 }
 
@@ -126,6 +138,7 @@ macro_rules! each {
     ($store:ident, $engine:ident => $work:expr) => {
         match &*$store.0 {
             Engine::Sqlite($engine) => $work,
+            Engine::Postgres($engine) => $work,
         }
     };
 }
@@ -140,6 +153,12 @@ impl Store {
     pub fn open_existing(state_dir: &Path) -> Result<Self, OpenError> {
         let sqlite = Sqlite::open_existing(state_dir)?;
         Ok(Self(Arc::new(Engine::Sqlite(sqlite))))
+    }
+
+    /// For the daemon and the command line alike: makes the tables where they are missing.
+    pub async fn connect(url: &PostgresUrl) -> Result<Self, OpenError> {
+        let postgres = Postgres::connect(url).await?;
+        Ok(Self(Arc::new(Engine::Postgres(Box::new(postgres)))))
     }
 
     /// Keeps the row, with a later expiry and the present full JID, while the newest one of this
@@ -312,6 +331,7 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
             Engine::Sqlite(sqlite) => f.debug_tuple("Store").field(&sqlite.path).finish(),
+            Engine::Postgres(postgres) => f.debug_tuple("Store").field(&postgres.url).finish(),
         }
     }
 }

@@ -27,7 +27,7 @@ const LEAVES: &[&str] = &[
 
 /// What each module may import beside the leaves.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("config", &["token"]),
+    ("config", &["store", "token"]),
     ("store", &[]),
     ("token", &["store"]),
     ("registrar", &["token", "store"]),

@@ -68,7 +68,7 @@ impl Upkeep {
             Err(StoreError::Stopped) => return Err(StoreStopped),
             Err(StoreError::Failed(why)) => {
                 if self.health.store_ok() {
-                    error!(why, "the store fails; look at the disk of state_dir");
+                    error!(why, store = ?self.store, "the store fails; look there");
                 }
                 self.health.set_store_ok(false);
                 return Ok(());

@@ -31,7 +31,8 @@ pub async fn run(config: &Config, command: Command) -> Result<bool, String> {
 }
 
 async fn list(config: &Config) -> Result<bool, String> {
-    let waiting = open(config)?
+    let waiting = open(config)
+        .await?
         .waiting(SystemClock.now())
         .await
         .map_err(|e| e.to_string())?;
@@ -53,7 +54,8 @@ async fn list(config: &Config) -> Result<bool, String> {
 
 async fn drop(config: &Config, jid: &str) -> Result<bool, String> {
     let owner = account(jid)?;
-    let dropped = open(config)?
+    let dropped = open(config)
+        .await?
         .drop_waiting(&owner)
         .await
         .map_err(|e| e.to_string())?;

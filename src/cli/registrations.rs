@@ -42,7 +42,8 @@ pub async fn run(config: &Config, command: Command) -> Result<bool, String> {
 }
 
 async fn list(config: &Config) -> Result<bool, String> {
-    let owners = open(config)?
+    let owners = open(config)
+        .await?
         .owners(SystemClock.now())
         .await
         .map_err(|e| e.to_string())?;
@@ -90,7 +91,8 @@ async fn forget_key(config: &Config, id: &str) -> Result<bool, String> {
              go on working. Take it out of `secret`, `previous_secrets` or `state_dir` first"
         ));
     }
-    match open(config)?
+    match open(config)
+        .await?
         .forget_key(key)
         .await
         .map_err(|e| e.to_string())?

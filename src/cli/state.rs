@@ -5,21 +5,16 @@ use std::sync::Arc;
 use crate::{
     app::policy,
     clock::SystemClock,
-    config::Config,
+    config::{self, Config},
     random::SystemRandom,
     secret::Secret,
     store::Store,
     token::{Keyring, StateSecret, Tokens},
 };
 
-/// The daemon's, which may be using it.
-pub fn open(config: &Config) -> Result<Store, String> {
-    Store::open_existing(&config.state_dir).map_err(|error| error.to_string())
-}
-
 /// As the daemon would open them.
 pub async fn tokens(config: &Config) -> Result<Tokens, String> {
-    let store = open(config)?;
+    let store = open(config).await?;
     let secret = secret(config)?.ok_or_else(|| {
         let path = config.state_dir.display();
         format!("no secret is configured, and there is none in {path}")
@@ -29,6 +24,15 @@ pub async fn tokens(config: &Config) -> Result<Tokens, String> {
     Tokens::load(keyring, policy(config), store, clock, random)
         .await
         .map_err(|error| error.to_string())
+}
+
+/// The daemon's, which may be using it.
+pub async fn open(config: &Config) -> Result<Store, String> {
+    let opened = match &config.store {
+        config::Store::Sqlite => Store::open_existing(&config.state_dir),
+        config::Store::Postgres(url) => Store::connect(url).await,
+    };
+    opened.map_err(|error| error.to_string())
 }
 
 /// The configured one, or the one that the daemon has made.

@@ -59,6 +59,12 @@ pub const KEYS: &[Key] = &[
     ),
     key("previous_secrets_file", r#"path, or `""` for none"#, Unset),
     key("state_dir", "path", Fixed(r#""/var/lib/unified-push""#)),
+    secret(
+        "store.url",
+        r#"`"sqlite"` or `"postgres://USER:PASSWORD@HOST/DATABASE"`"#,
+        Derived(r#"`"sqlite"`"#),
+    ),
+    key("store.url_file", "path", Unset),
     key("component.domain", "domain", Required),
     key(
         "component.host",
@@ -238,8 +244,8 @@ mod tests {
         assert_eq!(nearest_path("http.require_tll"), Some("http.require_ttl"));
         assert_eq!(nearest_path("port"), Some("component.port"));
         assert_eq!(nearest_path("unified_push_acl"), Some("acl"));
-        assert_eq!(nearest_path("store.url"), None);
+        assert_eq!(nearest_path("database.engine"), None);
         assert_eq!(nearest_section("htpp"), Some("http"));
-        assert_eq!(nearest_section("store"), None);
+        assert_eq!(nearest_section("database"), None);
     }
 }

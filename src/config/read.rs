@@ -8,7 +8,7 @@ use figment::value::Value;
 use jid::BareJid;
 
 use super::{
-    Admin, Component, Config, Delivery, Http, Limits, Listen, Log,
+    Admin, Component, Config, Delivery, Http, Limits, Listen, Log, Store,
     report::Problem,
     secrets,
     settings::Settings,
@@ -42,6 +42,10 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
     }
     let previous_secrets = secrets::previous_secrets(settings);
     let state_dir = settings.get("state_dir", values::path);
+    let store = secrets::store(settings);
+    if matches!(store, Some(Store::Postgres(_))) {
+        require_shared_secret(settings);
+    }
     let component = component(settings, domain);
     let http = http(settings);
     let admin = admin(settings, http.as_ref());
@@ -55,6 +59,7 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
         secret,
         previous_secrets: previous_secrets?,
         state_dir: state_dir?,
+        store: store?,
         component: component?,
         http: http?,
         admin: admin?,
@@ -173,7 +178,7 @@ fn log(settings: &mut Settings) -> Option<Log> {
 
 /// Prosody's module, whose tokens these are, knows no secret of a state directory.
 fn require_secret(settings: &mut Settings) {
-    if !settings.is_set("secret") && !settings.is_set("secret_file") {
+    if !has_secret(settings) {
         settings.problems.push(Problem::new(
             "secret",
             "is missing, and backend \"jwt\" works with a configured one only",
@@ -181,6 +186,23 @@ fn require_secret(settings: &mut Settings) {
              to stay valid, to its unified_push_secret",
         ));
     }
+}
+
+/// Daemons that share a database open each other's tokens.
+fn require_shared_secret(settings: &mut Settings) {
+    if !has_secret(settings) {
+        settings.problems.push(Problem::new(
+            "secret",
+            "is missing, and with PostgreSQL as the store there has to be one: daemons that share \
+             a database must not each make their own",
+            "set `secret_file = \"...\"` or UNIFIED_PUSH_SECRET_FILE, to the same on every daemon; \
+             `unified-push gen-secret` prints one",
+        ));
+    }
+}
+
+fn has_secret(settings: &Settings) -> bool {
+    settings.is_set("secret") || settings.is_set("secret_file")
 }
 
 /// During a rotation the two options are easily filled from one place.
@@ -215,6 +237,14 @@ fn warn(settings: &mut Settings, config: &Config) {
         settings.warn(format!(
             "component.host: {address} is a public address, and the link to the server is not \
              encrypted (XEP-0114); use a tunnel"
+        ));
+    }
+    if let Store::Postgres(url) = &config.store
+        && let Some(address) = url.exposed()
+    {
+        settings.warn(format!(
+            "store.url: {address} is a public address, and the connection to PostgreSQL is not \
+             encrypted; add `?sslmode=require`"
         ));
     }
     if config.http.public_url.starts_with("http://") {

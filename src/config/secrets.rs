@@ -4,12 +4,16 @@
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
 
 use super::{
+    Store,
     keys::Fallback,
     layers::Setting,
     settings::{Settings, expected, key},
     values,
 };
-use crate::secret::{MIN_BYTES, Secret};
+use crate::{
+    secret::{MIN_BYTES, Secret},
+    store::PostgresUrlError,
+};
 
 /// Any secret that is not empty. None when it is not set or wrong; if that is a fault, the report
 /// says so.
@@ -49,6 +53,44 @@ pub fn token_secret(settings: &mut Settings) -> Option<Secret> {
         return None;
     }
     Some(secret)
+}
+
+/// A URL, which in general holds a password.
+pub fn store(settings: &mut Settings) -> Option<Store> {
+    let found = written(settings, "store.url", "store.url_file");
+    let (setting, url) = match found {
+        // Set twice is a problem that the report has already.
+        None if settings.is_set("store.url") => return None,
+        None => return Some(Store::Sqlite),
+        Some(Written::InPlace(setting)) => match values::text(&setting.value) {
+            Ok(url) => (setting, url),
+            Err(what) => {
+                settings.complain(&setting, what, expected(key("store.url")));
+                return None;
+            }
+        },
+        Some(Written::InFile(setting)) => {
+            let content = Secret::from_file_content(read(settings, &setting)?);
+            // What is not UTF-8 is no URL either.
+            let url = String::from_utf8_lossy(content.as_bytes()).into_owned();
+            (setting, url)
+        }
+    };
+    if url == "sqlite" {
+        return Some(Store::Sqlite);
+    }
+    match url.parse() {
+        Ok(url) => Some(Store::Postgres(url)),
+        Err(error) => {
+            let error: PostgresUrlError = error;
+            let error = match setting.path {
+                "store.url" => error.to_string(),
+                _ => format!("names a file whose content {error}"),
+            };
+            settings.complain(&setting, error, expected(key("store.url")));
+            None
+        }
+    }
 }
 
 /// The secrets before the current one; in a file one per line.
@@ -166,6 +208,7 @@ fn how_to_make(setting: &Setting, path: &Path) -> String {
         "previous_secrets_file" => {
             format!("put into {path} the secrets before the current one, or set it to \"\"")
         }
+        "store.url_file" => format!("put into {path} the database's URL"),
         _ => format!("make {path}; `unified-push gen-secret` prints a secret to put into it"),
     }
 }

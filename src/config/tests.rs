@@ -4,6 +4,7 @@ mod documents;
 mod layering;
 mod problems;
 mod secret_files;
+mod store;
 
 use std::{ffi::OsString, fs, path::PathBuf};
 

@@ -120,11 +120,13 @@ impl Delivery {
                     Outcome::Unanswered
                 }
             }
-            Some(Verdict::Stopping) | None if sent.get() => {
+            Some(Verdict::Stopping) | None if sent.withdraw() => {
+                self.keep(push, Tried::No, None).await
+            }
+            Some(Verdict::Stopping) | None => {
                 self.backlog.unanswered(owner);
                 self.keep(push, Tried::Unanswered, Some(waiting)).await
             }
-            Some(Verdict::Stopping) | None => self.keep(push, Tried::No, Some(waiting)).await,
         }
     }
 }

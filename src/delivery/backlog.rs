@@ -98,7 +98,7 @@ impl Backlog {
 
     /// Whether messages wait for this phone or another one of its account.
     pub fn concerns_account_of(&self, phone: &Jid) -> bool {
-        self.lock().account_of(phone).next().is_some()
+        !self.lock().account_of(phone).is_empty()
     }
 
     /// A message was stored. A phone that was not known is tried at `at`.
@@ -145,8 +145,7 @@ impl Backlog {
     pub fn registered(&self, phone: &Jid) {
         self.heard(phone);
         self.change(|table| {
-            let account: Vec<Name> = table.account_of(phone).map(|(n, _)| n.clone()).collect();
-            for name in account {
+            for name in table.account_of(phone) {
                 table.schedule_name(&name, Instant::now());
             }
         });
@@ -162,10 +161,10 @@ impl Backlog {
                 known.release = true;
                 table.schedule(phone, now);
             }
-            let gone = |(name, other): (&Name, &Phone)| other.gone.then(|| name.clone());
-            let gone: Vec<Name> = table.account_of(phone).filter_map(gone).collect();
-            for other in gone {
-                table.schedule_name(&other, now);
+            for other in table.account_of(phone) {
+                if table.phones.get(&other).is_some_and(|other| other.gone) {
+                    table.schedule_name(&other, now);
+                }
             }
         });
     }
@@ -238,6 +237,13 @@ impl Backlog {
         std::mem::take(&mut known.release)
     }
 
+    /// What is held could not be released.
+    pub fn release_later(&self, phone: &Jid) {
+        if let Some(known) = self.lock().phones.get_mut(phone.as_str()) {
+            known.release = true;
+        }
+    }
+
     /// Whether the resource itself was found to be gone.
     pub fn is_gone(&self, phone: &Jid) -> bool {
         let table = self.lock();
@@ -284,7 +290,7 @@ impl Backlog {
                     return;
                 }
                 End::Empty => now,
-                End::Later(_) if known.stored => now,
+                End::Later(_) if known.stored || known.heard => now,
                 End::Later(at) => at,
                 End::Unanswered | End::Failed if known.heard => now,
                 End::Unanswered => {
@@ -351,15 +357,16 @@ impl Table {
     }
 
     /// Every known resource of the same account.
-    fn account_of(&self, phone: &Jid) -> impl Iterator<Item = (&Name, &Phone)> {
+    fn account_of(&self, phone: &Jid) -> Vec<Name> {
         let bare = phone.to_bare();
-        let first: Name = bare.as_str().into();
-        // A resource starts after the slash, and '0' is the character after it.
-        let end: Name = format!("{bare}0").into();
-        let prefix = format!("{bare}/");
-        self.phones
-            .range(first.clone()..end)
-            .filter(move |(name, _)| **name == first || name.starts_with(&prefix))
+        // A resource starts after the slash, and '0' is the character after that.
+        let (slash, end): (Name, Name) = (format!("{bare}/").into(), format!("{bare}0").into());
+        let bare = self.phones.get_key_value(bare.as_str());
+        let resources = self.phones.range(slash..end);
+        bare.into_iter()
+            .chain(resources)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     fn schedule(&mut self, phone: &Jid, at: Instant) {
@@ -405,3 +412,6 @@ impl Table {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

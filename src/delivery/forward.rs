@@ -119,8 +119,11 @@ impl Delivery {
 
     async fn claim(&self, phone: &Jid) -> Result<Claim, StoreError> {
         let _turn = self.writes.acquire().await;
-        if self.backlog.look(phone) {
-            self.with.store.release(phone).await?;
+        if self.backlog.look(phone)
+            && let Err(error) = self.with.store.release(phone).await
+        {
+            self.backlog.release_later(phone);
+            return Err(error);
         }
         let now = self.with.clock.now();
         let lease = now.saturating_add(LEASE);
@@ -154,7 +157,6 @@ impl Delivery {
             }
             Ok(Err(_)) | Err(_) => None,
         };
-        let sent = offered.sent.get();
         // An answer may have come at the last moment, or while the daemon stops.
         let verdict = offered.waiting.close().or(verdict);
         let free = Timestamp::from_secs(0);
@@ -182,14 +184,14 @@ impl Delivery {
                 self.put_back(key, attempt, free).await;
                 Some(End::Later(Instant::now()))
             }
-            Some(Verdict::Stopping) | None if sent => {
+            Some(Verdict::Stopping) | None if offered.sent.withdraw() => {
+                self.put_back(key, attempt, free).await;
+                Some(End::Later(Instant::now() + LINK_PAUSE))
+            }
+            Some(Verdict::Stopping) | None => {
                 let held_until = self.with.clock.now().saturating_add(HOLD);
                 self.put_back(key, attempt, held_until).await;
                 Some(End::Unanswered)
-            }
-            Some(Verdict::Stopping) | None => {
-                self.put_back(key, attempt, free).await;
-                Some(End::Later(Instant::now() + LINK_PAUSE))
             }
         }
     }

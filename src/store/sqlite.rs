@@ -62,14 +62,15 @@ impl Sqlite {
     fn start(path: PathBuf, lock: Option<File>) -> Result<Self, OpenError> {
         let mut writing = open::connect(&path)?;
         open::migrate(&path, &mut writing)?;
-        let failed = |source| OpenError::Sqlite {
+        if lock.is_some() {
+            // If the disk is full, say, they end by themselves: no reason not to start.
+            let _ = queue::void_claims(&writing);
+        }
+        let data_version = statements::data_version(&writing);
+        let data_version = data_version.map_err(|source| OpenError::Sqlite {
             path: path.clone(),
             source,
-        };
-        if lock.is_some() {
-            queue::void_claims(&writing).map_err(failed)?;
-        }
-        let data_version = statements::data_version(&writing).map_err(failed)?;
+        })?;
         let reading = open::connect(&path)?;
         Ok(Self {
             reader: Reader::start(reading).map_err(OpenError::Thread)?,

@@ -132,7 +132,7 @@ impl<'a> Up<'a> {
     }
 
     fn put_push(&mut self, push: PushStanza) {
-        if Instant::now() < push.deadline {
+        if Instant::now() < push.deadline && push.sent.take() {
             self.outbox.push(&self.task.settings.domain, &push);
         }
     }

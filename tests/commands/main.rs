@@ -15,6 +15,10 @@ mod journal;
 mod log;
 mod memory;
 mod metrics;
+mod outage;
+#[expect(dead_code, reason = "tests/store does more to it")]
+#[path = "../common/postgres.rs"]
+mod postgres;
 mod queue;
 mod registrations;
 mod secret;

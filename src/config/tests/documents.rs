@@ -78,6 +78,7 @@ fn the_example_loads_with_its_options_switched_on() {
         .map(|line| match line.strip_prefix('#') {
             Some(option) if option.starts_with("secret = ") => String::new(),
             Some(option) if option.starts_with("previous_secrets = ") => String::new(),
+            Some(option) if option.starts_with("url_file = ") => String::new(),
             Some(option) if option.starts_with("secret_file = ") => {
                 format!("secret_file = '{path}'\n")
             }

@@ -11,14 +11,13 @@ pub(super) use self::enqueue::enqueue;
 use super::{
     Claim, Waiting,
     columns::{Millis, bare_jid, full_jid, payload, registration, scope_columns},
-    statements::STEP,
 };
 use crate::{
     clock::Timestamp,
     message::{MessageId, MessageKey},
     registration::Registration,
     revocation::Revocation,
-    store::Claimed,
+    store::{Claimed, rules::STEP},
 };
 
 /// What [`registration`] reads, in this order.

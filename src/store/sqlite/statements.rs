@@ -1,8 +1,6 @@
 //! The statements of all but the queue. Each function runs inside whatever transaction its caller
 //! holds.
 
-use std::time::Duration;
-
 use jid::BareJid;
 use rusqlite::{Connection, OptionalExtension};
 
@@ -16,19 +14,8 @@ use crate::{
     registration::RegistrationKey,
     revocation::{Revocation, Scope},
     secret::KeyId,
+    store::rules::{NO_TIME_LEFT, REVOCATIONS_PER_OWNER, STEP},
 };
-
-/// How many rows one transaction deletes at most, so that nobody waits long for it.
-pub(super) const STEP: u32 = 500;
-
-/// A registration that ends so soon gets a new URL when it is renewed: it may end while the renewal
-/// waits for the disk, and a URL that has answered 404 never comes back.
-const NO_TIME_LEFT: Duration = Duration::from_secs(60);
-
-/// How many revocations of one account are kept apart. Nobody parts with so many apps within a
-/// registration's life; beyond it the whole account is revoked, so that no account can fill the
-/// memory, which mirrors the table.
-const REVOCATIONS_PER_OWNER: u32 = 1000;
 
 pub(super) fn register(db: &Connection, new: &NewRegistration) -> rusqlite::Result<Registered> {
     let key = new.registration.key();

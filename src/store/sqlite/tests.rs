@@ -4,7 +4,7 @@ use jid::Jid;
 use tempfile::TempDir;
 
 use super::{Sqlite as Store, *};
-use crate::registration::{Digest, RegistrationKey};
+use crate::registration::Digest;
 
 const NOW: Timestamp = Timestamp::from_secs(1_764_000_000);
 const WEEK: Duration = Duration::from_secs(7 * 86400);
@@ -41,13 +41,6 @@ fn scope() -> Scope {
     Scope::Registration(romeo(0, NOW).registration.key())
 }
 
-fn stored(serial: u8, expires: Timestamp) -> Registered {
-    Registered::Stored {
-        generation: [serial; 16],
-        expires,
-    }
-}
-
 fn open() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
@@ -56,190 +49,6 @@ fn open() -> (TempDir, Store) {
 
 async fn found(store: &Store, serial: u8) -> Found {
     store.find([serial; 32]).await.unwrap().expect("a row")
-}
-
-#[tokio::test]
-async fn registering_again_keeps_the_row_and_renews_it() {
-    let (_dir, store) = open();
-    let first = store.register(romeo(1, NOW)).await.unwrap();
-    assert_eq!(first, stored(1, NOW.saturating_add(WEEK)));
-
-    let again = new("romeo@example.org/balcony", 1, 2, after(60));
-    let wanted = again.registration.clone();
-    let kept = store.register(again).await.unwrap();
-    assert_eq!(kept, stored(1, wanted.expires));
-    assert_eq!(found(&store, 1).await.registration, wanted);
-    assert_eq!(store.find([2; 32]).await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn a_shorter_ttl_takes_nothing_back() {
-    let (_dir, store) = open();
-    store.register(romeo(1, NOW)).await.unwrap();
-    let mut short = romeo(2, after(60));
-    short.registration.expires = after(120);
-    let kept = store.register(short).await.unwrap();
-    assert_eq!(kept, stored(1, NOW.saturating_add(WEEK)));
-}
-
-#[tokio::test]
-async fn another_app_phone_or_account_gets_its_own_row() {
-    let (_dir, store) = open();
-    store.register(romeo(1, NOW)).await.unwrap();
-    let app = new("romeo@example.org/orchard", 2, 2, NOW);
-    let account = new("juliet@example.org/orchard", 1, 3, NOW);
-    let mut phone = romeo(4, NOW);
-    phone.registration.instance = Digest::from_bytes([8; 32]);
-    for (serial, new) in [(2, app), (3, account), (4, phone)] {
-        let expires = new.registration.expires;
-        assert_eq!(store.register(new).await.unwrap(), stored(serial, expires));
-    }
-}
-
-#[tokio::test]
-async fn what_has_expired_never_comes_back() {
-    let (_dir, store) = open();
-    store.register(romeo(1, NOW)).await.unwrap();
-    let then = NOW.saturating_add(WEEK);
-    let fresh = store.register(romeo(2, then)).await.unwrap();
-    assert_eq!(fresh, stored(2, then.saturating_add(WEEK)));
-}
-
-#[tokio::test]
-async fn what_was_revoked_never_comes_back() {
-    let (_dir, store) = open();
-    store.register(romeo(1, NOW)).await.unwrap();
-    let revoked = store.revoke(scope(), after(1), NOW).await.unwrap();
-    // Until the last token under any secret has expired.
-    assert_eq!(revoked.revocation.until, NOW.saturating_add(WEEK));
-    assert!(found(&store, 1).await.revoked);
-
-    let fresh = store.register(romeo(2, after(2))).await.unwrap();
-    assert_eq!(fresh, stored(2, after(2).saturating_add(WEEK)));
-    assert!(!found(&store, 2).await.revoked);
-}
-
-#[tokio::test]
-async fn a_revocation_spares_what_was_registered_after_its_instant() {
-    let (_dir, store) = open();
-    store.register(romeo(1, NOW)).await.unwrap();
-    store.register(romeo(2, after(10))).await.unwrap();
-    store.revoke(scope(), after(9), NOW).await.unwrap();
-    assert!(!found(&store, 1).await.revoked);
-}
-
-#[tokio::test]
-async fn a_registration_lives_even_if_the_clock_was_set_back_behind_a_revocation() {
-    let (_dir, store) = open();
-    let owner = Scope::Owner(BareJid::new("romeo@example.org").unwrap());
-    store.revoke(scope(), after(10), NOW).await.unwrap();
-    store.revoke(owner, after(20), NOW).await.unwrap();
-    store.register(romeo(1, NOW)).await.unwrap();
-    let issued = found(&store, 1).await.registration.issued;
-    assert_eq!(issued.as_millis(), after(20).as_millis() + 1);
-}
-
-#[tokio::test]
-async fn an_owners_revocation_covers_all_of_the_account() {
-    let (_dir, store) = open();
-    store.register(romeo(1, NOW)).await.unwrap();
-    let second = new("romeo@example.org/x", 2, 2, NOW);
-    store.register(second).await.unwrap();
-    let juliet = new("juliet@example.org/x", 1, 3, NOW);
-    store.register(juliet).await.unwrap();
-    let owner = Scope::Owner(BareJid::new("romeo@example.org").unwrap());
-    store.revoke(owner, after(1), NOW).await.unwrap();
-    assert!(found(&store, 1).await.revoked && found(&store, 2).await.revoked);
-    assert!(!found(&store, 3).await.revoked);
-}
-
-#[tokio::test]
-async fn an_account_cannot_fill_the_list_with_revocations() {
-    let (_dir, store) = open();
-    store.register(romeo(1, NOW)).await.unwrap();
-    let key = |app: u16| {
-        let mut application = [0xaa; 32];
-        application[..2].copy_from_slice(&app.to_be_bytes());
-        let key = romeo(0, NOW).registration.key();
-        Scope::Registration(RegistrationKey {
-            application: Digest::from_bytes(application),
-            ..key
-        })
-    };
-    let far = after(1).saturating_add(WEEK * 9);
-    store.revoke(key(0), after(1), far).await.unwrap();
-    for app in 1..1000 {
-        store.revoke(key(app), after(1), NOW).await.unwrap();
-    }
-    assert!(!found(&store, 1).await.revoked);
-    let whole = store.revoke(key(1000), after(2), NOW).await.unwrap();
-    assert!(matches!(whole.revocation.scope, Scope::Owner(_)));
-    assert_eq!(
-        whole.revocation.until, far,
-        "as long as the longest that it takes in"
-    );
-    assert_eq!(store.revocations().await.unwrap(), [whole.revocation]);
-    assert!(found(&store, 1).await.revoked);
-}
-
-#[tokio::test]
-async fn a_registration_that_is_about_to_end_gets_a_new_url() {
-    let (_dir, store) = open();
-    store.register(romeo(1, NOW)).await.unwrap();
-    let end = NOW.saturating_add(WEEK);
-    let renew = |serial, left| romeo(serial, Timestamp::from_secs(end.as_secs() - left));
-    let early = store.register(renew(2, 3600)).await.unwrap();
-    assert!(matches!(early, Registered::Stored { generation, .. } if generation == [1; 16]));
-
-    let (_dir, store) = open();
-    store.register(romeo(1, NOW)).await.unwrap();
-    let late = store.register(renew(2, 60)).await.unwrap();
-    assert!(matches!(late, Registered::Stored { generation, .. } if generation == [2; 16]));
-}
-
-#[tokio::test]
-async fn a_new_secret_gets_a_new_row_beside_the_old_one() {
-    let (_dir, store) = open();
-    store.register(romeo(1, NOW)).await.unwrap();
-    let rotated = |serial, now| NewRegistration {
-        key: OTHER_KEY,
-        limit: 2,
-        ..romeo(serial, now)
-    };
-    let fresh = store.register(rotated(2, after(1))).await.unwrap();
-    assert_eq!(fresh, stored(2, after(1).saturating_add(WEEK)));
-    assert!(!found(&store, 1).await.revoked);
-    let kept = store.register(rotated(3, after(2))).await.unwrap();
-    assert_eq!(kept, stored(2, after(2).saturating_add(WEEK)));
-
-    // The limit counts registrations, not their rows.
-    let mut second = new("romeo@example.org/orchard", 2, 4, after(3));
-    second.limit = 2;
-    assert_ne!(store.register(second).await.unwrap(), Registered::TooMany);
-}
-
-#[tokio::test]
-async fn an_account_holds_so_many_and_no_more() {
-    let (_dir, store) = open();
-    let limited = |app, now| NewRegistration {
-        limit: 2,
-        ..new("romeo@example.org/orchard", app, app, now)
-    };
-    store.register(limited(1, NOW)).await.unwrap();
-    store.register(limited(2, NOW)).await.unwrap();
-    let third = store.register(limited(3, NOW)).await.unwrap();
-    assert_eq!(third, Registered::TooMany);
-    assert_eq!(store.find([3; 32]).await.unwrap(), None);
-
-    // Renewing is no third one, and what is revoked or expired counts no more.
-    let renewed = store.register(limited(1, after(1))).await.unwrap();
-    assert_ne!(renewed, Registered::TooMany);
-    store.revoke(scope(), after(2), NOW).await.unwrap();
-    let third = store.register(limited(3, after(3))).await.unwrap();
-    assert_ne!(third, Registered::TooMany);
-    let later = after(4).saturating_add(WEEK);
-    let fourth = store.register(limited(4, later)).await.unwrap();
-    assert_ne!(fourth, Registered::TooMany);
 }
 
 #[tokio::test]
@@ -272,31 +81,6 @@ fn a_directory_has_one_daemon_at_a_time() {
     Store::open_existing(dir.path()).expect("the command line is let in");
     drop(store);
     Store::open(dir.path()).expect("the first one is gone");
-}
-
-#[tokio::test]
-async fn an_issuer_lives_as_long_as_the_latest_of_its_tokens() {
-    let (_dir, store) = open();
-    for secs in [10, 30, 20] {
-        store.note_issuer(KEY, after(secs)).await.unwrap();
-    }
-    assert_eq!(store.issuers().await.unwrap()[0].live_until, after(30));
-}
-
-#[tokio::test]
-async fn a_forgotten_key_takes_its_registrations_along() {
-    let (_dir, store) = open();
-    store.register(romeo(1, NOW)).await.unwrap();
-    let other = NewRegistration {
-        key: OTHER_KEY,
-        ..new("juliet@example.org/x", 1, 2, NOW)
-    };
-    store.register(other).await.unwrap();
-    assert_eq!(store.forget_key(KEY).await.unwrap(), Some(1));
-    assert_eq!(store.find([1; 32]).await.unwrap(), None);
-    assert!(store.find([2; 32]).await.unwrap().is_some());
-    assert_eq!(store.issuers().await.unwrap()[0].key, OTHER_KEY);
-    assert_eq!(store.forget_key(KEY).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -349,28 +133,4 @@ async fn another_process_may_work_on_the_same_files() {
     assert_eq!(daemon.revocations_if_changed().await.unwrap(), None);
     assert!(found(&daemon, 1).await.revoked);
     daemon.ping().await.unwrap();
-}
-
-#[tokio::test]
-async fn accounts_are_listed_with_what_they_hold() {
-    let (_dir, store) = open();
-    store.register(romeo(1, NOW)).await.unwrap();
-    let second = new("romeo@example.org/x", 2, 2, after(5));
-    store.register(second).await.unwrap();
-    let juliet = new("juliet@example.org/x", 1, 3, NOW);
-    store.register(juliet).await.unwrap();
-    let listed = store.owners(after(6)).await.unwrap();
-    let romeo = BareJid::new("romeo@example.org").unwrap();
-    assert_eq!(listed[0].owner.as_str(), "juliet@example.org");
-    assert_eq!(
-        listed[1],
-        Owned {
-            owner: romeo.clone(),
-            registrations: 2,
-            last_registered: after(5),
-            latest_expiry: after(5).saturating_add(WEEK),
-        }
-    );
-    let later = after(6).saturating_add(WEEK);
-    assert_eq!(store.owners(later).await.unwrap(), []);
 }

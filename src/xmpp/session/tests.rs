@@ -218,6 +218,9 @@ fn only_two_conditions_speak_about_the_registration() {
         Some(Answer::NotRegistered)
     );
     for condition in ["service-unavailable", "gone", "recipient-unavailable"] {
+        assert_eq!(answer(&error(condition)), Some(Answer::Unreachable));
+    }
+    for condition in ["internal-server-error", "remote-server-timeout", "nonsense"] {
         assert_eq!(answer(&error(condition)), Some(Answer::Failed));
     }
 }

@@ -161,7 +161,7 @@ async fn the_simulated_phone_registers_and_takes_pushes() {
 
     phone.behave(Behaviour::Error("service-unavailable"));
     send(&bench, pair);
-    bench.hears(answer(Answer::Failed)).await;
+    bench.hears(answer(Answer::Unreachable)).await;
     phone.behave(Behaviour::AcknowledgeAfter(Duration::from_millis(10)));
     send(&bench, pair);
     bench.hears(answer(Answer::Acknowledged)).await;

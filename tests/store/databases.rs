@@ -1,0 +1,107 @@
+//! Databases that cannot be used, and those that several come to at once.
+
+use futures::future::join_all;
+use unified_push::store::{PostgresUrl, Store};
+
+use crate::{
+    PostgresTest,
+    postgres::{PASSWORD, Postgres, USER, connect},
+    postgres_tests,
+    process::free_port,
+};
+
+pub fn tests() -> Vec<PostgresTest> {
+    postgres_tests![false:
+        a_unix_socket_serves_as_well,
+        daemons_that_start_at_once_make_the_tables_once,
+        a_newer_schema_is_refused_and_untouched,
+        what_is_wrong_is_said_without_the_password,
+        a_server_without_tls_is_refused_when_it_is_asked_for,
+    ]
+}
+
+async fn open(url: &str) -> Result<Store, String> {
+    let url: PostgresUrl = url.parse().unwrap();
+    let opened = Store::connect(&url).await;
+    opened.map_err(|error| format!("{error} {error:?}"))
+}
+
+async fn a_unix_socket_serves_as_well(postgres: &Postgres) {
+    let url = postgres.database().await;
+    let name = url.rsplit('/').next().unwrap();
+    let store = open(&postgres.socket_url(name)).await.unwrap();
+    store.ping().await.unwrap();
+    let shown = format!("{store:?}");
+    assert!(shown.contains(name) && !shown.contains(PASSWORD), "{shown}");
+}
+
+async fn daemons_that_start_at_once_make_the_tables_once(postgres: &Postgres) {
+    let url = postgres.database().await;
+    let all = (0..6).map(|_| open(&url));
+    for opened in join_all(all).await {
+        opened.unwrap().ping().await.unwrap();
+    }
+    let client = connect(&url).await.unwrap();
+    let rows = client.query("SELECT version FROM unified_push_schema", &[]);
+    let rows = rows.await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].get::<_, i32>(0), 1);
+}
+
+async fn a_newer_schema_is_refused_and_untouched(postgres: &Postgres) {
+    let url = postgres.database().await;
+    let client = connect(&url).await.unwrap();
+    let newer = "CREATE TABLE unified_push_schema (version integer);
+         INSERT INTO unified_push_schema VALUES (99)";
+    client.batch_execute(newer).await.unwrap();
+    let said = open(&url).await.unwrap_err();
+    assert!(said.contains("newer version"), "{said}");
+    assert!(said.contains("schema 99"), "{said}");
+    let tables = "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'unified%'";
+    let tables = client.query_one(tables, &[]).await.unwrap();
+    assert_eq!(tables.get::<_, i64>(0), 1);
+}
+
+async fn what_is_wrong_is_said_without_the_password(postgres: &Postgres) {
+    let url = postgres.database().await;
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let address = url.split(['@', '/']).nth(3).unwrap();
+    let other = "another-password";
+    for (wrong, words) in [
+        (url.replace(PASSWORD, other), "Correct user and password"),
+        (
+            url.replace(&format!("{USER}:"), "stranger:"),
+            "Correct user and password",
+        ),
+        (format!("{url}-not"), "there is no database"),
+        (url.replace(address, &nobody), "Connection refused"),
+        (url.replace(address, "nobody.invalid"), "no connection to"),
+        (
+            postgres
+                .socket_url("push")
+                .replace("host=", "host=/nowhere"),
+            "Start PostgreSQL there",
+        ),
+    ] {
+        let said = open(&wrong).await.unwrap_err();
+        assert!(said.contains(words), "{words} in {said}");
+        let shown = said.contains(PASSWORD) || said.contains(other);
+        assert!(!shown, "{said}");
+    }
+
+    let client = connect(&url).await.unwrap();
+    let guest = "CREATE USER guest PASSWORD 'guest-password';
+         REVOKE CREATE ON SCHEMA public FROM PUBLIC";
+    client.batch_execute(guest).await.unwrap();
+    let guest = url.replace(&format!("{USER}:{PASSWORD}"), "guest:guest-password");
+    let said = open(&guest).await.unwrap_err();
+    assert!(said.contains("permission denied for schema"), "{said}");
+    assert!(said.contains("grant it CREATE"), "{said}");
+    assert!(!said.contains("guest-password"), "{said}");
+}
+
+async fn a_server_without_tls_is_refused_when_it_is_asked_for(postgres: &Postgres) {
+    let url = postgres.database().await;
+    let said = open(&format!("{url}?sslmode=require")).await.unwrap_err();
+    assert!(said.contains("TLS"), "{said}");
+}

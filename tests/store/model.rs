@@ -1,0 +1,223 @@
+//! The queue as a plain list: what a store has to answer.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use jid::{BareJid, Jid};
+use unified_push::{
+    clock::Timestamp,
+    message::{MessageId, MessageKey},
+    registration::{Registration, RegistrationKey},
+    revocation::Scope,
+    store::{Caps, Claim, Claimed, Enqueued, NewMessage, Waiting},
+};
+
+use crate::messages::size;
+
+/// In the order in which they were stored.
+#[derive(Default)]
+pub struct Model(Vec<Row>);
+
+struct Row {
+    new: NewMessage,
+    key: RegistrationKey,
+    attempts: u16,
+    claimed_until: Timestamp,
+}
+
+impl Row {
+    fn lives(&self, now: Timestamp) -> bool {
+        self.new.expires > now
+    }
+}
+
+impl Model {
+    pub fn enqueue(&mut self, new: &NewMessage, caps: Caps, now: Timestamp) -> Enqueued {
+        let (stored, leaving) = match self.make_room(new, caps, now) {
+            Ok(room) => room,
+            Err(refusal) => return refusal,
+        };
+        let staying = self.0.iter().filter(|row| !leaving.contains(&row.new.key));
+        let bytes: u64 = staying.map(|row| size(&row.new)).sum();
+        if bytes + size(new) > caps.bytes {
+            return Enqueued::Full;
+        }
+        self.0.retain(|row| !leaving.contains(&row.new.key));
+        self.0.push(Row {
+            new: new.clone(),
+            key: new.registration.key(),
+            attempts: new.sent.is_some().into(),
+            claimed_until: Timestamp::from_millis(0),
+        });
+        stored
+    }
+
+    fn make_room(
+        &self,
+        new: &NewMessage,
+        caps: Caps,
+        now: Timestamp,
+    ) -> Result<(Enqueued, Vec<MessageKey>), Enqueued> {
+        let key = new.registration.key();
+        let mut endpoint: Vec<&Row> = self.0.iter().filter(|row| row.key == key).collect();
+        let same_topic = |row: &&&Row| new.topic.is_some() && row.new.topic == new.topic;
+        if let Some(earlier) = endpoint.iter().find(same_topic) {
+            if earlier.new.arrived > new.arrived {
+                return Err(Enqueued::Superseded);
+            }
+            let replaced = Enqueued::Stored {
+                replaced: 1,
+                evicted: 0,
+            };
+            return Ok((replaced, vec![earlier.new.key]));
+        }
+        endpoint.retain(|row| row.lives(now));
+        endpoint.sort_by_key(|row| (row.new.urgency, row.new.arrived));
+        let mut leaving = Vec::new();
+        while endpoint.len() - leaving.len() >= caps.per_endpoint as usize {
+            let least = &endpoint[leaving.len()].new;
+            if least.urgency > new.urgency {
+                return Err(Enqueued::Outranked);
+            }
+            leaving.push(least.key);
+        }
+        let of_account = |row: &&Row| row.key.owner == key.owner && row.lives(now);
+        let account = self.0.iter().filter(of_account).count();
+        if leaving.is_empty() && account >= caps.per_account as usize {
+            return Err(Enqueued::AccountFull);
+        }
+        let evicted = u32::try_from(leaving.len()).unwrap();
+        let stored = Enqueued::Stored {
+            replaced: 0,
+            evicted,
+        };
+        Ok((stored, leaving))
+    }
+
+    pub fn claim(&mut self, owner: &Jid, now: Timestamp, lease: Timestamp) -> Claim {
+        let live = |row: &&mut Row| row.new.registration.owner == *owner && row.lives(now);
+        let mut rows: Vec<&mut Row> = self.0.iter_mut().filter(live).collect();
+        let claimed = rows.iter().map(|row| row.claimed_until).max();
+        if let Some(until) = claimed.filter(|until| *until > now) {
+            return Claim::Later(until);
+        }
+        rows.sort_by_key(|row| (Reverse(row.new.urgency), row.new.arrived));
+        let Some(first) = rows.iter_mut().find(|row| row.new.held_until <= now) else {
+            let held = rows.iter().map(|row| row.new.held_until).min();
+            return held.map_or(Claim::Empty, Claim::Later);
+        };
+        first.attempts += 1;
+        first.new.sent = Some(now);
+        first.claimed_until = lease;
+        Claim::Message(Claimed {
+            key: first.new.key,
+            registration: first.new.registration.clone(),
+            payload: first.new.payload.clone(),
+            attempt: first.attempts,
+            expires: first.new.expires,
+        })
+    }
+
+    pub fn acknowledge(&mut self, key: MessageKey) -> bool {
+        self.remove(|row| row.new.key == key) > 0
+    }
+
+    pub fn put_back(&mut self, key: MessageKey, attempt: u16, held_until: Timestamp) {
+        let latest = |row: &&mut Row| row.new.key == key && row.attempts == attempt;
+        if let Some(row) = self.0.iter_mut().find(latest) {
+            row.claimed_until = Timestamp::from_millis(0);
+            row.new.held_until = held_until;
+        }
+    }
+
+    pub fn asked(&self, key: MessageKey, attempt: u16) -> Option<Registration> {
+        let row = self.0.iter().find(|row| row.new.key == key)?;
+        let registration = &row.new.registration;
+        let asked = row.attempts == attempt && row.new.sent? >= registration.issued;
+        asked.then(|| registration.clone())
+    }
+
+    pub fn release(&mut self, owner: &Jid) {
+        for row in &mut self.0 {
+            if row.new.registration.owner == *owner {
+                row.new.held_until = Timestamp::from_millis(0);
+            }
+        }
+    }
+
+    pub fn redirect(&mut self, to: &Registration) {
+        for row in &mut self.0 {
+            if row.key == to.key() && row.new.registration.issued <= to.issued {
+                row.new.registration = to.clone();
+            }
+        }
+    }
+
+    pub fn owners_waiting(&self, after: Option<&Jid>, limit: usize) -> Vec<Jid> {
+        let owners = self.0.iter().map(|row| row.new.registration.owner.as_str());
+        let owners: BTreeSet<&str> = owners
+            .filter(|owner| after.is_none_or(|after| *owner > after.as_str()))
+            .collect();
+        let page = owners.into_iter().take(limit);
+        page.map(|owner| Jid::new(owner).unwrap()).collect()
+    }
+
+    pub fn is_waiting(&self, id: MessageId, now: Timestamp) -> bool {
+        self.0.iter().any(|row| row.new.id == id && row.lives(now))
+    }
+
+    pub fn cancel(&mut self, id: MessageId) -> bool {
+        self.remove(|row| row.new.id == id) > 0
+    }
+
+    pub fn waiting(&self, now: Timestamp) -> Vec<Waiting> {
+        let mut accounts: BTreeMap<&str, Waiting> = BTreeMap::new();
+        for row in self.0.iter().filter(|row| row.lives(now)) {
+            let owner: &BareJid = &row.key.owner;
+            let account = accounts.entry(owner.as_str()).or_insert(Waiting {
+                owner: owner.clone(),
+                messages: 0,
+                bytes: 0,
+                oldest: row.new.arrived,
+            });
+            account.messages += 1;
+            account.bytes += row.new.payload.len() as u64;
+            account.oldest = account.oldest.min(row.new.arrived);
+        }
+        accounts.into_values().collect()
+    }
+
+    pub fn drop_waiting(&mut self, owner: &BareJid) -> u64 {
+        self.remove(|row| row.key.owner == *owner)
+    }
+
+    /// How many messages it dropped.
+    pub fn revoke(&mut self, scope: &Scope, at: Timestamp) -> u64 {
+        self.remove(|row| {
+            let concerns = match scope {
+                Scope::Registration(key) => row.key == *key,
+                Scope::Owner(owner) => row.key.owner == *owner,
+            };
+            concerns && row.new.registration.issued <= at
+        })
+    }
+
+    pub fn purge(&mut self, now: Timestamp) -> u64 {
+        self.remove(|row| !row.lives(now))
+    }
+
+    /// Messages, their bytes, and when the first was stored.
+    pub fn sizes(&self) -> (u64, u64, Option<Timestamp>) {
+        let bytes = self.0.iter().map(|row| size(&row.new)).sum();
+        let oldest = self.0.first().map(|row| row.new.arrived);
+        (self.0.len() as u64, bytes, oldest)
+    }
+
+    fn remove(&mut self, gone: impl Fn(&Row) -> bool) -> u64 {
+        let before = self.0.len();
+        self.0.retain(|row| !gone(row));
+        (before - self.0.len()) as u64
+    }
+}

@@ -1,0 +1,145 @@
+//! A PostgreSQL that goes away, hangs, and comes back.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::Instant;
+use unified_push::store::{News, Store, StoreError};
+
+use crate::{
+    PostgresTest, connected,
+    messages::{AMPLE, NOW, ORCHARD, after, claim, id, key, message, put},
+    postgres::Postgres,
+    postgres_tests,
+    process::eventually,
+    registrations::romeo,
+    replicas::{PATIENCE, news},
+};
+
+/// What the store promises, and what a busy machine adds.
+const LIMIT: Duration = Duration::from_secs(5);
+
+pub fn tests() -> Vec<PostgresTest> {
+    postgres_tests![true:
+        what_was_answered_outlives_a_crash,
+        a_store_that_is_away_fails_and_comes_back,
+        a_store_that_hangs_fails_and_comes_back,
+        whoever_listens_looks_again_after_a_restart,
+        a_registered_store_survives_a_restart,
+    ]
+}
+
+async fn what_was_answered_outlives_a_crash(postgres: &Postgres) {
+    let store = connected(postgres).await;
+    for serial in 0..5 {
+        put(&store, message(serial)).await;
+        postgres.kill().await;
+        postgres.launch().await;
+        works_again(&store).await;
+        assert!(store.is_waiting(id(serial), NOW).await.unwrap(), "{serial}");
+    }
+}
+
+/// Every kind of work, and none takes long.
+async fn fails(store: &Store) {
+    for round in 0..2 {
+        let begun = Instant::now();
+        let (found, stored, claimed, pinged, sizes) = tokio::join!(
+            store.find([1; 32]),
+            store.enqueue(message(100), AMPLE, NOW),
+            claim_of(store),
+            store.ping(),
+            store.sizes(),
+        );
+        let taken = begun.elapsed();
+        assert!(taken < LIMIT, "{taken:?}");
+        assert!(found.is_err() && stored.is_err() && claimed.is_err() && sizes.is_err());
+        assert!(
+            matches!(pinged, Err(StoreError::Failed(_))),
+            "{round}: {pinged:?}"
+        );
+    }
+}
+
+async fn claim_of(store: &Store) -> Result<(), StoreError> {
+    let owner = crate::messages::full(ORCHARD);
+    store.claim(&owner, NOW, after(60)).await.map(drop)
+}
+
+async fn works_again(store: &Store) {
+    let ping = async || store.ping().await.ok();
+    eventually("the store works again", PATIENCE, ping).await;
+}
+
+async fn a_store_that_is_away_fails_and_comes_back(postgres: &Postgres) {
+    let store = connected(postgres).await;
+    put(&store, message(1)).await;
+    // So that there are connections to lose.
+    let all = (0..20).map(|_| store.is_waiting(id(1), NOW));
+    assert!(
+        join_all(all)
+            .await
+            .iter()
+            .all(|waits| matches!(waits, Ok(true)))
+    );
+    postgres.kill().await;
+    fails(&store).await;
+    postgres.launch().await;
+    works_again(&store).await;
+    let all = (0..20).map(|_| store.is_waiting(id(1), NOW));
+    assert!(
+        join_all(all)
+            .await
+            .iter()
+            .all(|waits| matches!(waits, Ok(true)))
+    );
+    put(&store, message(2)).await;
+    assert!(store.acknowledge(key(1)).await.unwrap());
+}
+
+async fn a_store_that_hangs_fails_and_comes_back(postgres: &Postgres) {
+    let store = connected(postgres).await;
+    put(&store, message(1)).await;
+    postgres.freeze();
+    fails(&store).await;
+    // More than there are connections.
+    let begun = Instant::now();
+    let all = (0..50).map(|_| store.is_waiting(id(1), NOW));
+    assert!(join_all(all).await.iter().all(Result::is_err));
+    assert!(begun.elapsed() < LIMIT);
+    let pinged = store.ping().await;
+    assert!(matches!(pinged, Err(StoreError::Failed(_))), "{pinged:?}");
+    postgres.thaw();
+    works_again(&store).await;
+    assert!(store.is_waiting(id(1), NOW).await.unwrap());
+    let waits = store.is_waiting(id(100), NOW).await.unwrap();
+    let claim = claim(&store, ORCHARD, after(200)).await;
+    // It was told that neither had happened; what the server had been sent may have.
+    assert!(
+        matches!(claim, unified_push::store::Claim::Message(_)),
+        "{waits}"
+    );
+}
+
+async fn whoever_listens_looks_again_after_a_restart(postgres: &Postgres) {
+    let store = connected(postgres).await;
+    assert_eq!(news(&store).await, News::Rescan);
+    postgres.stop().await;
+    postgres.launch().await;
+    assert_eq!(news(&store).await, News::Rescan);
+    postgres.kill().await;
+    postgres.launch().await;
+    assert_eq!(news(&store).await, News::Rescan);
+}
+
+async fn a_registered_store_survives_a_restart(postgres: &Postgres) {
+    let store = connected(postgres).await;
+    store.register(romeo(1, NOW)).await.unwrap();
+    let scope = crate::registrations::scope();
+    let revoked = store.revoke(scope, after(1), NOW).await.unwrap();
+    postgres.stop().await;
+    postgres.launch().await;
+    works_again(&store).await;
+    assert!(crate::registrations::found(&store, 1).await.revoked);
+    assert_eq!(store.revocations().await.unwrap(), [revoked.revocation]);
+}

@@ -1,0 +1,378 @@
+//! Random operations on a store and on a plain list get the same answers.
+
+use std::time::Duration;
+
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::select,
+    test_runner::{Config, TestRunner},
+};
+use tokio::{runtime::Handle, task::block_in_place};
+use unified_push::{
+    clock::Timestamp,
+    message::Urgency,
+    registration::Registration,
+    revocation::Scope,
+    store::{Caps, Claim, NewMessage, Store},
+};
+
+use crate::{Test, messages::*, model::Model, tests};
+
+const ACCOUNTS: [&str; 2] = ["juliet@example.org", "romeo@example.org"];
+const OWNERS: [&str; 5] = [
+    BALCONY,
+    "juliet@example.org/garden",
+    ORCHARD,
+    "romeo@example.org/street",
+    "romeo@example.org",
+];
+
+pub fn tests() -> Vec<Test> {
+    tests![random_operations_get_the_models_answers]
+}
+
+/// Times are milliseconds, before or after the present. A serial may be that of a message that was
+/// never stored, or is no longer.
+#[derive(Clone, Debug)]
+enum Operation {
+    Wait(u64),
+    Enqueue(Arrival, Caps),
+    Claim {
+        owner: &'static str,
+        lease: u64,
+    },
+    Acknowledge(u32),
+    PutBack {
+        serial: u32,
+        attempt: u16,
+        held: u64,
+    },
+    Asked(u32, u16),
+    Release(&'static str),
+    Redirect(Phone),
+    OwnersWaiting(Option<&'static str>, u32),
+    IsWaiting(u32),
+    Cancel(u32),
+    DropWaiting(&'static str),
+    RevokeRegistration(Phone),
+    RevokeAccount {
+        account: &'static str,
+        ago: u64,
+    },
+    Purge,
+}
+
+/// A message as it arrives.
+#[derive(Clone, Debug)]
+struct Arrival {
+    phone: Phone,
+    topic: Option<&'static str>,
+    urgency: Urgency,
+    len: usize,
+    ago: u64,
+    sent: bool,
+    held: u64,
+    ttl: u64,
+}
+
+/// A registration.
+#[derive(Clone, Copy, Debug)]
+struct Phone {
+    owner: &'static str,
+    app: u8,
+    ago: u64,
+}
+
+impl Phone {
+    fn registration(self, now: Timestamp) -> Registration {
+        Registration {
+            issued: before(now, self.ago),
+            ..registration(self.owner, self.app)
+        }
+    }
+}
+
+fn before(now: Timestamp, ago: u64) -> Timestamp {
+    Timestamp::from_millis(now.as_millis() - ago)
+}
+
+fn ahead(now: Timestamp, millis: u64) -> Timestamp {
+    now.saturating_add(Duration::from_millis(millis))
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let owner = || select(&OWNERS[..]);
+    let account = || select(&ACCOUNTS[..]);
+    let phone = || {
+        let parts = (owner(), 1..3_u8, 0..40_u64);
+        parts.prop_map(|(owner, app, ago)| Phone { owner, app, ago })
+    };
+    let urgency = select(vec![
+        Urgency::VeryLow,
+        Urgency::Low,
+        Urgency::Normal,
+        Urgency::High,
+    ]);
+    let topic = proptest::option::of(select(&["mail", "news"][..]));
+    let arrival = (
+        phone(),
+        topic,
+        urgency,
+        1..200_usize,
+        0..20_u64,
+        any::<bool>(),
+        select(&[0, 0, 10, 30][..]),
+        1..100_u64,
+    );
+    let arrival = arrival.prop_map(
+        |(phone, topic, urgency, len, ago, sent, held, ttl)| Arrival {
+            phone,
+            topic,
+            urgency,
+            len,
+            ago,
+            sent,
+            held,
+            ttl,
+        },
+    );
+    let caps = (1..5_u32, 1..8_u32, select(&[1500, 4000, 1 << 20][..]));
+    let caps = caps.prop_map(|(per_endpoint, per_account, bytes)| Caps {
+        per_endpoint,
+        per_account,
+        bytes,
+    });
+    let serial = || 0..20_u32;
+    let put_back = (serial(), 0..3_u16, 0..50_u64);
+    let put_back = put_back.prop_map(|(serial, attempt, held)| Operation::PutBack {
+        serial,
+        attempt,
+        held,
+    });
+    let claim = (owner(), 1..50_u64).prop_map(|(owner, lease)| Operation::Claim { owner, lease });
+    let asked =
+        (serial(), 0..3_u16).prop_map(|(serial, attempt)| Operation::Asked(serial, attempt));
+    let page = (proptest::option::of(owner()), 0..4_u32);
+    let revoke_account = (account(), 0..40_u64);
+    let revoke_account =
+        revoke_account.prop_map(|(account, ago)| Operation::RevokeAccount { account, ago });
+    prop_oneof![
+        16 => (arrival, caps).prop_map(|(new, caps)| Operation::Enqueue(new, caps)),
+        8 => claim,
+        6 => (0..30_u64).prop_map(Operation::Wait),
+        4 => put_back,
+        3 => serial().prop_map(Operation::Acknowledge),
+        3 => asked,
+        3 => phone().prop_map(Operation::Redirect),
+        2 => owner().prop_map(Operation::Release),
+        1 => page.prop_map(|(after, limit)| Operation::OwnersWaiting(after, limit)),
+        1 => serial().prop_map(Operation::IsWaiting),
+        1 => serial().prop_map(Operation::Cancel),
+        1 => account().prop_map(Operation::DropWaiting),
+        1 => phone().prop_map(Operation::RevokeRegistration),
+        1 => revoke_account,
+        1 => Just(Operation::Purge),
+    ]
+}
+
+async fn random_operations_get_the_models_answers(store: &Store) {
+    let runtime = Handle::current();
+    let config = Config {
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let tried = block_in_place(|| {
+        TestRunner::new(config).run(&vec(operation(), 1..60), |operations| {
+            runtime.block_on(compare(store, &operations));
+            Ok(())
+        })
+    });
+    if let Err(error) = tried {
+        panic!("{error}");
+    }
+}
+
+async fn compare(store: &Store, operations: &[Operation]) {
+    for account in ACCOUNTS {
+        store.drop_waiting(&bare(account)).await.unwrap();
+    }
+    let mut pair = Pair {
+        store,
+        model: Model::default(),
+        now: NOW,
+        arrived: 0,
+    };
+    for operation in operations {
+        pair.perform(operation).await;
+        pair.compare_views().await;
+    }
+    pair.compare_rows().await;
+    pair.drain().await;
+}
+
+struct Pair<'a> {
+    store: &'a Store,
+    model: Model,
+    now: Timestamp,
+    /// How many messages have arrived, which makes the next one's serial.
+    arrived: u32,
+}
+
+impl Pair<'_> {
+    async fn perform(&mut self, operation: &Operation) {
+        let Self {
+            store, model, now, ..
+        } = self;
+        let now = *now;
+        match operation.clone() {
+            Operation::Wait(millis) => self.now = ahead(now, millis),
+            Operation::Enqueue(arrival, caps) => {
+                let new = self.message(arrival);
+                let expected = self.model.enqueue(&new, caps, now);
+                let answer = self.store.enqueue(new, caps, now).await.unwrap();
+                assert_eq!(answer, expected);
+            }
+            Operation::Claim { owner, lease } => {
+                self.claim(owner, lease).await;
+            }
+            Operation::Acknowledge(serial) => {
+                let answer = store.acknowledge(key(serial)).await.unwrap();
+                assert_eq!(answer, model.acknowledge(key(serial)));
+            }
+            Operation::PutBack {
+                serial,
+                attempt,
+                held,
+            } => {
+                let held_until = ahead(now, held);
+                let done = store.put_back(key(serial), attempt, held_until).await;
+                done.unwrap();
+                model.put_back(key(serial), attempt, held_until);
+            }
+            Operation::Asked(serial, attempt) => {
+                let answer = store.asked(key(serial), attempt).await.unwrap();
+                assert_eq!(answer, model.asked(key(serial), attempt));
+            }
+            Operation::Release(owner) => {
+                store.release(&full(owner)).await.unwrap();
+                model.release(&full(owner));
+            }
+            Operation::Redirect(phone) => {
+                let to = phone.registration(now);
+                store.redirect(&to).await.unwrap();
+                model.redirect(&to);
+            }
+            Operation::OwnersWaiting(after, limit) => {
+                let after = after.map(full);
+                let answer = store.owners_waiting(after.as_ref(), limit).await.unwrap();
+                let expected = model.owners_waiting(after.as_ref(), limit as usize);
+                assert_eq!(answer, expected);
+            }
+            Operation::IsWaiting(serial) => {
+                let answer = store.is_waiting(id(serial), now).await.unwrap();
+                assert_eq!(answer, model.is_waiting(id(serial), now));
+            }
+            Operation::Cancel(serial) => {
+                let answer = store.cancel(id(serial)).await.unwrap();
+                assert_eq!(answer, model.cancel(id(serial)));
+            }
+            Operation::DropWaiting(account) => {
+                let answer = store.drop_waiting(&bare(account)).await.unwrap();
+                assert_eq!(answer, model.drop_waiting(&bare(account)));
+            }
+            Operation::RevokeRegistration(phone) => {
+                let registration = phone.registration(now);
+                let scope = Scope::Registration(registration.key());
+                self.revoke(scope, registration.issued).await;
+            }
+            Operation::RevokeAccount { account, ago } => {
+                self.revoke(Scope::Owner(bare(account)), before(now, ago))
+                    .await;
+            }
+            Operation::Purge => {
+                let answer = store.purge(now).await.unwrap();
+                assert_eq!(answer, model.purge(now));
+            }
+        }
+    }
+
+    fn message(&mut self, new: Arrival) -> NewMessage {
+        let serial = self.arrived;
+        self.arrived += 1;
+        let arrived = before(self.now, new.ago);
+        NewMessage {
+            key: key(serial),
+            id: id(serial),
+            registration: new.phone.registration(self.now),
+            topic: new.topic.and_then(topic),
+            urgency: new.urgency,
+            payload: payload(new.len),
+            arrived,
+            expires: ahead(self.now, new.ttl),
+            sent: new.sent.then_some(arrived),
+            held_until: ahead(self.now, new.held),
+            try_at: self.now,
+        }
+    }
+
+    async fn claim(&mut self, owner: &str, lease: u64) -> Claim {
+        let (owner, lease) = (full(owner), ahead(self.now, lease));
+        let answer = self.store.claim(&owner, self.now, lease).await.unwrap();
+        assert_eq!(answer, self.model.claim(&owner, self.now, lease));
+        answer
+    }
+
+    async fn revoke(&mut self, scope: Scope, at: Timestamp) {
+        let expected = self.model.revoke(&scope, at);
+        let revoked = self.store.revoke(scope, at, self.now).await.unwrap();
+        assert_eq!(revoked.dropped, expected);
+    }
+
+    async fn compare_views(&self) {
+        let sizes = self.store.sizes().await.unwrap();
+        let sizes = (sizes.queued, sizes.queued_bytes, sizes.oldest);
+        assert_eq!(sizes, self.model.sizes());
+        let waiting = self.store.waiting(self.now).await.unwrap();
+        assert_eq!(waiting, self.model.waiting(self.now));
+        let owners = self.store.owners_waiting(None, 100).await.unwrap();
+        assert_eq!(owners, self.model.owners_waiting(None, 100));
+    }
+
+    async fn compare_rows(&self) {
+        for serial in 0..self.arrived {
+            let waits = self.store.is_waiting(id(serial), self.now).await.unwrap();
+            assert_eq!(waits, self.model.is_waiting(id(serial), self.now));
+            for attempt in 0..5 {
+                let asked = self.store.asked(key(serial), attempt).await.unwrap();
+                assert_eq!(asked, self.model.asked(key(serial), attempt));
+            }
+        }
+    }
+
+    /// Sends all that lives in its order, each message once its lease and its hold have ended.
+    async fn drain(&mut self) {
+        loop {
+            let mut next: Option<Timestamp> = None;
+            for owner in OWNERS {
+                loop {
+                    match self.claim(owner, 1000).await {
+                        Claim::Empty => break,
+                        Claim::Later(then) => {
+                            next = Some(next.map_or(then, |next| next.min(then)));
+                            break;
+                        }
+                        Claim::Message(claimed) => {
+                            assert!(self.store.acknowledge(claimed.key).await.unwrap());
+                            assert!(self.model.acknowledge(claimed.key));
+                        }
+                    }
+                }
+            }
+            match next {
+                Some(then) => self.now = then,
+                None => break,
+            }
+        }
+    }
+}

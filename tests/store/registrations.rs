@@ -1,0 +1,304 @@
+//! Registrations, revocations, and the secrets that issued tokens.
+
+use std::time::Duration;
+
+use jid::BareJid;
+use unified_push::{
+    clock::Timestamp,
+    registration::{Digest, Registration, RegistrationKey},
+    revocation::Scope,
+    secret::KeyId,
+    store::{Found, NewRegistration, Owned, Registered, Store},
+};
+
+use crate::{
+    Test,
+    messages::{BALCONY, NOW, ORCHARD, after, full},
+    tests,
+};
+
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
+const KEY: KeyId = KeyId::from_bytes([1; 8]);
+const OTHER_KEY: KeyId = KeyId::from_bytes([2; 8]);
+
+pub fn tests() -> Vec<Test> {
+    tests![
+        registering_again_keeps_the_row_and_renews_it,
+        a_shorter_ttl_takes_nothing_back,
+        another_app_phone_or_account_gets_its_own_row,
+        what_has_expired_never_comes_back,
+        what_was_revoked_never_comes_back,
+        a_revocation_spares_what_was_registered_after_its_instant,
+        a_registration_lives_even_if_the_clock_was_set_back_behind_a_revocation,
+        an_owners_revocation_covers_all_of_the_account,
+        an_account_cannot_fill_the_list_with_revocations,
+        a_registration_that_is_about_to_end_gets_a_new_url,
+        a_new_secret_gets_a_new_row_beside_the_old_one,
+        an_account_holds_so_many_and_no_more,
+        what_has_expired_is_purged,
+        an_issuer_lives_as_long_as_the_latest_of_its_tokens,
+        a_forgotten_key_takes_its_registrations_along,
+        accounts_are_listed_with_what_they_hold,
+    ]
+}
+
+/// `serial` makes the generation and the id that are offered; `app` the application.
+pub fn new(jid: &str, app: u8, serial: u8, now: Timestamp) -> NewRegistration {
+    NewRegistration {
+        registration: Registration {
+            owner: full(jid),
+            application: Digest::from_bytes([app; 32]),
+            instance: Digest::from_bytes([9; 32]),
+            issued: now,
+            expires: now.saturating_add(WEEK),
+        },
+        key: KEY,
+        generation: [serial; 16],
+        id: [serial; 32],
+        limit: 200,
+        live_until: now.saturating_add(WEEK),
+    }
+}
+
+pub fn romeo(serial: u8, now: Timestamp) -> NewRegistration {
+    new(ORCHARD, 1, serial, now)
+}
+
+/// Of [`romeo`]'s.
+pub fn scope() -> Scope {
+    Scope::Registration(romeo(0, NOW).registration.key())
+}
+
+fn stored(serial: u8, expires: Timestamp) -> Registered {
+    Registered::Stored {
+        generation: [serial; 16],
+        expires,
+    }
+}
+
+pub async fn found(store: &Store, serial: u8) -> Found {
+    store.find([serial; 32]).await.unwrap().expect("a row")
+}
+
+async fn registering_again_keeps_the_row_and_renews_it(store: &Store) {
+    let first = store.register(romeo(1, NOW)).await.unwrap();
+    assert_eq!(first, stored(1, NOW.saturating_add(WEEK)));
+
+    let again = new("romeo@example.org/balcony", 1, 2, after(60));
+    let wanted = again.registration.clone();
+    let kept = store.register(again).await.unwrap();
+    assert_eq!(kept, stored(1, wanted.expires));
+    assert_eq!(found(store, 1).await.registration, wanted);
+    assert_eq!(store.find([2; 32]).await.unwrap(), None);
+}
+
+async fn a_shorter_ttl_takes_nothing_back(store: &Store) {
+    store.register(romeo(1, NOW)).await.unwrap();
+    let mut short = romeo(2, after(60));
+    short.registration.expires = after(120);
+    let kept = store.register(short).await.unwrap();
+    assert_eq!(kept, stored(1, NOW.saturating_add(WEEK)));
+}
+
+async fn another_app_phone_or_account_gets_its_own_row(store: &Store) {
+    store.register(romeo(1, NOW)).await.unwrap();
+    let app = new("romeo@example.org/orchard", 2, 2, NOW);
+    let account = new("juliet@example.org/orchard", 1, 3, NOW);
+    let mut phone = romeo(4, NOW);
+    phone.registration.instance = Digest::from_bytes([8; 32]);
+    for (serial, new) in [(2, app), (3, account), (4, phone)] {
+        let expires = new.registration.expires;
+        assert_eq!(store.register(new).await.unwrap(), stored(serial, expires));
+    }
+}
+
+async fn what_has_expired_never_comes_back(store: &Store) {
+    store.register(romeo(1, NOW)).await.unwrap();
+    let then = NOW.saturating_add(WEEK);
+    let fresh = store.register(romeo(2, then)).await.unwrap();
+    assert_eq!(fresh, stored(2, then.saturating_add(WEEK)));
+}
+
+async fn what_was_revoked_never_comes_back(store: &Store) {
+    store.register(romeo(1, NOW)).await.unwrap();
+    let revoked = store.revoke(scope(), after(1), NOW).await.unwrap();
+    // Until the last token under any secret has expired.
+    assert_eq!(revoked.revocation.until, NOW.saturating_add(WEEK));
+    assert!(found(store, 1).await.revoked);
+
+    let fresh = store.register(romeo(2, after(2))).await.unwrap();
+    assert_eq!(fresh, stored(2, after(2).saturating_add(WEEK)));
+    assert!(!found(store, 2).await.revoked);
+}
+
+async fn a_revocation_spares_what_was_registered_after_its_instant(store: &Store) {
+    store.register(romeo(1, NOW)).await.unwrap();
+    store.register(romeo(2, after(10))).await.unwrap();
+    store.revoke(scope(), after(9), NOW).await.unwrap();
+    assert!(!found(store, 1).await.revoked);
+}
+
+async fn a_registration_lives_even_if_the_clock_was_set_back_behind_a_revocation(store: &Store) {
+    let owner = Scope::Owner(BareJid::new("romeo@example.org").unwrap());
+    store.revoke(scope(), after(10), NOW).await.unwrap();
+    store.revoke(owner, after(20), NOW).await.unwrap();
+    store.register(romeo(1, NOW)).await.unwrap();
+    let issued = found(store, 1).await.registration.issued;
+    assert_eq!(issued.as_millis(), after(20).as_millis() + 1);
+}
+
+async fn an_owners_revocation_covers_all_of_the_account(store: &Store) {
+    store.register(romeo(1, NOW)).await.unwrap();
+    let second = new("romeo@example.org/x", 2, 2, NOW);
+    store.register(second).await.unwrap();
+    let juliet = new("juliet@example.org/x", 1, 3, NOW);
+    store.register(juliet).await.unwrap();
+    let owner = Scope::Owner(BareJid::new("romeo@example.org").unwrap());
+    store.revoke(owner, after(1), NOW).await.unwrap();
+    assert!(found(store, 1).await.revoked && found(store, 2).await.revoked);
+    assert!(!found(store, 3).await.revoked);
+}
+
+async fn an_account_cannot_fill_the_list_with_revocations(store: &Store) {
+    store.register(romeo(1, NOW)).await.unwrap();
+    let key = |app: u16| {
+        let mut application = [0xaa; 32];
+        application[..2].copy_from_slice(&app.to_be_bytes());
+        let key = romeo(0, NOW).registration.key();
+        Scope::Registration(RegistrationKey {
+            application: Digest::from_bytes(application),
+            ..key
+        })
+    };
+    let far = after(1).saturating_add(WEEK * 9);
+    store.revoke(key(0), after(1), far).await.unwrap();
+    for app in 1..1000 {
+        store.revoke(key(app), after(1), NOW).await.unwrap();
+    }
+    assert!(!found(store, 1).await.revoked);
+    let whole = store.revoke(key(1000), after(2), NOW).await.unwrap();
+    assert!(matches!(whole.revocation.scope, Scope::Owner(_)));
+    assert_eq!(
+        whole.revocation.until, far,
+        "as long as the longest that it takes in"
+    );
+    assert_eq!(store.revocations().await.unwrap(), [whole.revocation]);
+    assert!(found(store, 1).await.revoked);
+}
+
+async fn a_registration_that_is_about_to_end_gets_a_new_url(store: &Store) {
+    let end = NOW.saturating_add(WEEK);
+    let [early, late] = [3600, 60].map(|left| Timestamp::from_secs(end.as_secs() - left));
+    let juliet = |serial, now| new(BALCONY, 1, serial, now);
+    store.register(romeo(1, NOW)).await.unwrap();
+    store.register(juliet(3, NOW)).await.unwrap();
+    let early = store.register(romeo(2, early)).await.unwrap();
+    assert!(matches!(early, Registered::Stored { generation, .. } if generation == [1; 16]));
+    let late = store.register(juliet(4, late)).await.unwrap();
+    assert!(matches!(late, Registered::Stored { generation, .. } if generation == [4; 16]));
+}
+
+async fn a_new_secret_gets_a_new_row_beside_the_old_one(store: &Store) {
+    store.register(romeo(1, NOW)).await.unwrap();
+    let rotated = |serial, now| NewRegistration {
+        key: OTHER_KEY,
+        limit: 2,
+        ..romeo(serial, now)
+    };
+    let fresh = store.register(rotated(2, after(1))).await.unwrap();
+    assert_eq!(fresh, stored(2, after(1).saturating_add(WEEK)));
+    assert!(!found(store, 1).await.revoked);
+    let kept = store.register(rotated(3, after(2))).await.unwrap();
+    assert_eq!(kept, stored(2, after(2).saturating_add(WEEK)));
+
+    // The limit counts registrations, not their rows.
+    let mut second = new("romeo@example.org/orchard", 2, 4, after(3));
+    second.limit = 2;
+    assert_ne!(store.register(second).await.unwrap(), Registered::TooMany);
+}
+
+async fn an_account_holds_so_many_and_no_more(store: &Store) {
+    let limited = |app, now| NewRegistration {
+        limit: 2,
+        ..new("romeo@example.org/orchard", app, app, now)
+    };
+    store.register(limited(1, NOW)).await.unwrap();
+    store.register(limited(2, NOW)).await.unwrap();
+    let third = store.register(limited(3, NOW)).await.unwrap();
+    assert_eq!(third, Registered::TooMany);
+    assert_eq!(store.find([3; 32]).await.unwrap(), None);
+
+    // Renewing is no third one, and what is revoked or expired counts no more.
+    let renewed = store.register(limited(1, after(1))).await.unwrap();
+    assert_ne!(renewed, Registered::TooMany);
+    store.revoke(scope(), after(2), NOW).await.unwrap();
+    let third = store.register(limited(3, after(3))).await.unwrap();
+    assert_ne!(third, Registered::TooMany);
+    let later = after(4).saturating_add(WEEK);
+    let fourth = store.register(limited(4, later)).await.unwrap();
+    assert_ne!(fourth, Registered::TooMany);
+}
+
+async fn what_has_expired_is_purged(store: &Store) {
+    for n in 0..700_u32 {
+        let mut short = romeo(0, NOW);
+        short.registration.owner = full(&format!("user{n}@example.org/x"));
+        short.id[..4].copy_from_slice(&n.to_be_bytes());
+        store.register(short).await.unwrap();
+    }
+    store.revoke(scope(), NOW, NOW).await.unwrap();
+    let mut lasting = romeo(9, after(1));
+    lasting.key = OTHER_KEY;
+    lasting.live_until = after(1).saturating_add(WEEK);
+    store.register(lasting).await.unwrap();
+    assert_eq!(store.sizes().await.unwrap().registrations, 701);
+
+    store.purge(NOW.saturating_add(WEEK)).await.unwrap();
+    assert_eq!(store.sizes().await.unwrap().registrations, 1);
+    assert!(store.find([9; 32]).await.unwrap().is_some());
+    assert_eq!(store.revocations().await.unwrap(), []);
+    assert_eq!(store.issuers().await.unwrap()[0].key, OTHER_KEY);
+}
+
+async fn an_issuer_lives_as_long_as_the_latest_of_its_tokens(store: &Store) {
+    for secs in [10, 30, 20] {
+        store.note_issuer(KEY, after(secs)).await.unwrap();
+    }
+    assert_eq!(store.issuers().await.unwrap()[0].live_until, after(30));
+}
+
+async fn a_forgotten_key_takes_its_registrations_along(store: &Store) {
+    store.register(romeo(1, NOW)).await.unwrap();
+    let other = NewRegistration {
+        key: OTHER_KEY,
+        ..new("juliet@example.org/x", 1, 2, NOW)
+    };
+    store.register(other).await.unwrap();
+    assert_eq!(store.forget_key(KEY).await.unwrap(), Some(1));
+    assert_eq!(store.find([1; 32]).await.unwrap(), None);
+    assert!(store.find([2; 32]).await.unwrap().is_some());
+    assert_eq!(store.issuers().await.unwrap()[0].key, OTHER_KEY);
+    assert_eq!(store.forget_key(KEY).await.unwrap(), None);
+}
+
+async fn accounts_are_listed_with_what_they_hold(store: &Store) {
+    store.register(romeo(1, NOW)).await.unwrap();
+    let second = new("romeo@example.org/x", 2, 2, after(5));
+    store.register(second).await.unwrap();
+    let juliet = new("juliet@example.org/x", 1, 3, NOW);
+    store.register(juliet).await.unwrap();
+    let listed = store.owners(after(6)).await.unwrap();
+    let romeo = BareJid::new("romeo@example.org").unwrap();
+    assert_eq!(listed[0].owner.as_str(), "juliet@example.org");
+    assert_eq!(
+        listed[1],
+        Owned {
+            owner: romeo.clone(),
+            registrations: 2,
+            last_registered: after(5),
+            latest_expiry: after(5).saturating_add(WEEK),
+        }
+    );
+    let later = after(6).saturating_add(WEEK);
+    assert_eq!(store.owners(later).await.unwrap(), []);
+}
