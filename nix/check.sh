@@ -171,7 +171,11 @@ END
         install --directory --mode=700 /var/lib/secrets
         (umask 077; head -c 32 /dev/urandom | base64 >/var/lib/secrets/unified-push-component)
     '
-    (umask 077 && "$binary" gen-secret >$tree/var/lib/secrets/unified-push)
+    cp "$binary" $tree/usr/local/bin/unified-push
+    chroot $tree sh -euc '
+        (umask 077; unified-push gen-secret >/var/lib/secrets/unified-push)
+    '
+    rm $tree/usr/local/bin/unified-push
     cp --recursive "$system/bin" nix/tests/guest.sh nix/tests/relay.py $tree/check/
 }
 

@@ -29,6 +29,11 @@ const COMMANDS: &[(&str, &str, &str)] = &[
         "(umask 077; head -c 32 /dev/urandom | base64 >/var/lib/secrets/unified-push-component)",
     ),
     (
+        "(umask 077; unified-push gen-secret >/var/lib/secrets/unified-push)",
+        "nix/check.sh",
+        "(umask 077; unified-push gen-secret >/var/lib/secrets/unified-push)",
+    ),
+    (
         "unified-push check-config",
         "nix/tests/guest.sh",
         "$unified_push check-config",

@@ -81,6 +81,15 @@ in
         log.format = "json";
       };
     };
+    sqlite = settings { store.url = "sqlite"; };
+    postgres = of {
+      inherit secretFile;
+      settings.store.url = "postgres://unified-push@database/unified-push";
+    };
+    postgres-with-password = of {
+      inherit secretFile;
+      store.urlFile = "/var/lib/secrets/database";
+    };
     unix-socket = settings { http.listen = "unix:/run/unified-push-http.sock"; };
     port-80 = of {
       openFirewall = true;
@@ -230,6 +239,7 @@ in
     });
     wrong-duration = refused "registration_ttl" (settings { registration_ttl = "a week"; });
     wrong-rate = refused "limits.endpoint_rate" (settings { limits.endpoint_rate = "many"; });
+    wrong-store = refused "store.url" (settings { store.url = "mysql://database"; });
     long-timeout = refused "delivery.ack_timeout" (settings { delivery.ack_timeout = "1min"; });
   };
 }

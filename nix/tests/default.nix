@@ -55,8 +55,7 @@ in
   machines = lib.concatMap lib.attrValues (
     lib.mapAttrsToList (
       _: file: mapAttrs (_: node: (evaluate node).built) (import file { module = { }; }).nodes
-      # The daemon has no store.url_file yet.
-    ) (removeAttrs (import ./vm) [ "postgresql" ])
+    ) (import ./vm)
   );
   scripts = mapAttrs (_: file: (import file { module = { }; }).testScript) (import ./vm);
 }

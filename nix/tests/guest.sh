@@ -15,6 +15,8 @@ end() {
 journal() {
     echo "FAILED; the journal:"
     systemctl --no-pager --full status unified-push prosody nginx || true
+    curl --silent http://127.0.0.1:8081/metrics | grep -e queue -e pushes_total -e phones || true
+    /check/bin/unified-push queue list || true
     journalctl --no-pager --unit=unified-push --unit=unified-push.socket --unit=prosody --lines=60
 }
 step() {
@@ -97,7 +99,8 @@ step "a connection starts it"
 systemctl stop unified-push.service 2>/dev/null
 [ "$(property Result)" = success ]
 [ "$(code http://127.0.0.1:8080/)" = 200 ]
-[ "$(property ActiveState)" = active ]
+# The answer may be there before systemd hears of it.
+until [ "$(property ActiveState)" = active ]; do sleep 0.1; done
 echo yes
 step "nginx answers for a daemon that is down"
 systemctl stop unified-push.socket unified-push-admin.socket unified-push.service

@@ -19,12 +19,6 @@ let
     "store.url_file"
   ];
 
-  # What the daemon is about to get: an entry goes when it is there.
-  expected = [
-    "store.url"
-    "store.url_file"
-  ];
-
   flat =
     prefix: set:
     builtins.concatLists (
@@ -63,12 +57,7 @@ map (name: "${name} is no option of the module") (
   builtins.filter (name: !(ours ? ${name} || builtins.elem name elsewhere)) (names documented)
 )
 ++ map (name: "${name} is no option of the daemon") (
-  builtins.filter (name: !(documented ? ${name} || builtins.elem name expected)) (
-    names ours ++ elsewhere
-  )
-)
-++ map (name: "${name} is an option of the daemon now: take it out of options.nix's list") (
-  builtins.filter (name: documented ? ${name}) expected
+  builtins.filter (name: !documented ? ${name}) (names ours ++ elsewhere)
 )
 ++ map (name: "${name} is ${written ours.${name}} here, and ${documented.${name}} in the daemon") (
   builtins.filter (

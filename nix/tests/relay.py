@@ -16,6 +16,8 @@ from xml.etree.ElementTree import XMLPullParser
 
 PUSH = "http://gultsch.de/xmpp/drafts/unified-push"
 PATIENCE = 60
+# A message that may have reached the phone is held back for minutes, unless the phone comes anew.
+BEFORE_COMING_ANEW = 10
 # What a sender keeps its subscription on, and tries again.
 TEMPORARY = (429, 500, 502, 503, 504)
 
@@ -122,10 +124,14 @@ class Phone(threading.Thread):
                     raise EOFError
         return self.stanzas.pop(0)
 
+    def wait_a_little(self, condition):
+        with self.changed:
+            return self.changed.wait_for(condition, BEFORE_COMING_ANEW)
+
     def wait(self, condition, what):
         with self.changed:
             if not self.changed.wait_for(condition, PATIENCE):
-                sys.exit(f"FAILED: {what}")
+                sys.exit(f"FAILED: {what()}")
 
 
 class Sender:
@@ -183,7 +189,7 @@ def main():
 
     phone = Phone(options)
     phone.start()
-    phone.wait(lambda: phone.endpoint, "the phone gets no endpoint")
+    phone.wait(lambda: phone.endpoint, lambda: "the phone gets no endpoint")
     if options.endpoint:
         with open(options.endpoint, "w") as file:
             file.write(phone.endpoint)
@@ -204,13 +210,22 @@ def main():
     phone.come_back()
 
     lost = lambda: set(sender.accepted) - set(phone.arrived)
-    phone.wait(lambda: not lost(), f"{len(lost())} accepted pushes did not arrive")
+    late = 0
+    if not phone.wait_a_little(lambda: not lost()):
+        late = len(lost())
+        phone.leave()
+        phone.come_back()
+    phone.wait(
+        lambda: not lost(),
+        lambda: f"{len(lost())} of {len(sender.accepted)} accepted pushes did not arrive: {lost()}",
+    )
     if "refused connection" in sender.again and not options.refuses:
         sys.exit(f"FAILED: refused: {sender.again}")
     again = ", ".join(f"{count} after {why}" for why, count in sender.again.items())
     twice = len(phone.arrived) - len(set(phone.arrived))
     print(
-        f"{len(sender.accepted)} accepted, all arrived, {twice} twice; tried again: {again or 'none'}"
+        f"{len(sender.accepted)} accepted, all arrived, {twice} twice, {late} when the phone came anew; "
+        f"tried again: {again or 'none'}"
     )
 
 
