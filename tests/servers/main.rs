@@ -14,13 +14,17 @@ mod daemon;
 mod ejabberd;
 mod fixtures;
 mod lifecycle;
+mod line;
 mod link;
 mod login;
 mod phone;
 mod prosody;
 mod pushes;
+mod queue;
+mod quiet;
 mod reader;
 mod registrations;
+mod resources;
 mod secrecy;
 mod server;
 mod service;
@@ -121,6 +125,9 @@ fn tests_on(kind: Kind) -> Vec<Test> {
     let mut tests = [
         fixtures::on_both(),
         pushes::on_both(),
+        queue::on_both(),
+        quiet::on_both(),
+        resources::on_both(),
         registrations::on_both(),
         link::on_both(),
         abuse::on_both(),
