@@ -7,6 +7,7 @@
 mod abuse;
 mod backup;
 mod bed;
+mod caps;
 #[path = "../common/mod.rs"]
 mod common;
 mod component;
@@ -126,6 +127,7 @@ fn tests_on(kind: Kind) -> Vec<Test> {
         fixtures::on_both(),
         pushes::on_both(),
         queue::on_both(),
+        caps::on_both(),
         quiet::on_both(),
         resources::on_both(),
         registrations::on_both(),
