@@ -41,6 +41,10 @@ async fn stopped(bed: &Bed) -> Stopped {
     let endpoint = line.endpoint.clone();
     let waiting = tokio::spawn(async move { post(&endpoint, &[MINUTE], b"last words").await });
     let pushed = line.phone.push().await;
+    // An answer comes after the link has taken note of what it has sent.
+    let service = line.daemon.service().to_owned();
+    let ping = "<ping xmlns='urn:xmpp:ping'/>";
+    line.phone.iq("get", Some(&service), ping).await;
     let start = Instant::now();
     line.daemon.signal(Signal::TERM);
     let answer = waiting.await.unwrap();
