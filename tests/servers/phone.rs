@@ -145,8 +145,13 @@ pub struct Phone {
 
 impl Phone {
     pub async fn log_in(server: &Server, user: &str) -> Self {
+        Self::log_in_at(server, user, "phone").await
+    }
+
+    /// With another resource than the others have.
+    pub async fn log_in_at(server: &Server, user: &str, resource: &str) -> Self {
         let mut stream = Stream::log_in(server, user).await;
-        let jid = stream.bind("phone").await;
+        let jid = stream.bind(resource).await;
         Self::online(stream, jid, None, State::default()).await
     }
 
@@ -235,6 +240,11 @@ impl Phone {
         self.shared.state().known.clear();
     }
 
+    /// As a phone does before it registers.
+    pub fn remember(&self, pair: &Pair) {
+        self.shared.state().known.push(pair.clone());
+    }
+
     pub fn behave(&self, behaviour: Behaviour) {
         self.shared.state().behaviour = behaviour;
     }
@@ -247,6 +257,12 @@ impl Phone {
     /// None when nothing has come so far.
     pub fn pushed_already(&mut self) -> Option<Push> {
         self.pushes.try_recv().ok()
+    }
+
+    /// Awaits that the phone has seen all that its server had for it.
+    pub async fn catches_up(&mut self) {
+        self.iq("get", None, "<query xmlns='jabber:iq:roster'/>")
+            .await;
     }
 
     pub async fn acknowledge(&self, push: &Push) {

@@ -36,7 +36,7 @@ pub const HIBERNATION: Duration = Duration::from_secs(10);
 pub const CLIENT_STANZA_LIMIT: usize = 256 * 1024;
 
 /// How many components a server knows.
-const COMPONENTS: usize = 64;
+const COMPONENTS: usize = 128;
 
 const START: Duration = Duration::from_secs(40);
 
