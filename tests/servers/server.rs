@@ -158,6 +158,14 @@ impl Server {
         process.exit(Duration::from_secs(20)).await;
     }
 
+    /// Without a word to anybody.
+    pub async fn kill(&self) {
+        let process = self.process.lock().unwrap().take();
+        let mut process = process.expect("the server runs");
+        process.signal(Signal::KILL);
+        process.exit(Duration::from_secs(20)).await;
+    }
+
     /// A component that no other test uses.
     pub fn component(&self) -> Account {
         let number = self.next_component.fetch_add(1, Ordering::Relaxed);
