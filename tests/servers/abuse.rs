@@ -8,8 +8,8 @@ use crate::{
     bed::Bed,
     component::Component,
     daemon::push,
+    line::{Line, is_over, location, waits},
     phone::{Behaviour, NS, Phone},
-    pushes::{Line, assert_try_again},
     server::CLIENT_STANZA_LIMIT,
     tests,
 };
@@ -190,7 +190,11 @@ async fn an_answer_from_another_jid_acknowledges_nothing(bed: Rc<Bed>) {
         let from = format!("romeo@{from}/phone");
         stranger.send(&format!("<iq from='{from}' {rest}")).await;
     }
-    assert_try_again(&waiting.await.unwrap());
+    let kept = location(&waiting.await.unwrap());
+    assert!(waits(&kept).await);
     line.phone.behave(Behaviour::Conversations);
+    line.announce().await;
+    line.gets(&[b"for romeo"]).await;
+    is_over(&kept).await;
     is_unharmed(&mut line, losses, "answers of strangers").await;
 }

@@ -18,6 +18,9 @@ const START: Duration = Duration::from_secs(20);
 /// The link's backoff included.
 const LINK: Duration = Duration::from_secs(40);
 
+/// How long it may take until a metric is right.
+const COUNTED: Duration = Duration::from_secs(40);
+
 /// What tokens rest on; looked for in logs and answers.
 pub const SECRET: &str = "the-daemon-s-token-secret-of-more-than-32-bytes";
 
@@ -177,6 +180,15 @@ impl Daemon {
         values.iter().sum()
     }
 
+    /// Awaits a value of a metric; what is counted in the store is counted now and then.
+    pub async fn becomes(&self, name: &str, label: &str, value: f64) {
+        let what = format!("{name} {label} is {value}");
+        eventually(&what, COUNTED, async || {
+            (self.metric(name, label).await == value).then_some(())
+        })
+        .await;
+    }
+
     pub fn log(&self) -> String {
         self.process.log()
     }
@@ -188,6 +200,12 @@ impl Daemon {
     /// The exit code; None after a signal.
     pub async fn exit(mut self) -> Option<i32> {
         self.process.exit(Duration::from_secs(20)).await.code()
+    }
+
+    /// Without a word to anybody.
+    pub async fn kill(self) {
+        self.signal(Signal::KILL);
+        assert_eq!(self.exit().await, None, "exit code");
     }
 
     /// As systemd stops it.

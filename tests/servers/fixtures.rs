@@ -1,14 +1,14 @@
 //! The fixtures, proved without the daemon: against a component of the test's own, and against
 //! Prosody's mod_unified_push, which is the reference for what a phone sees.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
     Test,
     bed::Bed,
     component::Component,
     daemon::push,
-    phone::{Behaviour, NS, Pair, Phone, Refusal},
+    phone::{Behaviour, NS, Pair, Phone, Push, Refusal, Taken},
     prosody::ORACLE,
     server::{Account, Kind},
     tests,
@@ -18,6 +18,7 @@ pub fn on_both() -> Vec<Test> {
     tests![
         a_phone_answers_a_component_as_conversations_does,
         a_hibernating_phone_gets_what_was_sent_meanwhile,
+        a_phone_that_comes_back_logs_what_it_gets,
         a_component_with_a_wrong_secret_or_name_is_refused,
         a_server_restarts_on_its_ports,
     ]
@@ -127,6 +128,40 @@ async fn a_hibernating_phone_gets_what_was_sent_meanwhile(bed: Rc<Bed>) {
     assert_eq!(phone.push().await.payload, b"hello");
     assert!(component.stanza().await.is("iq", "result"));
     phone.log_out().await;
+}
+
+async fn a_phone_that_comes_back_logs_what_it_gets(bed: Rc<Bed>) {
+    let server = bed.own_server();
+    server.start().await;
+    let mut component = Component::connect(&server, &server.component())
+        .await
+        .unwrap();
+    let (arrived, mut log) = tokio::sync::mpsc::channel(1);
+    let log_of = move |push: Push| arrived.try_send(push).unwrap();
+    let pair = Pair::of("romeo", "app");
+    let known = vec![pair.clone()];
+    let phone = Phone::come_back(&server, "romeo", "phone", known, Arc::new(log_of)).await;
+    let behaviours = [
+        (Behaviour::Silent, Taken::Silently),
+        (
+            Behaviour::Late(Duration::from_millis(10)),
+            Taken::Acknowledged,
+        ),
+    ];
+    for (behaviour, taken) in behaviours {
+        phone.behave(behaviour);
+        let push = push_element(&pair, "aGVsbG8=");
+        let iq = push_iq(&component.domain, &phone.jid, "one", &push);
+        component.send(&iq).await;
+        assert_eq!(log.recv().await.unwrap().taken, taken);
+    }
+    assert!(component.stanza().await.is("iq", "result"));
+
+    assert!(phone.is_online());
+    let vanished = phone.vanish().await;
+    server.kill().await;
+    server.start().await;
+    assert!(vanished.try_resume(&server).await.is_none());
 }
 
 async fn a_component_with_a_wrong_secret_or_name_is_refused(bed: Rc<Bed>) {

@@ -1,17 +1,22 @@
 //! The link to the XMPP server: what is said when it is down, and that it comes back by itself.
 
-use std::{cell::RefCell, collections::BTreeSet, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    rc::Rc,
+    time::Duration,
+};
 
-use tokio::time::interval;
+use tokio::time::{Instant, interval};
 
 use crate::{
     Test,
     bed::Bed,
     daemon::{Settings, push},
+    line::{Line, is_over, location, waits},
     login::PATIENCE,
-    phone::{Pair, Phone},
+    phone::{Behaviour, Pair, Phone},
     process::eventually,
-    pushes::{Line, assert_try_again},
     server::{Account, Kind},
     tests,
 };
@@ -22,7 +27,8 @@ pub fn on_both() -> Vec<Test> {
         an_unknown_component_is_named,
         a_second_component_of_the_same_name,
         a_server_that_comes_later_is_found,
-        a_server_that_restarts_under_load_is_found_again,
+        a_server_that_restarts_under_load_loses_no_push,
+        a_push_that_waits_when_the_link_is_lost_is_stored_at_once,
     ]
 }
 
@@ -95,34 +101,84 @@ async fn a_server_that_comes_later_is_found(bed: Rc<Bed>) {
     assert_eq!(push(&registered.endpoint, b"hello").await.status, 201);
 }
 
-async fn a_server_that_restarts_under_load_is_found_again(bed: Rc<Bed>) {
+async fn a_server_that_restarts_under_load_loses_no_push(bed: Rc<Bed>) {
     let server = bed.own_server();
     server.start().await;
     let phone = Phone::log_in(&server, "romeo").await;
-    let line = Line::with(&bed, Settings::new(&bed, &server), phone).await;
-    let statuses = RefCell::new(BTreeSet::new());
-    let load = async {
-        let mut tick = interval(Duration::from_millis(10));
-        loop {
+    let settings = Settings::new(&bed, &server)
+        .value("delivery.max_queued_per_endpoint", 100_000)
+        .value("delivery.max_queued_per_jid", 100_000);
+    let mut line = Line::with(&bed, settings, phone).await;
+    let accepted = RefCell::new(BTreeSet::new());
+    let load = async |stop: &Cell<bool>, endpoint: &str| {
+        let mut tick = interval(Duration::from_millis(20));
+        let mut number = 0;
+        while !stop.get() {
             tick.tick().await;
-            let status = push(&line.endpoint, b"load").await.status;
-            assert!(matches!(status, 201 | 503), "{status}");
-            statuses.borrow_mut().insert(status);
+            let body = format!("push {number}");
+            let answer = push(endpoint, body.as_bytes()).await;
+            assert_eq!(answer.status, 201, "{}", answer.text());
+            accepted.borrow_mut().insert(body.into_bytes());
+            number += 1;
         }
     };
+    let mut arrived = BTreeSet::new();
+    let stop = Cell::new(false);
+    let endpoint = line.endpoint.clone();
     let restart = async {
+        // Some of them get through before.
+        for _ in 0..3 {
+            arrived.insert(line.phone.push().await.payload);
+        }
         server.stop().await;
-        assert_try_again(&line.push(b"while it is down").await);
+        while let Some(push) = line.phone.pushed_already() {
+            arrived.insert(push.payload);
+        }
+        let before = accepted.borrow().len();
+        eventually("more are accepted", PATIENCE, async || {
+            (accepted.borrow().len() > before + 3).then_some(())
+        })
+        .await;
         server.start().await;
         line.daemon.link("up").await;
-        let mut phone = Phone::log_in_again(&server, "romeo", &line.pair).await;
-        for _ in 0..3 {
-            phone.push().await;
-        }
+        line.phone = Phone::log_in_again(&server, "romeo", &line.pair).await;
+        line.announce().await;
+        arrived.insert(line.phone.push().await.payload);
+        stop.set(true);
     };
-    tokio::select! {
-        () = load => {}
-        () = restart => {}
+    tokio::join!(load(&stop, &endpoint), restart);
+    let accepted = accepted.into_inner();
+    while !arrived.is_superset(&accepted) {
+        arrived.insert(line.phone.push().await.payload);
     }
-    assert_eq!(statuses.into_inner(), BTreeSet::from([201, 503]));
+    line.works().await;
+}
+
+async fn a_push_that_waits_when_the_link_is_lost_is_stored_at_once(bed: Rc<Bed>) {
+    let server = bed.own_server();
+    server.start().await;
+    let phone = Phone::log_in(&server, "romeo").await;
+    let settings = Settings::new(&bed, &server).text("delivery.ack_timeout", "5s");
+    let mut line = Line::with(&bed, settings, phone).await;
+    line.phone.behave(Behaviour::Silent);
+    let endpoint = line.endpoint.clone();
+    let waiting = tokio::spawn(async move { push(&endpoint, b"a moment").await });
+    line.gets(&[b"a moment"]).await;
+    let start = Instant::now();
+    let answered = async {
+        let answer = waiting.await.unwrap();
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(4), "{took:?}");
+        location(&answer)
+    };
+    let (kept, ()) = tokio::join!(answered, server.stop());
+    assert!(waits(&kept).await);
+
+    server.start().await;
+    line.daemon.link("up").await;
+    line.phone = Phone::log_in_again(&server, "romeo", &line.pair).await;
+    line.announce().await;
+    line.gets(&[b"a moment"]).await;
+    is_over(&kept).await;
+    line.works().await;
 }

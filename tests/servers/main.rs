@@ -7,6 +7,7 @@
 mod abuse;
 mod backup;
 mod bed;
+mod caps;
 #[path = "../common/mod.rs"]
 mod common;
 mod component;
@@ -14,13 +15,17 @@ mod daemon;
 mod ejabberd;
 mod fixtures;
 mod lifecycle;
+mod line;
 mod link;
 mod login;
 mod phone;
 mod prosody;
 mod pushes;
+mod queue;
+mod quiet;
 mod reader;
 mod registrations;
+mod resources;
 mod secrecy;
 mod server;
 mod service;
@@ -121,6 +126,10 @@ fn tests_on(kind: Kind) -> Vec<Test> {
     let mut tests = [
         fixtures::on_both(),
         pushes::on_both(),
+        queue::on_both(),
+        caps::on_both(),
+        quiet::on_both(),
+        resources::on_both(),
         registrations::on_both(),
         link::on_both(),
         abuse::on_both(),

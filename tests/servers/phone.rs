@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -56,6 +56,8 @@ pub enum Behaviour {
     #[default]
     Conversations,
     Silent,
+    /// Answers as Conversations, so much later.
+    Late(Duration),
     Refuse {
         kind: &'static str,
         condition: &'static str,
@@ -101,7 +103,19 @@ pub struct Push {
     pub from: String,
     pub id: String,
     pub payload: Vec<u8>,
+    pub taken: Taken,
 }
+
+/// What the phone said to a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    Acknowledged,
+    Silently,
+    Refused,
+}
+
+/// Where pushes go as they arrive.
+pub type Log = Arc<dyn Fn(Push) + Send + Sync>;
 
 /// What the phone and its reading task share.
 pub struct Shared {
@@ -113,6 +127,8 @@ pub struct Shared {
 pub struct State {
     pub behaviour: Behaviour,
     pub known: Vec<Pair>,
+    /// Instead of [`Phone::push`].
+    pub log: Option<Log>,
     pub waiting: HashMap<String, oneshot::Sender<Element>>,
     /// Stanzas received, as stream management counts them.
     pub handled: u32,
@@ -145,8 +161,13 @@ pub struct Phone {
 
 impl Phone {
     pub async fn log_in(server: &Server, user: &str) -> Self {
+        Self::log_in_at(server, user, "phone").await
+    }
+
+    /// With another resource than the others have.
+    pub async fn log_in_at(server: &Server, user: &str, resource: &str) -> Self {
         let mut stream = Stream::log_in(server, user).await;
-        let jid = stream.bind("phone").await;
+        let jid = stream.bind(resource).await;
         Self::online(stream, jid, None, State::default()).await
     }
 
@@ -167,6 +188,26 @@ impl Phone {
         let jid = stream.bind("phone").await;
         let resumption = stream.enable_resumption().await;
         Self::online(stream, jid, Some(resumption), State::default()).await
+    }
+
+    /// One that registered earlier, which its server keeps for a while, and whose pushes go to
+    /// `log`, even when it is gone again.
+    pub async fn come_back(
+        server: &Server,
+        user: &str,
+        resource: &str,
+        known: Vec<Pair>,
+        log: Log,
+    ) -> Self {
+        let mut stream = Stream::log_in(server, user).await;
+        let jid = stream.bind(resource).await;
+        let resumption = stream.enable_resumption().await;
+        let state = State {
+            known,
+            log: Some(log),
+            ..State::default()
+        };
+        Self::online(stream, jid, Some(resumption), state).await
     }
 
     async fn online(stream: Stream, jid: String, resumption: Option<String>, state: State) -> Self {
@@ -235,6 +276,11 @@ impl Phone {
         self.shared.state().known.clear();
     }
 
+    /// As a phone does before it registers.
+    pub fn remember(&self, pair: &Pair) {
+        self.shared.state().known.push(pair.clone());
+    }
+
     pub fn behave(&self, behaviour: Behaviour) {
         self.shared.state().behaviour = behaviour;
     }
@@ -247,6 +293,12 @@ impl Phone {
     /// None when nothing has come so far.
     pub fn pushed_already(&mut self) -> Option<Push> {
         self.pushes.try_recv().ok()
+    }
+
+    /// Awaits that the phone has seen all that its server had for it.
+    pub async fn catches_up(&mut self) {
+        self.iq("get", None, "<query xmlns='jabber:iq:roster'/>")
+            .await;
     }
 
     pub async fn acknowledge(&self, push: &Push) {
@@ -298,6 +350,11 @@ impl Phone {
         closed.expect("the server closes").expect("a reading task");
     }
 
+    /// Whether the connection still stands, as far as the phone can know.
+    pub fn is_online(&self) -> bool {
+        !*self.closed.borrow()
+    }
+
     /// Goes offline in order.
     pub async fn log_out(mut self) {
         self.send("</stream:stream>").await;
@@ -314,6 +371,7 @@ impl Phone {
             resumption: self.resumption.take(),
             handled: state.handled,
             known: state.known,
+            log: state.log,
         }
     }
 }
@@ -330,20 +388,30 @@ pub struct Vanished {
     resumption: Option<String>,
     handled: u32,
     known: Vec<Pair>,
+    log: Option<Log>,
 }
 
 impl Vanished {
     /// Comes back to the session that its server kept.
     pub async fn resume(self, server: &Server) -> Phone {
+        let resumed = self.try_resume(server).await;
+        resumed.expect("the server kept the session")
+    }
+
+    /// None when the server keeps the session no longer.
+    pub async fn try_resume(self, server: &Server) -> Option<Phone> {
         let user = self.jid.split('@').next().expect("a full JID");
         let id = self.resumption.expect("a resumable session");
         let mut stream = Stream::log_in(server, user).await;
-        stream.resume(&id, self.handled).await;
+        if !stream.resume(&id, self.handled).await {
+            return None;
+        }
         let state = State {
             handled: self.handled,
             known: self.known,
+            log: self.log,
             ..State::default()
         };
-        Phone::start(stream, self.jid, Some(id), state)
+        Some(Phone::start(stream, self.jid, Some(id), state))
     }
 }

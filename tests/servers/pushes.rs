@@ -8,10 +8,11 @@ use tokio::time::Instant;
 use crate::{
     Test,
     bed::Bed,
-    daemon::{Daemon, Settings, push},
-    http::{Response, post},
+    daemon::{Settings, push},
+    http::post,
+    line::{Line, assert_try_again, is_over, location, waits},
     login::PATIENCE,
-    phone::{Behaviour, Pair, Phone},
+    phone::{Behaviour, Phone},
     process::eventually,
     tests,
 };
@@ -24,10 +25,8 @@ pub fn on_both() -> Vec<Test> {
         a_body_has_1_to_4096_bytes,
         a_forgotten_registration_is_gone_for_good,
         a_temporary_error_of_the_phone_revokes_nothing,
-        an_offline_phone_gives_503,
-        a_silent_phone_gives_503_in_time,
-        a_ttl_of_0_is_sent_once,
-        a_hibernating_phone_gives_503_in_time_and_recovers,
+        a_silent_phone_is_waited_for_and_then_left_alone,
+        a_ttl_of_0_is_now_or_never,
         an_expired_endpoint_gives_404,
     ]
 }
@@ -37,52 +36,6 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How much later than promised something may come on a busy machine.
 const MARGIN: Duration = Duration::from_secs(5);
-
-/// A linked daemon, a phone and its endpoint.
-pub struct Line {
-    pub daemon: Daemon,
-    pub phone: Phone,
-    pub pair: Pair,
-    pub endpoint: String,
-}
-
-impl Line {
-    pub async fn with(bed: &Bed, settings: Settings, mut phone: Phone) -> Self {
-        let daemon = settings.start_linked(bed).await;
-        let pair = Pair::of(&phone.jid, "app");
-        let registered = phone.register(daemon.service(), &pair).await.unwrap();
-        assert!(registered.endpoint.starts_with(&daemon.url("/push/")));
-        Self {
-            daemon,
-            phone,
-            pair,
-            endpoint: registered.endpoint,
-        }
-    }
-
-    pub async fn new(bed: &Bed) -> Self {
-        let server = bed.server().await;
-        let phone = Phone::log_in(&server, &bed.user("romeo")).await;
-        Self::with(bed, Settings::new(bed, &server), phone).await
-    }
-
-    pub async fn push(&self, body: &[u8]) -> Response {
-        push(&self.endpoint, body).await
-    }
-
-    /// One more push arrives.
-    pub async fn works(&mut self) {
-        let answer = self.push(b"still there?").await;
-        assert_eq!(answer.status, 201, "{}", answer.text());
-        assert_eq!(self.phone.push().await.payload, b"still there?");
-    }
-}
-
-pub fn assert_try_again(answer: &Response) {
-    assert_eq!(answer.status, 503, "{}", answer.text());
-    let wait = answer.header("retry-after").expect("Retry-After");
-    assert!(wait.parse::<u32>().is_ok(), "{wait}");
-}
 
 async fn a_push_reaches_the_phone_with_back_end_paseto(bed: Rc<Bed>) {
     reaches(&bed, "paseto", "v4.local.").await;
@@ -155,76 +108,75 @@ async fn a_forgotten_registration_is_gone_for_good(bed: Rc<Bed>) {
 }
 
 async fn a_temporary_error_of_the_phone_revokes_nothing(bed: Rc<Bed>) {
-    let mut line = Line::new(&bed).await;
     for (kind, condition) in [
         ("cancel", "service-unavailable"),
         ("wait", "resource-constraint"),
         ("modify", "bad-request"),
     ] {
+        let mut line = Line::new(&bed).await;
         line.phone.behave(Behaviour::Refuse { kind, condition });
-        assert_try_again(&line.push(b"not now").await);
-        line.phone.push().await;
+        let kept = location(&line.push(b"not now").await);
+        assert!(waits(&kept).await, "{condition}");
+        line.gets(&[b"not now"]).await;
+
+        // It is tried again by itself.
+        line.phone.behave(Behaviour::Conversations);
+        line.gets(&[b"not now"]).await;
+        is_over(&kept).await;
+        line.works().await;
     }
-    line.phone.behave(Behaviour::Conversations);
-    line.works().await;
 }
 
-async fn an_offline_phone_gives_503(bed: Rc<Bed>) {
-    let mut line = Line::new(&bed).await;
-    let server = bed.server().await;
-    let user = line.phone.jid.split('@').next().unwrap().to_owned();
-    line.phone.log_out().await;
-    assert_try_again(&push(&line.endpoint, b"anybody?").await);
-
-    line.phone = Phone::log_in_again(&server, &user, &line.pair).await;
-    line.works().await;
-}
-
-async fn a_silent_phone_gives_503_in_time(bed: Rc<Bed>) {
+async fn a_silent_phone_is_waited_for_and_then_left_alone(bed: Rc<Bed>) {
     let mut line = Line::new(&bed).await;
     line.phone.behave(Behaviour::Silent);
     let start = Instant::now();
-    assert_try_again(&line.push(b"anybody?").await);
+    let first = location(&line.push(b"anybody?").await);
     let took = start.elapsed();
     assert!(
         took >= ACK_TIMEOUT && took < ACK_TIMEOUT + MARGIN,
         "{took:?}"
     );
-
-    // An answer that comes too late harms nothing.
+    let second = location(&line.push(b"hello?").await);
     let late = line.phone.push().await;
-    line.phone.acknowledge(&late).await;
+    assert_eq!(late.payload, b"anybody?");
+    line.phone.catches_up().await;
+    assert!(line.phone.pushed_already().is_none(), "one at a time");
+    assert!(waits(&first).await && waits(&second).await);
+
+    // An answer that comes so late is good enough.
     line.phone.behave(Behaviour::Conversations);
+    line.phone.acknowledge(&late).await;
+    line.gets(&[b"hello?"]).await;
+    is_over(&first).await;
+    is_over(&second).await;
     line.works().await;
 }
 
-async fn a_ttl_of_0_is_sent_once(bed: Rc<Bed>) {
+async fn a_ttl_of_0_is_now_or_never(bed: Rc<Bed>) {
     let mut line = Line::new(&bed).await;
-    line.phone.behave(Behaviour::Silent);
-    let answer = post(&line.endpoint, &[("TTL", "0")], b"now or never").await;
+    let never = [("TTL", "0")];
+    let answer = post(&line.endpoint, &never, b"now").await;
     assert_eq!(answer.status, 201, "{}", answer.text());
+    line.gets(&[b"now"]).await;
+
+    line.phone.behave(Behaviour::Silent);
+    let answer = post(&line.endpoint, &never, b"now or never").await;
+    let unanswered = location(&answer);
     assert_eq!(answer.header("ttl"), Some("0"));
-    assert_eq!(line.phone.push().await.payload, b"now or never");
+    assert!(!waits(&unanswered).await);
+    line.gets(&[b"now or never"]).await;
 
     line.phone.behave(Behaviour::Refuse {
         kind: "wait",
         condition: "resource-constraint",
     });
-    assert_try_again(&post(&line.endpoint, &[("TTL", "0")], b"not now").await);
-}
+    assert_try_again(&post(&line.endpoint, &never, b"not now").await);
+    line.gets(&[b"not now"]).await;
 
-async fn a_hibernating_phone_gives_503_in_time_and_recovers(bed: Rc<Bed>) {
-    let server = bed.server().await;
-    let phone = Phone::log_in_resumable(&server, &bed.user("romeo")).await;
-    let mut line = Line::with(&bed, Settings::new(&bed, &server), phone).await;
-    let vanished = line.phone.vanish().await;
-    let start = Instant::now();
-    assert_try_again(&push(&line.endpoint, b"while away").await);
-    let took = start.elapsed();
-    assert!(took < ACK_TIMEOUT + MARGIN, "{took:?}");
-
-    line.phone = vanished.resume(&server).await;
-    assert_eq!(line.phone.push().await.payload, b"while away");
+    let away = line.leave().await;
+    assert_try_again(&post(&away.endpoint, &never, b"to nobody").await);
+    let mut line = away.back(&*bed.server().await).await;
     line.works().await;
 }
 

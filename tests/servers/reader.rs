@@ -1,16 +1,17 @@
 //! A phone's reading task: answers pushes as told, hands out the rest.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::{
     net::tcp::OwnedReadHalf,
     sync::{mpsc, watch},
+    time::sleep,
 };
 
 use crate::{
     login::SM,
-    phone::{Behaviour, NS, Pair, Push, Shared},
+    phone::{Behaviour, NS, Pair, Push, Shared, Taken},
     xml::{Element, Received, StreamReader, escape},
 };
 
@@ -49,7 +50,7 @@ impl Reader {
         }
         if stanza.is("iq", "set") {
             self.answer(&stanza).await;
-        } else {
+        } else if self.shared.state().log.is_none() {
             self.stanzas.try_send(stanza).expect("a test that reads");
         }
     }
@@ -67,9 +68,21 @@ impl Reader {
         let id = escape(iq.attr("id").expect("an id"));
         match verdict {
             None => {}
-            Some(Ok(())) => {
+            Some(Ok(delay)) => {
                 let result = format!("<iq type='result' id='{id}' to='{to}'/>");
-                self.shared.send(&result).await;
+                match delay {
+                    None => self.shared.send(&result).await,
+                    Some(delay) => {
+                        // A phone that is gone by then answers no more.
+                        let shared = Arc::downgrade(&self.shared);
+                        tokio::spawn(async move {
+                            sleep(delay).await;
+                            if let Some(shared) = shared.upgrade() {
+                                shared.send(&result).await;
+                            }
+                        });
+                    }
+                }
             }
             Some(Err((kind, condition))) => {
                 let error = format!(
@@ -81,8 +94,13 @@ impl Reader {
         }
     }
 
-    /// None: no answer at all.
-    fn pushed(&self, iq: &Element, from: &str, push: &Element) -> Option<Result<(), Error>> {
+    /// None: no answer at all. A result may have a delay.
+    fn pushed(
+        &self,
+        iq: &Element,
+        from: &str,
+        push: &Element,
+    ) -> Option<Result<Option<Duration>, Error>> {
         const UNKNOWN: Error = ("cancel", "item-not-found");
         if iq.children.len() > 1 {
             return Some(Err(("modify", "bad-request")));
@@ -98,22 +116,33 @@ impl Reader {
         let Ok(payload) = STANDARD.decode(&push.text) else {
             return Some(Err(UNKNOWN));
         };
-        let (behaviour, known) = {
+        let (behaviour, known, log) = {
             let state = self.shared.state();
-            (state.behaviour, state.known.contains(&pair))
+            let known = state.known.contains(&pair);
+            (state.behaviour, known, state.log.clone())
+        };
+        let verdict = match behaviour {
+            Behaviour::Silent => None,
+            Behaviour::Refuse { kind, condition } => Some(Err((kind, condition))),
+            _ if !known => Some(Err(UNKNOWN)),
+            Behaviour::Late(delay) => Some(Ok(Some(delay))),
+            Behaviour::Conversations => Some(Ok(None)),
         };
         let seen = Push {
             from: from.to_owned(),
             id: iq.attr("id").expect("an id").to_owned(),
             payload,
+            taken: match verdict {
+                Some(Ok(_)) => Taken::Acknowledged,
+                Some(Err(_)) => Taken::Refused,
+                None => Taken::Silently,
+            },
         };
-        self.pushes.try_send(seen).expect("a test that reads");
-        match behaviour {
-            Behaviour::Silent => None,
-            Behaviour::Refuse { kind, condition } => Some(Err((kind, condition))),
-            Behaviour::Conversations if known => Some(Ok(())),
-            Behaviour::Conversations => Some(Err(UNKNOWN)),
+        match log {
+            Some(log) => log(seen),
+            None => self.pushes.try_send(seen).expect("a test that reads"),
         }
+        verdict
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{
     bed::Bed,
     daemon::{SECRET, Settings},
     http::{get, post},
+    line::{Line, is_over, location},
     phone::{Behaviour, NS, Phone},
-    pushes::Line,
     server::COMPONENT_SECRET,
     tests,
 };
@@ -53,13 +53,15 @@ async fn nothing_secret_is_written_with_back_end_storage(bed: Rc<Bed>) {
 }
 
 async fn nothing_secret_is_written(bed: &Bed, backend: &str) {
-    let (line, answers) = scenario(bed, backend, "trace").await;
+    let (line, answers, kept) = scenario(bed, backend, "trace").await;
     let (_, token) = line.endpoint.rsplit_once('/').unwrap();
     let metrics = line.daemon.metrics().await.text();
     let log = line.daemon.log();
     assert!(log.contains(line.daemon.service()), "a log at trace level");
     let mut secrets = vec![SECRET.to_owned(), COMPONENT_SECRET.to_owned()];
     secrets.push(token.to_owned());
+    let (_, message) = kept.rsplit_once('/').unwrap();
+    secrets.push(message.to_owned());
     secrets.push(String::from_utf8_lossy(PAYLOAD).into_owned());
     let digests = [&line.pair.application, &line.pair.instance].map(|digest| {
         let bytes = STANDARD.decode(digest);
@@ -85,7 +87,7 @@ async fn nothing_secret_is_written(bed: &Bed, backend: &str) {
 
 async fn jids_are_for_the_debug_level(bed: Rc<Bed>) {
     for (level, shown) in [("info", false), ("debug", true)] {
-        let (line, _) = scenario(&bed, "paseto", level).await;
+        let (line, _, _) = scenario(&bed, "paseto", level).await;
         let user = line.phone.jid.split('@').next().unwrap().to_owned();
         let log = line.daemon.log();
         assert!(log.contains(" INFO registration refused"), "{level}");
@@ -94,8 +96,9 @@ async fn jids_are_for_the_debug_level(bed: Rc<Bed>) {
     }
 }
 
-/// Every kind of registration and push, the last of which revokes; with all error bodies.
-async fn scenario(bed: &Bed, backend: &str, level: &str) -> (Line, String) {
+/// Every kind of registration and push, the last of which revokes; with all error bodies and the
+/// resource of a message.
+async fn scenario(bed: &Bed, backend: &str, level: &str) -> (Line, String, String) {
     let server = bed.server().await;
     let settings = Settings::new(bed, &server)
         .text("backend", backend)
@@ -109,23 +112,32 @@ async fn scenario(bed: &Bed, backend: &str, level: &str) -> (Line, String) {
     line.phone.iq("set", Some(&service), &refused).await;
     line.phone.announce(&service).await;
 
-    let mut answers = String::new();
-    for behaviour in [
-        Behaviour::Conversations,
-        Behaviour::Silent,
-        Behaviour::Refuse {
-            kind: "wait",
-            condition: "resource-constraint",
-        },
-        Behaviour::Refuse {
-            kind: "cancel",
-            condition: "item-not-found",
-        },
-        Behaviour::Conversations,
-    ] {
-        line.phone.behave(behaviour);
-        answers += &line.push(PAYLOAD).await.text();
-    }
+    // One at once, one stored and answered late, and one that is stored until the phone says that
+    // it wants it no longer.
+    let mut answers = line.push(PAYLOAD).await.text();
+    line.phone.push().await;
+    line.phone.behave(Behaviour::Silent);
+    let answer = line.push(PAYLOAD).await;
+    answers += &answer.text();
+    let kept = location(&answer);
+    let late = line.phone.push().await;
+    line.phone.behave(Behaviour::Refuse {
+        kind: "wait",
+        condition: "resource-constraint",
+    });
+    line.phone.acknowledge(&late).await;
+    is_over(&kept).await;
+    answers += &line.push(PAYLOAD).await.text();
+    line.phone.behave(Behaviour::Refuse {
+        kind: "cancel",
+        condition: "item-not-found",
+    });
+    line.announce().await;
+    let revocations = "unified_push_revocations_total";
+    line.daemon.becomes(revocations, "", 1.0).await;
+    let answer = line.push(PAYLOAD).await;
+    assert_eq!(answer.status, 404);
+    answers += &answer.text();
     let large = PAYLOAD.repeat(1000);
     answers += &line.push(&large).await.text();
     answers += &line.push(b"").await.text();
@@ -141,15 +153,23 @@ async fn scenario(bed: &Bed, backend: &str, level: &str) -> (Line, String) {
         answers += &post(&url, &[("TTL", "60")], PAYLOAD).await.text();
         answers += &get(&url).await.text();
     }
-    (line, answers)
+    (line, answers, kept)
 }
 
 async fn promtool_finds_nothing_wrong_with_the_metrics(bed: Rc<Bed>) {
     let mut line = Line::new(&bed).await;
     line.works().await;
+    let away = line.leave().await;
+    away.store(b"later").await;
+    let mut line = away.back(&*bed.server().await).await;
+    line.gets(&[b"later"]).await;
     let acknowledged = "result=\"acknowledged\"";
     let pushes = "unified_push_pushes_total";
     assert_eq!(line.daemon.metric(pushes, acknowledged).await, 1.0);
+    let events = "unified_push_queue_events_total";
+    line.daemon
+        .becomes(events, "event=\"forwarded\"", 1.0)
+        .await;
     let scrape = bed.dir().join("metrics");
     std::fs::write(&scrape, line.daemon.metrics().await.body).unwrap();
     let mut promtool = Command::new(PROMTOOL);

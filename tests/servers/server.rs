@@ -36,7 +36,7 @@ pub const HIBERNATION: Duration = Duration::from_secs(10);
 pub const CLIENT_STANZA_LIMIT: usize = 256 * 1024;
 
 /// How many components a server knows.
-const COMPONENTS: usize = 64;
+const COMPONENTS: usize = 128;
 
 const START: Duration = Duration::from_secs(40);
 
@@ -155,6 +155,14 @@ impl Server {
         let process = self.process.lock().unwrap().take();
         let mut process = process.expect("the server runs");
         process.signal(Signal::TERM);
+        process.exit(Duration::from_secs(20)).await;
+    }
+
+    /// Without a word to anybody.
+    pub async fn kill(&self) {
+        let process = self.process.lock().unwrap().take();
+        let mut process = process.expect("the server runs");
+        process.signal(Signal::KILL);
         process.exit(Duration::from_secs(20)).await;
     }
 

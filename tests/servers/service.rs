@@ -5,8 +5,8 @@ use std::rc::Rc;
 use crate::{
     Test,
     bed::Bed,
+    line::Line,
     phone::{NS, Refusal},
-    pushes::Line,
     tests,
 };
 

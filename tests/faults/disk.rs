@@ -1,0 +1,110 @@
+//! The disk under the daemon's state directory: `disk.c` in the daemon does what is said here.
+
+use std::{
+    fs::File,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use crate::process::eventually;
+
+/// As in `disk.c`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Ok = 0,
+    Full = 1,
+    ReadOnly = 2,
+    SyncFails = 3,
+    /// Every fdatasync waits.
+    Hold = 4,
+}
+
+/// Calls to files under the directory, since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calls {
+    pub writes: u64,
+    pub syncs: u64,
+}
+
+pub struct Disk {
+    dir: PathBuf,
+    path: PathBuf,
+    control: File,
+}
+
+impl Disk {
+    /// For the files of `dir`, controlled by a file beside it.
+    pub fn new(dir: &Path) -> Self {
+        let path = dir.with_extension("control");
+        let mut options = File::options();
+        let control = options.read(true).write(true).create(true).truncate(true);
+        let control = control.open(&path).unwrap();
+        control.set_len(4096).unwrap();
+        Self {
+            dir: dir.to_owned(),
+            path,
+            control,
+        }
+    }
+
+    /// The command's process has this disk.
+    pub fn attach(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", library());
+        command.env("DISK_DIR", &self.dir);
+        command.env("DISK_CONTROL", &self.path);
+    }
+
+    pub fn set(&self, mode: Mode) {
+        let word = (mode as u64).to_ne_bytes();
+        self.control.write_all_at(&word, 0).unwrap();
+    }
+
+    pub fn calls(&self) -> Calls {
+        Calls {
+            writes: self.word(1),
+            syncs: self.word(2),
+        }
+    }
+
+    /// Awaits that a fdatasync is held.
+    pub async fn holds(&self, within: Duration) {
+        eventually("a fdatasync is held", within, async || {
+            (self.word(4) > 0).then_some(())
+        })
+        .await;
+    }
+
+    fn word(&self, index: u64) -> u64 {
+        let mut word = [0; 8];
+        self.control.read_exact_at(&mut word, index * 8).unwrap();
+        u64::from_ne_bytes(word)
+    }
+}
+
+const COMPILER: &str = "/usr/bin/cc";
+
+/// The compiler, if it is not installed.
+pub fn missing() -> Option<String> {
+    (!Path::new(COMPILER).exists()).then(|| "cc".to_owned())
+}
+
+/// Built once per run.
+fn library() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let library = dir.join("disk.so");
+        let fresh = dir.join(format!("disk-{}.so", std::process::id()));
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/disk.c");
+        let mut compiler = Command::new(COMPILER);
+        compiler.args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"]);
+        let status = compiler.arg(&fresh).arg(source).status().unwrap();
+        assert!(status.success(), "{COMPILER} fails: {status}");
+        // Another run may have it loaded.
+        std::fs::rename(fresh, &library).unwrap();
+        library
+    })
+}

@@ -1,0 +1,113 @@
+//! The XMPP server of a run: one of this process, or a real one.
+
+use std::{fmt, time::Duration};
+
+use tokio::{sync::RwLock, time::sleep};
+
+use crate::{
+    loopback::{self, Loopback},
+    server::{self, Account, Kind, Server},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    Loopback,
+    Real(Kind),
+}
+
+impl On {
+    pub const ALL: [Self; 3] = [
+        Self::Loopback,
+        Self::Real(Kind::Prosody),
+        Self::Real(Kind::Ejabberd),
+    ];
+
+    pub fn installed(self) -> bool {
+        match self {
+            Self::Loopback => true,
+            Self::Real(kind) => kind.installed(),
+        }
+    }
+}
+
+impl fmt::Display for On {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loopback => f.write_str("loopback"),
+            Self::Real(kind) => kind.fmt(f),
+        }
+    }
+}
+
+pub enum Place {
+    Loopback(Loopback),
+    Real(Server),
+}
+
+pub struct Host {
+    pub place: Place,
+    pub account: Account,
+    /// Whoever logs in reads; whoever stops it writes. A login is not interrupted: it is no part
+    /// of what is tested.
+    pub steady: RwLock<()>,
+}
+
+impl Host {
+    pub async fn start(on: On, seed: u64) -> Self {
+        let (place, account) = match on {
+            On::Loopback => {
+                let account = Account::numbered(0);
+                let loopback = Loopback::start(account.clone(), seed).await;
+                (Place::Loopback(loopback), account)
+            }
+            On::Real(kind) => {
+                let server = Server::prepare(kind);
+                server.start().await;
+                let account = server.component();
+                (Place::Real(server), account)
+            }
+        };
+        Self {
+            place,
+            account,
+            steady: RwLock::new(()),
+        }
+    }
+
+    /// Where components connect.
+    pub fn port(&self) -> u16 {
+        match &self.place {
+            Place::Loopback(loopback) => loopback.port,
+            Place::Real(server) => server.layout.components,
+        }
+    }
+
+    /// How long a phone without a connection is kept.
+    pub fn hibernation(&self) -> Duration {
+        match self.place {
+            Place::Loopback(_) => loopback::HIBERNATION,
+            Place::Real(_) => server::HIBERNATION,
+        }
+    }
+
+    /// In order, or by SIGKILL. Every session is lost, and every phone has to log in again.
+    pub async fn restart(&self, in_order: bool, down: Duration) {
+        let _alone = self.steady.write().await;
+        match &self.place {
+            Place::Loopback(loopback) => {
+                loopback.stop();
+                sleep(down).await;
+                loopback.run();
+            }
+            Place::Real(server) => {
+                if in_order {
+                    server.stop().await;
+                } else {
+                    server.kill().await;
+                }
+                sleep(down).await;
+                server.start().await;
+            }
+        }
+    }
+}

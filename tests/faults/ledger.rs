@@ -1,0 +1,250 @@
+//! What was sent, what was answered, what arrived where, and which faults there were meanwhile.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    faults::Kind,
+    http::Response,
+    phone::{Push, Taken},
+};
+
+/// One message, from its sender's view and its phone's.
+pub struct Message {
+    /// The device that registered the endpoint.
+    pub device: usize,
+    pub endpoint: usize,
+    pub topic: Option<usize>,
+    /// As requested, in seconds.
+    pub ttl: u64,
+    pub payload: Vec<u8>,
+    pub posted: Instant,
+    pub answer: Option<Answer>,
+    pub deliveries: Vec<Delivery>,
+}
+
+/// What its sender was told.
+pub struct Answer {
+    pub at: Instant,
+    /// None: the connection ended before there was one.
+    pub status: Option<u16>,
+    /// In seconds.
+    pub ttl: u64,
+    pub location: Option<String>,
+}
+
+/// It reached a phone that has the app.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub at: Instant,
+    pub jid: String,
+    /// The stanza's id names the attempt.
+    pub id: String,
+    pub taken: Taken,
+}
+
+/// A fault, and the time in which it can have had consequences.
+pub struct Record {
+    pub kind: Kind,
+    /// Of a phone: whose.
+    pub device: Option<usize>,
+    pub from: Instant,
+    pub until: Option<Instant>,
+}
+
+#[derive(Default)]
+pub struct Ledger {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+pub struct Inner {
+    pub messages: Vec<Message>,
+    pub faults: Vec<Record>,
+    /// Full JIDs that have registered or announced themselves.
+    announced: HashSet<String>,
+    /// The bare JID of each device.
+    pub accounts: Vec<String>,
+    /// Deliveries to another resource of the account, which said that it does not have the app.
+    pub fallbacks: usize,
+    /// What must never happen, in words.
+    pub violations: Vec<String>,
+}
+
+impl Ledger {
+    pub fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    pub fn violation(&self, what: String) {
+        println!("VIOLATION {what}");
+        self.inner().violations.push(what);
+    }
+
+    pub fn begin(&self, kind: Kind, device: Option<usize>) -> usize {
+        let mut inner = self.inner();
+        inner.faults.push(Record {
+            kind,
+            device,
+            from: Instant::now(),
+            until: None,
+        });
+        inner.faults.len() - 1
+    }
+
+    pub fn end(&self, fault: usize) {
+        self.inner().faults[fault].until = Some(Instant::now());
+    }
+
+    /// This JID may get pushes of its account from now on.
+    pub fn announced(&self, jid: &str) {
+        self.inner().announced.insert(jid.to_owned());
+    }
+
+    /// Takes a message down before it is posted; gives its number and the payload.
+    pub fn post(
+        &self,
+        device: usize,
+        endpoint: usize,
+        topic: Option<usize>,
+        ttl: u64,
+        size: usize,
+    ) -> (usize, Vec<u8>) {
+        let mut inner = self.inner();
+        let number = inner.messages.len();
+        let mut payload = format!("{number} ").into_bytes();
+        payload.resize(payload.len().max(size), b'x');
+        inner.messages.push(Message {
+            device,
+            endpoint,
+            topic,
+            ttl,
+            payload: payload.clone(),
+            posted: Instant::now(),
+            answer: None,
+            deliveries: Vec::new(),
+        });
+        (number, payload)
+    }
+
+    pub fn answered(&self, number: usize, response: Option<Response>) {
+        let header = |name| response.as_ref().and_then(|it| it.header(name));
+        let answer = Answer {
+            at: Instant::now(),
+            status: response.as_ref().map(|response| response.status),
+            ttl: header("TTL").and_then(|ttl| ttl.parse().ok()).unwrap_or(0),
+            location: header("Location").map(str::to_owned),
+        };
+        let wrong = match answer.status {
+            Some(201) => {
+                let requested = self.inner().messages[number].ttl;
+                answer.location.is_none()
+                    || answer.ttl > requested
+                    || (answer.ttl == 0 && requested > 0)
+            }
+            Some(503) | None => false,
+            Some(_) => true,
+        };
+        if wrong {
+            self.violation(format!("message {number} was answered {response:?}"));
+        }
+        self.inner().messages[number].answer = Some(answer);
+    }
+
+    /// A push reached this session of a device.
+    pub fn delivered(&self, jid: &str, device: usize, push: &Push) {
+        let text = String::from_utf8_lossy(&push.payload);
+        let number = text
+            .split(' ')
+            .next()
+            .and_then(|number| number.parse().ok());
+        let mut inner = self.inner();
+        let Some(message) = number.and_then(|number: usize| inner.messages.get(number)) else {
+            drop(inner);
+            return self.violation(format!("{jid} got what nobody sent"));
+        };
+        let number = number.unwrap_or_default();
+        let whole = message.payload == push.payload;
+        let owner = message.device;
+        let account = jid.split('/').next();
+        let right = inner.announced.contains(jid) && account == Some(&inner.accounts[owner]);
+        if !whole {
+            drop(inner);
+            return self.violation(format!("message {number} arrived changed"));
+        }
+        if !right {
+            drop(inner);
+            return self.violation(format!("message {number} reached the wrong JID {jid}"));
+        }
+        if device == owner {
+            inner.messages[number].deliveries.push(Delivery {
+                at: Instant::now(),
+                jid: jid.to_owned(),
+                id: push.id.clone(),
+                taken: push.taken,
+            });
+        } else {
+            inner.fallbacks += 1;
+        }
+    }
+}
+
+impl Message {
+    pub fn accepted(&self) -> Option<&Answer> {
+        let answer = self.answer.as_ref();
+        answer.filter(|answer| answer.status == Some(201))
+    }
+
+    pub fn acknowledged(&self) -> bool {
+        let mut deliveries = self.deliveries.iter();
+        deliveries.any(|delivery| delivery.taken == Taken::Acknowledged)
+    }
+
+    /// When it may be dropped at the latest.
+    pub fn expires(&self) -> Option<Instant> {
+        let answer = self.accepted()?;
+        Some(answer.at + Duration::from_secs(answer.ttl))
+    }
+}
+
+impl Inner {
+    /// Messages that still have to arrive.
+    pub fn outstanding(&self, now: Instant) -> Vec<usize> {
+        let owed = |(number, message): (usize, &Message)| {
+            let expires = message.expires()?;
+            let owed = expires > now && !message.acknowledged() && !self.replaced(message, now);
+            owed.then_some(number)
+        };
+        self.messages.iter().enumerate().filter_map(owed).collect()
+    }
+
+    /// Another one with its topic may have come later and taken its place. One that got no 201 may
+    /// be stored all the same, and then arrives or outlives its TTL.
+    fn replaced(&self, message: &Message, now: Instant) -> bool {
+        let replaces = |other: &Message| {
+            let same = other.endpoint == message.endpoint && other.topic == message.topic;
+            let answer = other.answer.as_ref();
+            let later = answer.is_none_or(|answer| answer.at > message.posted);
+            let over = now > other.posted + Duration::from_secs(other.ttl);
+            let kept = other.accepted().is_some() || !other.deliveries.is_empty() || over;
+            same && later && kept && !std::ptr::eq(other, message)
+        };
+        message.topic.is_some() && self.messages.iter().any(replaces)
+    }
+
+    /// The faults that can have made a device get a message twice, from when it was posted to the
+    /// second time: all of the system, and those of the phone itself.
+    pub fn overlapping(&self, device: usize, from: Instant, until: Instant) -> Vec<&Record> {
+        let overlaps = |fault: &&Record| {
+            fault.device.is_none_or(|of| of == device)
+                && fault.from <= until
+                && fault.until.is_none_or(|end| end >= from)
+        };
+        self.faults.iter().filter(overlaps).collect()
+    }
+}

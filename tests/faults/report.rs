@@ -1,0 +1,260 @@
+//! The figures of a run, and what of it is a failure.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    faults::Kind,
+    http::try_get,
+    ledger::{Inner, Message},
+    phone::Taken,
+    world::{Setup, World},
+};
+
+/// How many of a kind are told in full.
+const TOLD: usize = 10;
+
+pub struct Report {
+    setup: Setup,
+    lasted: Duration,
+    faults: BTreeMap<Kind, usize>,
+    tried: usize,
+    accepted: usize,
+    refused: usize,
+    unanswered: usize,
+    acknowledged_late: usize,
+    longest: Duration,
+    expired: usize,
+    replaced: usize,
+    offered_again: usize,
+    fallbacks: usize,
+    after_expiry: usize,
+    /// By the fault that explains them.
+    duplicates: BTreeMap<Kind, usize>,
+    /// Each of them, if that is wanted.
+    twice: Vec<String>,
+    /// Whose two deliveries have no fault between them: it came before.
+    between: Vec<String>,
+    unexplained: Vec<String>,
+    lost: Vec<String>,
+    violations: Vec<String>,
+}
+
+impl Report {
+    pub async fn new(world: &World, lost: Vec<usize>, lasted: Duration) -> Self {
+        let mut told = Vec::new();
+        for number in lost {
+            told.push(tell_lost(world, number).await);
+        }
+        let inner = world.ledger.inner();
+        let mut report = Self {
+            setup: world.setup,
+            lasted,
+            faults: BTreeMap::new(),
+            tried: inner.messages.len(),
+            accepted: 0,
+            refused: 0,
+            unanswered: 0,
+            acknowledged_late: 0,
+            longest: Duration::ZERO,
+            expired: 0,
+            replaced: 0,
+            offered_again: 0,
+            fallbacks: inner.fallbacks,
+            after_expiry: 0,
+            duplicates: BTreeMap::new(),
+            twice: Vec::new(),
+            between: Vec::new(),
+            unexplained: Vec::new(),
+            lost: told,
+            violations: inner.violations.clone(),
+        };
+        for fault in &inner.faults {
+            *report.faults.entry(fault.kind).or_default() += 1;
+        }
+        for (number, message) in inner.messages.iter().enumerate() {
+            report.count(number, message, &inner);
+        }
+        report
+    }
+
+    fn count(&mut self, number: usize, message: &Message, inner: &Inner) {
+        let status = message.answer.as_ref().and_then(|answer| answer.status);
+        match status {
+            Some(201) => self.accepted += 1,
+            Some(_) => self.refused += 1,
+            None => self.unanswered += 1,
+        }
+        let mut deliveries = message.deliveries.iter();
+        let first = deliveries.find(|delivery| delivery.taken == Taken::Acknowledged);
+        if let (Some(answer), Some(first)) = (message.accepted(), first) {
+            self.acknowledged_late += usize::from(first.at > answer.at);
+            self.longest = self.longest.max(first.at - message.posted);
+            let end = answer.at + Duration::from_secs(answer.ttl);
+            self.after_expiry += usize::from(answer.ttl > 0 && first.at > end);
+        }
+        if message.accepted().is_some_and(|answer| answer.ttl > 0) && first.is_none() {
+            let expired = message.expires().is_some_and(|end| end <= Instant::now());
+            self.expired += usize::from(expired);
+            self.replaced += usize::from(!expired);
+        }
+        for pair in message.deliveries.windows(2) {
+            let [before, again] = pair else { continue };
+            if before.taken == Taken::Refused {
+                self.offered_again += 1;
+                continue;
+            }
+            if (inner.overlapping(message.device, before.at, again.at)).is_empty() {
+                self.between.push(tell(number, message, inner));
+            }
+            let causes = inner.overlapping(message.device, message.posted, again.at);
+            if self.setup.tell {
+                self.twice.push(tell(number, message, inner));
+            }
+            // The latest that can be it.
+            match causes.iter().max_by_key(|fault| fault.from) {
+                Some(fault) => *self.duplicates.entry(fault.kind).or_default() += 1,
+                None => {
+                    let text = tell(number, message, inner);
+                    self.unexplained.push(text);
+                }
+            }
+        }
+    }
+
+    pub fn failure(&self) -> Option<String> {
+        let mut wrong = Vec::new();
+        for (what, list) in [
+            ("lost", &self.lost),
+            ("unexplained duplicates", &self.unexplained),
+            ("violations", &self.violations),
+        ] {
+            if !list.is_empty() {
+                wrong.push(format!("{}: {}", what, list.len()));
+            }
+        }
+        let seed = self.setup.seed;
+        (!wrong.is_empty()).then(|| format!("seed {seed}: {}", wrong.join(", ")))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Setup {
+            on,
+            store,
+            replicas,
+            seed,
+            ..
+        } = self.setup;
+        let faults: usize = self.faults.values().sum();
+        let seconds = self.lasted.as_secs();
+        writeln!(
+            f,
+            "\n{on}, {store:?}, {replicas} daemon(s), seed {seed}: {faults} faults in {seconds} s"
+        )?;
+        for (kind, count) in &self.faults {
+            writeln!(f, "  {kind:<32} {count:>6}")?;
+        }
+        writeln!(f, "pushes")?;
+        let duplicates: usize = self.duplicates.values().sum::<usize>() + self.unexplained.len();
+        for (what, count) in [
+            ("tried", self.tried),
+            ("answered 201", self.accepted),
+            ("answered 503", self.refused),
+            ("without an answer", self.unanswered),
+            ("201 and delivered later", self.acknowledged_late),
+            ("201 and expired", self.expired),
+            ("201 and replaced by their topic", self.replaced),
+            ("offered again after an error", self.offered_again),
+            ("offered to another resource", self.fallbacks),
+            ("delivered after their TTL", self.after_expiry),
+            ("lost", self.lost.len()),
+            ("delivered twice", duplicates),
+        ] {
+            writeln!(f, "  {what:<32} {count:>6}")?;
+        }
+        for (kind, count) in &self.duplicates {
+            writeln!(f, "    {kind:<30} {count:>6}")?;
+        }
+        writeln!(f, "    {:<30} {:>6}", "unexplained", self.unexplained.len())?;
+        writeln!(
+            f,
+            "    {:<30} {:>6}",
+            "by a fault before both",
+            self.between.len()
+        )?;
+        writeln!(f, "  longest delay {:>22.1} s", self.longest.as_secs_f64())?;
+        for (what, list) in [
+            ("LOST", &self.lost),
+            ("UNEXPLAINED", &self.unexplained),
+            ("TWICE", &self.between),
+            ("VIOLATION", &self.violations),
+        ] {
+            for text in list.iter().take(TOLD) {
+                writeln!(f, "{what} {text}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// With what its daemon says of it.
+async fn tell_lost(world: &World, number: usize) -> String {
+    let location = {
+        let inner = world.ledger.inner();
+        let answer = inner.messages[number].accepted();
+        answer.and_then(|answer| answer.location.clone())
+    };
+    let status = match location {
+        Some(location) => {
+            let answer = try_get(&world.replicas[0].daemon.url(&location)).await;
+            answer.map(|answer| answer.status)
+        }
+        None => None,
+    };
+    let inner = world.ledger.inner();
+    let text = tell(number, &inner.messages[number], &inner);
+    format!("{text}  its Location is answered {status:?}\n")
+}
+
+/// What happened to a message, with the faults around it.
+fn tell(number: usize, message: &Message, inner: &Inner) -> String {
+    let at = |time: Instant| (time - message.posted).as_secs_f64();
+    let mut text = format!(
+        "message {number} for phone {}, endpoint {}, TTL {} s, topic {:?}\n",
+        message.device, message.endpoint, message.ttl, message.topic
+    );
+    if let Some(answer) = &message.answer {
+        text += &format!(
+            "  {:8.3} s: answered {:?}, TTL {}\n",
+            at(answer.at),
+            answer.status,
+            answer.ttl
+        );
+    }
+    for delivery in &message.deliveries {
+        let (jid, id, taken) = (&delivery.jid, &delivery.id, delivery.taken);
+        text += &format!(
+            "  {:8.3} s: reached {jid} as {id}: {taken:?}\n",
+            at(delivery.at)
+        );
+    }
+    let last = message.deliveries.last().map(|delivery| delivery.at);
+    let until = last.unwrap_or(message.posted + Duration::from_secs(60));
+    for fault in inner.overlapping(message.device, message.posted, until) {
+        let from = fault.from.saturating_duration_since(message.posted);
+        let until = fault.until.map(at_zero(message.posted));
+        let (kind, from) = (fault.kind, from.as_secs_f64());
+        text += &format!(
+            "  {from:8.3} s to {:.3} s: {kind}\n",
+            until.unwrap_or(f64::INFINITY)
+        );
+    }
+    text
+}
+
+fn at_zero(start: Instant) -> impl Fn(Instant) -> f64 {
+    move |time| time.saturating_duration_since(start).as_secs_f64()
+}

@@ -1,0 +1,230 @@
+//! All that a run is made of: the server, the daemons with their network and disks, the phones.
+
+use std::{cell::Cell, path::Path, sync::Arc, time::Duration};
+
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use crate::{
+    daemon::{Daemon, PATIENCE},
+    device::{Device, Profile},
+    host::{Host, On},
+    ledger::Ledger,
+    postgres::Postgres,
+    process::eventually,
+    proxy::Proxy,
+    random::Random,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Store {
+    Sqlite,
+    Postgres,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub on: On,
+    pub store: Store,
+    pub replicas: usize,
+    pub faults: usize,
+    pub seed: u64,
+    /// Each duplicate, not only the figures.
+    pub tell: bool,
+}
+
+pub struct World {
+    pub setup: Setup,
+    pub host: Arc<Host>,
+    /// Held while it is restarted.
+    pub server: Arc<Mutex<()>>,
+    pub database: Option<Database>,
+    pub replicas: Vec<Replica>,
+    pub devices: Vec<Arc<Mutex<Device>>>,
+    pub ledger: Arc<Ledger>,
+    pub dir: TempDir,
+}
+
+/// The store that the replicas share.
+pub struct Database {
+    pub server: Postgres,
+    url: String,
+    /// Held while it has a fault.
+    pub busy: Arc<Mutex<()>>,
+    pub fails: Cell<bool>,
+}
+
+pub struct Replica {
+    pub daemon: Daemon,
+    pub proxy: Proxy,
+    /// Each held while it has a fault.
+    pub process: Arc<Mutex<()>>,
+    pub link: Arc<Mutex<()>>,
+    pub disk: Arc<Mutex<()>>,
+    pub disk_fails: Cell<bool>,
+    /// Links cut before they were of use, since the daemon started or one was.
+    pub early_cuts: Cell<u32>,
+}
+
+const fn profile(user: &'static str, resource: &'static str, apps: usize) -> Profile {
+    Profile {
+        user,
+        resource,
+        roams: false,
+        bystander: false,
+        apps,
+    }
+}
+
+const PROFILES: &[Profile] = &[
+    profile("juliet", "phone", 2),
+    profile("romeo", "phone", 2),
+    profile("romeo", "tablet", 1),
+    Profile {
+        roams: true,
+        ..profile("nurse", "phone", 2)
+    },
+    profile("tybalt", "phone", 1),
+    profile("mercutio", "phone", 2),
+    Profile {
+        bystander: true,
+        ..profile("romeo", "watch", 0)
+    },
+    Profile {
+        bystander: true,
+        ..profile("benvolio", "phone", 0)
+    },
+];
+
+impl World {
+    /// Everything runs, and every app is registered.
+    pub async fn start(setup: Setup) -> Self {
+        let dir = TempDir::with_prefix_in("faults", env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let host = Arc::new(Host::start(setup.on, setup.seed).await);
+        let ledger = Arc::new(Ledger::default());
+        let database = match setup.store {
+            Store::Sqlite => None,
+            Store::Postgres => Some(Database::start().await),
+        };
+        let mut replicas = Vec::new();
+        for number in 0..setup.replicas {
+            let dir = dir.path().join(format!("daemon-{number}"));
+            replicas.push(Replica::start(&dir, &host, database.as_ref(), setup).await);
+        }
+        let device = |(index, profile): (usize, &Profile)| {
+            let device = Device::new(index, *profile, host.clone(), ledger.clone());
+            Arc::new(Mutex::new(device))
+        };
+        let devices = PROFILES.iter().enumerate().map(device).collect();
+        let world = Self {
+            setup,
+            host,
+            server: Arc::default(),
+            database,
+            replicas,
+            devices,
+            ledger,
+            dir,
+        };
+        world.linked().await;
+        for device in &world.devices {
+            device.lock().await.set_up().await;
+        }
+        world
+    }
+
+    /// The phones that have apps.
+    pub fn phones(&self) -> &[Arc<Mutex<Device>>] {
+        let count = PROFILES.iter().take_while(|it| !it.bystander).count();
+        &self.devices[..count]
+    }
+
+    /// Whoever can have a link has one: all of them, or one where the server admits only one.
+    pub async fn linked(&self) {
+        eventually("the link is up", 4 * PATIENCE, async || {
+            self.has_link().await.then_some(())
+        })
+        .await;
+    }
+
+    async fn has_link(&self) -> bool {
+        let mut linked = 0;
+        for replica in &self.replicas {
+            linked += usize::from(replica.daemon.has_link().await);
+        }
+        match self.setup.on {
+            On::Real(crate::server::Kind::Prosody) => linked >= 1,
+            _ => linked == self.replicas.len(),
+        }
+    }
+}
+
+impl Database {
+    async fn start() -> Self {
+        let server = Postgres::start().await;
+        Self {
+            url: server.database().await,
+            server,
+            busy: Arc::default(),
+            fails: Cell::new(false),
+        }
+    }
+}
+
+impl Replica {
+    /// Whether there is a link to cut. The daemon waits longer each time that a new one is lost
+    /// soon; the harness does not wait for it more than a few times.
+    pub fn has_link_to_cut(&self) -> bool {
+        /// A connection that lasted so long is replaced at once.
+        const OF_USE: Duration = Duration::from_secs(10);
+        let linked = self.proxy.connections() > 0;
+        if linked && self.proxy.age() > OF_USE {
+            self.early_cuts.set(0);
+        }
+        linked && self.early_cuts.get() < 3
+    }
+
+    async fn start(dir: &Path, host: &Host, database: Option<&Database>, setup: Setup) -> Self {
+        std::fs::create_dir(dir).unwrap();
+        let proxy = Proxy::start(host.port()).await;
+        let mut settings = settings(host, &proxy, setup);
+        settings.extend(database.map(|it| ("store.url", format!("{:?}", it.url))));
+        let daemon = Daemon::new(dir, &settings);
+        daemon.start(|| false).await.expect("the daemon starts");
+        Self {
+            daemon,
+            proxy,
+            process: Arc::default(),
+            link: Arc::default(),
+            disk: Arc::default(),
+            disk_fails: Cell::new(false),
+            early_cuts: Cell::new(0),
+        }
+    }
+}
+
+fn settings(host: &Host, proxy: &Proxy, setup: Setup) -> Vec<(&'static str, String)> {
+    let text = |text: &str| format!("{text:?}");
+    let ack_timeout = match setup.on {
+        On::Loopback => "150ms",
+        On::Real(_) => "400ms",
+    };
+    let backend = Random::new(setup.seed, 4).pick(&["paseto", "storage"]);
+    vec![
+        ("backend", text(backend)),
+        (
+            "secret",
+            text("the-daemon-s-token-secret-of-more-than-32-bytes"),
+        ),
+        ("component.domain", text(&host.account.domain)),
+        ("component.secret", text(&host.account.secret)),
+        ("component.port", proxy.port().to_string()),
+        ("delivery.ack_timeout", text(ack_timeout)),
+        // Nothing gives way: whatever is accepted must arrive.
+        ("delivery.max_queued_per_endpoint", "100000".to_owned()),
+        ("delivery.max_queued_per_jid", "100000".to_owned()),
+        ("limits.endpoint_rate", text("1000/s, burst 1000")),
+        ("limits.registration_rate", text("1000/s, burst 1000")),
+        ("log.level", text("debug")),
+    ]
+}
