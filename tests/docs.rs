@@ -61,7 +61,10 @@ const COMMANDS: &[(&str, &str, &str)] = &[
 ];
 
 /// Documents whose commands a script takes from them and runs.
-const RUN_WHOLE: &[(&str, &str)] = &[("docs/install-podman.md", "tests/image.sh")];
+const RUN_WHOLE: &[(&str, &str)] = &[
+    ("docs/install-podman.md", "tests/image.sh"),
+    ("docs/install-kubernetes.md", "tests/cluster.sh"),
+];
 
 #[test]
 fn every_command_is_run_by_a_test() {
