@@ -87,6 +87,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
 
 /// Documents whose commands a script takes from them and runs.
 const RUN_WHOLE: &[(&str, &str)] = &[
+    ("docs/install-debian.md", "tests/debian.sh"),
     ("docs/install-podman.md", "tests/image.sh"),
     ("docs/install-kubernetes.md", "tests/cluster.sh"),
 ];
