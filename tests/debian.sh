@@ -1,7 +1,7 @@
 #!/bin/sh
 # Tests the package for Debian: builds it, has lintian look at it, and does what docs/install-debian.md
-# says in a Debian with a real systemd and a real Prosody. Needs root or sudo. The argument is the
-# program; without one it is built.
+# and the other documents for operators say, in a Debian with a real systemd and real XMPP servers.
+# Needs root or sudo. The argument is the program; without one it is built. GUESTS is for some of them.
 set -eu
 cd "$(dirname "$0")/.."
 work=target/debian-check
@@ -22,6 +22,7 @@ if [ "${1-}" != --inside ]; then
     need /usr/bin/lintian lintian
     need /usr/bin/dpkg-shlibdeps dpkg-dev
     need /usr/bin/strip binutils
+    need /usr/bin/promtool prometheus
     need_machine
     install_packages
     [ $# != 0 ] || cargo build --locked
@@ -44,17 +45,22 @@ step "lintian finds no error"
 lintian --fail-on error --suppress-tags no-manual-page "$first" 2>$work/log || fail "$(cat $work/log)"
 echo none
 
-make_tree
-mkdir --parents $tree/root/target/debian $tree/root/target/release $tree/root/new
-mv "$first" $tree/root/target/debian/
-mv "$second" $tree/root/new/
-cp "$program" $tree/root/target/release/unified-push
-cp --recursive contrib $tree/root/
-cp docs/install-debian.md $tree/check/
-{
-    prosody_settings
-    echo 'VirtualHost "example.org"'
-    echo 'Include "conf.d/*.cfg.lua"'
-} >$tree/etc/prosody/prosody.cfg.lua
-rm --recursive --force $tree/etc/prosody/conf.d/*
-run_machine tests/debian/guest.sh $work/console || fail "the machine's check"
+for guest in ${GUESTS-install operate}; do
+    make_tree
+    mkdir --parents $tree/root/target/debian $tree/root/target/release $tree/root/new
+    cp "$first" $tree/root/target/debian/
+    cp "$second" $tree/root/new/
+    cp "$program" $tree/root/target/release/unified-push
+    cp --recursive contrib helm $tree/root/
+    cp --recursive docs tests/debian/documents.sh $tree/check/
+    cp /usr/bin/promtool $tree/usr/bin/
+    {
+        prosody_settings
+        echo 'VirtualHost "example.org"'
+        echo 'Include "conf.d/*.cfg.lua"'
+    } >$tree/etc/prosody/prosody.cfg.lua
+    rm --recursive --force $tree/etc/prosody/conf.d/*
+    echo "== $guest"
+    run_machine tests/debian/$guest.sh $work/console || fail "the machine's check: $guest"
+    umount $tree
+done

@@ -20,13 +20,16 @@ make_tree() {
         mmdebstrap --quiet --format=tar --variant=minbase \
             --setup-hook='sed -n "s/ bookworm / bookworm-backports /p" "$1/etc/apt/sources.list" >"$1/etc/apt/sources.list.d/backports.list"' \
             --include=systemd,systemd-sysv,dbus,curl,nginx-light,python3-minimal,libpython3-stdlib \
-            --include=prosody/bookworm-backports \
+            --include=ejabberd,postgresql,sqlite3 \
+            --include=prosody/bookworm-backports,prosody-modules/bookworm-backports \
             bookworm $archive.new
         mv $archive.new $archive
     }
     # In memory: it lives for seconds.
     mount -t tmpfs -o mode=755 tmpfs "$tree"
     tar --extract --file $archive --directory "$tree"
+    # Whoever needs them starts them.
+    systemctl --quiet --root="$tree" disable ejabberd.service epmd.socket postgresql.service
     mkdir "$tree/check"
     cp tests/machine/guest.sh "$tree/check/machine.sh"
     cp nix/tests/relay.py "$tree/check/"

@@ -3,27 +3,10 @@
 set -eu
 # shellcheck source=tests/machine/guest.sh
 . /check/machine.sh
-export DEBIAN_FRONTEND=noninteractive HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# shellcheck source=tests/debian/documents.sh
+. /check/documents.sh
+document=docs/install-debian.md
 
-# The commands of a section.
-told() {
-    awk -v section="## $1" '
-        /^## / { inside = $0 == section }
-        /^```/ { block = inside && $0 == "```sh"; next }
-        inside && block' install-debian.md >told
-    [ -s told ]
-    (cd /root && sh -eux /check/told) >log.told 2>&1 </dev/null || { cat log.told; exit 1; }
-}
-apt() {
-    command apt-get --quiet --yes "$@"
-}
-configure() {
-    sed --in-place 's/^#domain = /domain = /' /etc/unified-push/config.toml
-    told Configure
-    told Start
-    # Prosody may have been starting.
-    until unified-push healthcheck | grep '"link":"up"'; do sleep 0.1; done
-}
 in_state() {
     find /var/lib/private/unified-push "$@"
 }
@@ -31,9 +14,6 @@ remains() {
     find /etc/unified-push /etc/systemd /var/lib/systemd /lib/systemd /usr/bin /usr/share/doc \
         /var/lib/unified-push /var/lib/private /run/systemd/system -name '*unified-push*' 2>/dev/null
 }
-# `apt` in the document is for people; it asks, and warns in scripts.
-sed --in-place 's/^apt /apt-get --quiet --yes /' install-debian.md
-
 prosodyctl register juliet example.org password >register.log 2>&1
 
 step "it is installed, and waits for its configuration"
