@@ -61,6 +61,6 @@ for guest in ${GUESTS-install operate}; do
     } >$tree/etc/prosody/prosody.cfg.lua
     rm --recursive --force $tree/etc/prosody/conf.d/*
     echo "== $guest"
-    run_machine tests/debian/$guest.sh $work/console || fail "the machine's check: $guest"
+    run_machine "tests/debian/$guest.sh" $work/console || fail "the machine's check: $guest"
     umount $tree
 done

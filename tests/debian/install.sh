@@ -87,27 +87,27 @@ echo yes
 step "a version that does not take the configuration leaves the old daemon alone"
 pid=$(property MainPID)
 echo 'unknown = 1' >>/etc/unified-push/config.toml
-apt install --reinstall /root/new/unified-push_99.0_*.deb >upgrade.log 2>&1
+apt-get --quiet --yes install --reinstall /root/new/unified-push_99.0_*.deb >upgrade.log 2>&1
 [ "$(property MainPID)" = "$pid" ]
 grep 'is not a known option' upgrade.log
 sed --in-place '$d' /etc/unified-push/config.toml
 step "one that was disabled stays so"
 systemctl disable --quiet --now unified-push.service unified-push.socket
-apt install --reinstall /root/new/unified-push_99.0_*.deb >upgrade.log 2>&1
+apt-get --quiet --yes install --reinstall /root/new/unified-push_99.0_*.deb >upgrade.log 2>&1
 [ "$(property ActiveState)" = inactive ]
 systemctl enable --quiet unified-push.service
 systemctl start unified-push.service
 systemctl is-active unified-push.socket
 
 step "without the package there is no service"
-apt remove unified-push >remove.log 2>&1
+apt-get --quiet --yes remove unified-push >remove.log 2>&1
 [ "$(property LoadState)" = masked ]
 refute pidof unified-push
 diff --recursive before /etc/unified-push
 [ -e /var/lib/private/unified-push/unified-push.db ]
 echo yes
 step "with it again, all is as before"
-apt install /root/new/unified-push_99.0_*.deb >install.log 2>&1
+apt-get --quiet --yes install /root/new/unified-push_99.0_*.deb >install.log 2>&1
 systemctl is-active --quiet unified-push.service
 path=$(sed 's|https://[^/]*||' first)
 [ "$(code --header 'Host: up.example.org' --data hello "http://127.0.0.1:8080$path")" = 201 ]

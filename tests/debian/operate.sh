@@ -38,6 +38,10 @@ to_prosody() {
 post() {
     code --header 'Host: up.example.org' --data "$2" "http://127.0.0.1:${3-8080}$(sed 's|https://[^/]*||' "$1")"
 }
+# The same as a script for the relay.
+posting() {
+    echo "curl --silent --fail --header 'Host: up.example.org' --data '$2' http://127.0.0.1:$3$(sed 's|https://[^/]*||' "$1")" >posting
+}
 inspect() {
     unified-push inspect - <"$1" | grep 'state: *valid'
 }
@@ -106,7 +110,7 @@ linked
 UNIFIED_PUSH_STATE_DIR=/check/other UNIFIED_PUSH_HTTP__LISTEN=127.0.0.1:9080 \
     UNIFIED_PUSH_ADMIN__LISTEN=127.0.0.1:9081 unified-push serve >second.log 2>&1 &
 second=$!
-until grep --quiet 'no link' second.log; do sleep 0.1; done
+until grep --quiet --no-messages 'no link' second.log; do sleep 0.1; done
 kill $second
 quoted "another connection holds this component's name" second.log
 systemctl stop prosody
@@ -236,7 +240,7 @@ linked
 UNIFIED_PUSH_HTTP__LISTEN=127.0.0.1:9080 UNIFIED_PUSH_ADMIN__LISTEN=127.0.0.1:9081 \
     UNIFIED_PUSH_DELIVERY__MAX_QUEUED_PER_ENDPOINT=1000 unified-push serve >second.log 2>&1 &
 second=$!
-until grep --quiet 'no link' second.log; do sleep 0.1; done
+until grep --quiet --no-messages 'no link' second.log; do sleep 0.1; done
 quoted conflict second.log
 linked
 [ "$(post fourth 'to the standby' 9080)" = 201 ]
@@ -276,9 +280,8 @@ document=docs/moving.md
 reconfigure 'secret_file = "secret"' </dev/null
 inspect of-jwt
 linked
-printf '[ "$(curl --silent --output /dev/null --write-out "%%{http_code}" --data former http://127.0.0.1:8080%s)" = 201 ]' \
-    "$(sed 's|https://[^/]*||' of-jwt)" >send-former
-$relay --also former --during 'sh ./send-former'
+posting of-jwt former 8080
+$relay --also former --during 'sh ./posting'
 
 step "endpoints of its other back ends stay valid beside"
 to_prosody <<END
@@ -294,24 +297,23 @@ systemctl restart prosody
 $relay --http 127.0.0.1:5280 --endpoint of-paseto
 grep --quiet push/v3.local of-paseto
 for former in storage paseto; do
-    told 'From `storage`, `paseto` and from `up`: side by side' 1
+    told 'Side by side: from storage, paseto and up' 1
     {
         echo 'http_interfaces = { "127.0.0.1" }'
-        blocks lua 'From `storage`, `paseto` and from `up`: side by side' |
+        blocks lua 'Side by side: from storage, paseto and up' |
             sed "/old/a unified_push_backend = \"$former\""
     } >/etc/prosody/conf.d/unified-push.cfg.lua
-    told 'From `storage`, `paseto` and from `up`: side by side' 2
+    told 'Side by side: from storage, paseto and up' 2
     {
         echo 'server { listen 80;'
-        blocks nginx 'From `storage`, `paseto` and from `up`: side by side'
+        blocks nginx 'Side by side: from storage, paseto and up'
         echo '}'
     } >/etc/nginx/conf.d/unified-push.conf
     rm --force /etc/nginx/sites-enabled/default
     systemctl reload nginx
     linked
-    printf '[ "$(curl --silent --output /dev/null --write-out "%%{http_code}" --header "Host: up.example.org" --data %s http://127.0.0.1:80%s)" = 201 ]' \
-        $former "$(sed 's|https://[^/]*||' of-$former)" >send-former
-    $relay --http 127.0.0.1:80 --also $former --during 'sh ./send-former' --endpoint new
+    posting of-$former $former 80
+    $relay --http 127.0.0.1:80 --also $former --during 'sh ./posting' --endpoint new
     grep --quiet push/v4.local new
 done
 
