@@ -32,17 +32,16 @@ pub(super) enum Tried {
 }
 
 impl Delivery {
-    /// `instead` is the outcome of a push that must not be kept.
+    /// For what was not sent. `instead` is the outcome of a push that must not be kept.
     pub(super) async fn keep_unless_transient(
         self: &Arc<Self>,
         push: Push,
-        tried: Tried,
         instead: Outcome,
     ) -> Outcome {
         if push.is_transient() {
             return instead;
         }
-        self.keep(push, tried, None).await
+        self.keep(push, Tried::No, None).await
     }
 
     /// Stores a push, whether or not its sender stays to hear of it. `waiting` is its attempt's, of
@@ -53,6 +52,7 @@ impl Delivery {
         tried: Tried,
         waiting: Option<Waiting>,
     ) -> Outcome {
+        self.backlog.enter(&push.registration.owner);
         let this = Arc::clone(self);
         let kept = self
             .tasks
@@ -63,8 +63,54 @@ impl Delivery {
 
     async fn store(&self, push: Push, tried: Tried, waiting: Option<Waiting>) -> Outcome {
         let now = self.with.clock.now();
-        let owner = push.registration.owner.clone();
-        let message = NewMessage {
+        let message = self.message(&push, tried, now);
+        let stored = {
+            let _turn = self.writes.acquire().await;
+            self.with
+                .store
+                .enqueue(message, self.settings.caps, now)
+                .await
+        };
+        // Of a push that is not stored, too: it may be the one for which the phone was entered.
+        self.backlog
+            .stored(&push.registration.owner, Instant::now());
+        let events = &self.with.metrics.queue_events;
+        let refusal = match stored {
+            Ok(Enqueued::Stored {
+                replaced,
+                evicted,
+                redirected,
+            }) => {
+                events.inc(QueueEvent::Stored);
+                events.add(QueueEvent::Replaced, replaced.into());
+                events.add(QueueEvent::Evicted, evicted.into());
+                if let Some(owner) = redirected {
+                    self.backlog.stored(&owner, Instant::now());
+                }
+                return self.answered_meanwhile(&push, waiting).await;
+            }
+            // It was stored and replaced, in one go.
+            Ok(Enqueued::Superseded) => {
+                events.inc(QueueEvent::Replaced);
+                return self.answered_meanwhile(&push, waiting).await;
+            }
+            Ok(Enqueued::AccountFull) => Outcome::AccountFull,
+            Ok(Enqueued::Outranked | Enqueued::Full) => Outcome::QueueFull,
+            Ok(Enqueued::Revoked) => Outcome::Gone,
+            Err(error) => {
+                debug!(%error, "a push could not be stored; its sender is told");
+                Outcome::StoreFailed
+            }
+        };
+        match waiting.and_then(Waiting::close) {
+            // The phone had it after all.
+            Some(Verdict::Acknowledged) => acknowledged(&push),
+            _ => refusal,
+        }
+    }
+
+    fn message(&self, push: &Push, tried: Tried, now: Timestamp) -> NewMessage {
+        NewMessage {
             key: push.key,
             id: push.id,
             registration: push.registration.clone(),
@@ -78,64 +124,32 @@ impl Delivery {
                 Tried::Unanswered => now.saturating_add(HOLD),
                 Tried::No | Tried::Lost => Timestamp::from_secs(0),
             },
-            try_at: self.try_at(&owner, now),
-        };
-        let stored = {
-            let _turn = self.writes.acquire().await;
-            self.with
-                .store
-                .enqueue(message, self.settings.caps, now)
-                .await
-        };
-        let events = &self.with.metrics.queue_events;
-        match stored {
-            Ok(Enqueued::Stored { replaced, evicted }) => {
-                events.inc(QueueEvent::Stored);
-                events.add(QueueEvent::Replaced, replaced.into());
-                events.add(QueueEvent::Evicted, evicted.into());
-            }
-            // It was stored and replaced, in one go.
-            Ok(Enqueued::Superseded) => events.inc(QueueEvent::Replaced),
-            Ok(Enqueued::AccountFull) => return Outcome::AccountFull,
-            Ok(Enqueued::Outranked | Enqueued::Full) => return Outcome::QueueFull,
-            Err(error) => {
-                debug!(%error, "a push could not be stored; its sender is told");
-                return acknowledged(waiting, &push).unwrap_or(Outcome::StoreFailed);
-            }
+            try_at: self.try_at(&push.registration.owner, now),
         }
-        self.backlog.stored(&owner, Instant::now());
-        if self.backlog.is_gone(&owner) && self.announced.other_than(&owner).is_some() {
-            self.backlog.hurry(&owner);
-        }
-        self.answered_meanwhile(&push, waiting).await
     }
 
     /// What came in while the message was being written is made good in the store.
     async fn answered_meanwhile(&self, push: &Push, waiting: Option<Waiting>) -> Outcome {
-        let stored = Outcome::Stored {
-            ttl: push.ttl,
-            message: push.id,
-        };
         match waiting.and_then(Waiting::close) {
             Some(Verdict::Acknowledged) => {
                 self.forwarded(push.key).await;
-                Outcome::Acknowledged {
-                    ttl: push.ttl,
-                    message: push.id,
+                // Only now, lest the message be looked at once more.
+                self.backlog.heard(&push.registration.owner);
+                return acknowledged(push);
+            }
+            Some(Verdict::Revoked) => {
+                self.revoke(&push.registration).await;
+                // The phone may have registered anew: then it waits still.
+                if let Ok(false) = self.is_pending(push.id).await {
+                    return Outcome::Revoked;
                 }
             }
-            Some(Verdict::Revoked) => match self.revoke(&push.registration).await {
-                Verdict::Revoked => Outcome::Revoked,
-                _ => stored,
-            },
-            Some(Verdict::Failed | Verdict::Unreachable) => {
-                self.put_back(push.key, 1, Timestamp::from_secs(0)).await;
-                self.backlog.failed(&push.registration.owner);
-                stored
-            }
-            Some(Verdict::RevocationFailed | Verdict::LinkLost | Verdict::Stopping) | None => {
-                stored
-            }
+            Some(Verdict::Failed | Verdict::Unreachable) => self.free(push.key, 1).await,
+            Some(Verdict::RevocationFailed | Verdict::LinkLost | Verdict::Stopping) | None => {}
+        }
+        Outcome::Stored {
+            ttl: push.ttl,
+            message: push.id,
         }
     }
 
@@ -148,11 +162,9 @@ impl Delivery {
     }
 }
 
-/// The phone had it after all.
-fn acknowledged(waiting: Option<Waiting>, push: &Push) -> Option<Outcome> {
-    let answer = waiting.and_then(Waiting::close)?;
-    (answer == Verdict::Acknowledged).then_some(Outcome::Acknowledged {
+fn acknowledged(push: &Push) -> Outcome {
+    Outcome::Acknowledged {
         ttl: push.ttl,
         message: push.id,
-    })
+    }
 }

@@ -76,6 +76,7 @@ async fn the_stop_stores_what_waits_at_once_and_hears_its_answer() {
     let late = world.push(&token, None).await.unwrap();
     assert!(matches!(late, Outcome::Stored { .. }));
     world.answer(&stanza, Answer::Acknowledged);
+    world.time_out().await;
     world.delivery.finish().await;
     assert_eq!(world.waiting().await, 1, "the first is delivered");
     assert_eq!(

@@ -230,9 +230,28 @@ impl World {
 
     /// The next stanza, as if written to the socket.
     pub async fn sent(&mut self) -> PushStanza {
-        let stanza = self.stanzas.recv().await.unwrap();
-        stanza.sent.set();
-        stanza
+        loop {
+            let stanza = self.stanzas.recv().await.unwrap();
+            if stanza.sent.take() {
+                return stanza;
+            }
+        }
+    }
+
+    /// The next stanza, if there is one when everything under way has gone its way.
+    pub async fn sent_now(&mut self) -> Option<PushStanza> {
+        for _ in 0..5 {
+            self.store.ping().await.unwrap();
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            if let Ok(stanza) = self.stanzas.try_recv()
+                && stanza.sent.take()
+            {
+                return Some(stanza);
+            }
+        }
+        None
     }
 
     /// A push to the phone that is answered so.

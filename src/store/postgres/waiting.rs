@@ -41,17 +41,18 @@ impl Postgres {
         key: MessageKey,
         attempt: u16,
         held_until: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Jid>, StoreError> {
         self.within(async {
             let db = self.pool.get().await?;
-            db.execute(
-                "UPDATE unified_push_queue SET claimed_until = 0, held_until = $3
-                 WHERE key = $1 AND attempts = $2",
-                &[&&key[..], &i32::from(attempt), &Millis(held_until)],
-            )
-            .await?;
+            let row = db
+                .find(
+                    "UPDATE unified_push_queue SET claimed_until = 0, held_until = $3
+                     WHERE key = $1 AND attempts = $2 RETURNING owner",
+                    &[&&key[..], &i32::from(attempt), &Millis(held_until)],
+                )
+                .await?;
             db.done();
-            Ok(())
+            row.map(|row| jid(row.try_get(0)?)).transpose()
         })
         .await
     }
@@ -75,14 +76,14 @@ impl Postgres {
         .await
     }
 
-    pub async fn release(&self, owner: &Jid) -> Result<(), StoreError> {
+    pub async fn release(&self, owner: &Jid, since: Timestamp) -> Result<(), StoreError> {
         self.within(async {
             let db = self.pool.begin().await?;
             lock_account(&db, &owner.to_bare()).await?;
             db.execute(
                 "UPDATE unified_push_queue SET held_until = 0
-                 WHERE owner_key = $1 AND held_until <> 0",
-                &[&owner_key(owner)],
+                 WHERE owner_key = $1 AND held_until <> 0 AND sent >= $2",
+                &[&owner_key(owner), &Millis(since)],
             )
             .await?;
             db.commit().await
