@@ -267,8 +267,9 @@ impl Store {
         each!(self, engine => engine.release(owner, since).await)
     }
 
-    /// The phone has registered again, perhaps from another resource: what waits goes there.
-    pub async fn redirect(&self, registration: &Registration) -> Result<(), StoreError> {
+    /// The phone has registered again, perhaps from another resource: what waits goes there. Says how
+    /// many messages do.
+    pub async fn redirect(&self, registration: &Registration) -> Result<u64, StoreError> {
         each!(self, engine => engine.redirect(registration).await)
     }
 

@@ -72,8 +72,10 @@ impl Delivery {
             return;
         }
         match self.with.store.redirect(registration).await {
-            Ok(()) => {
-                self.backlog.stored(owner, Instant::now());
+            Ok(moved) => {
+                if moved > 0 {
+                    self.backlog.stored(owner, Instant::now());
+                }
                 self.backlog.registered(owner);
             }
             Err(error) => debug!(%error, "waiting messages stay with the former resource"),

@@ -192,7 +192,7 @@ impl Sqlite {
             .await
     }
 
-    pub async fn redirect(&self, registration: &Registration) -> Result<(), StoreError> {
+    pub async fn redirect(&self, registration: &Registration) -> Result<u64, StoreError> {
         let registration = registration.clone();
         self.write(move |db| queue::redirect(db, &registration))
             .await

@@ -171,12 +171,16 @@ impl Model {
         }
     }
 
-    pub fn redirect(&mut self, to: &Registration) {
+    /// How many messages it moved.
+    pub fn redirect(&mut self, to: &Registration) -> u64 {
+        let mut moved = 0;
         for row in &mut self.rows {
             if row.key == to.key() && row.new.registration.issued <= to.issued {
                 row.new.registration = to.clone();
+                moved += 1;
             }
         }
+        moved
     }
 
     pub fn owners_waiting(&self, after: Option<&Jid>, limit: usize) -> Vec<Jid> {

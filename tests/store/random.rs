@@ -266,8 +266,8 @@ impl Pair<'_> {
             }
             Operation::Redirect(phone) => {
                 let to = phone.registration(now);
-                store.redirect(&to).await.unwrap();
-                model.redirect(&to);
+                let moved = store.redirect(&to).await.unwrap();
+                assert_eq!(moved, model.redirect(&to));
             }
             Operation::OwnersWaiting(after, limit) => {
                 let after = after.map(full);

@@ -91,27 +91,29 @@ impl Postgres {
         .await
     }
 
-    pub async fn redirect(&self, to: &Registration) -> Result<(), StoreError> {
+    pub async fn redirect(&self, to: &Registration) -> Result<u64, StoreError> {
         self.within(async {
             let db = self.pool.begin().await?;
             let account = to.owner.to_bare();
             lock_account(&db, &account).await?;
-            db.execute(
-                "UPDATE unified_push_queue
-                 SET owner = $2, issued = $5, registration_expires = $6, owner_key = $7
-                 WHERE account = $1 AND application = $3 AND instance = $4 AND issued <= $5",
-                &[
-                    &account.as_str(),
-                    &to.owner.as_str(),
-                    &&to.application.as_bytes()[..],
-                    &&to.instance.as_bytes()[..],
-                    &Millis(to.issued),
-                    &Millis(to.expires),
-                    &owner_key(&to.owner),
-                ],
-            )
-            .await?;
-            db.commit().await
+            let moved = db
+                .execute(
+                    "UPDATE unified_push_queue
+                     SET owner = $2, issued = $5, registration_expires = $6, owner_key = $7
+                     WHERE account = $1 AND application = $3 AND instance = $4 AND issued <= $5",
+                    &[
+                        &account.as_str(),
+                        &to.owner.as_str(),
+                        &&to.application.as_bytes()[..],
+                        &&to.instance.as_bytes()[..],
+                        &Millis(to.issued),
+                        &Millis(to.expires),
+                        &owner_key(&to.owner),
+                    ],
+                )
+                .await?;
+            db.commit().await?;
+            Ok(moved)
         })
         .await
     }

@@ -136,20 +136,21 @@ pub(super) fn release(db: &Connection, owner: &Jid, since: Timestamp) -> rusqlit
     Ok(())
 }
 
-pub(super) fn redirect(db: &Connection, to: &Registration) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "UPDATE queue SET owner = ?2, issued = ?5, registration_expires = ?6
+pub(super) fn redirect(db: &Connection, to: &Registration) -> rusqlite::Result<u64> {
+    let moved = db
+        .prepare_cached(
+            "UPDATE queue SET owner = ?2, issued = ?5, registration_expires = ?6
          WHERE account = ?1 AND application = ?3 AND instance = ?4 AND issued <= ?5",
-    )?
-    .execute((
-        to.owner.to_bare().as_str(),
-        to.owner.as_str(),
-        to.application.as_bytes(),
-        to.instance.as_bytes(),
-        Millis(to.issued),
-        Millis(to.expires),
-    ))?;
-    Ok(())
+        )?
+        .execute((
+            to.owner.to_bare().as_str(),
+            to.owner.as_str(),
+            to.application.as_bytes(),
+            to.instance.as_bytes(),
+            Millis(to.issued),
+            Millis(to.expires),
+        ))?;
+    Ok(moved as u64)
 }
 
 pub(super) fn owners_waiting(
