@@ -203,3 +203,41 @@ async fn a_link_that_is_lost_releases_what_was_sent_last() {
     backlog.announced(&phone);
     assert_eq!(backlog.look(&phone), Some(EVER));
 }
+
+/// Presence comes on the link's task, the look at the store on another.
+#[test]
+fn an_announcement_releases_what_is_held_whenever_it_comes() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        for round in 0..20_000 {
+            let backlog = Arc::new(backlog());
+            let phone = jid(ROMEO);
+            let far = Instant::now() + HOLD;
+            backlog.stored(&phone, far);
+            let forwarder = {
+                let (backlog, phone) = (backlog.clone(), phone.clone());
+                tokio::spawn(async move {
+                    backlog.due().await;
+                    let released = backlog.look(&phone).is_some();
+                    // What waits is held still.
+                    if !released {
+                        backlog.end(&phone, End::Later(far));
+                    }
+                    released
+                })
+            };
+            tokio::task::yield_now().await;
+            backlog.announced(&phone);
+            let released = forwarder.await.unwrap();
+            let soon = backlog.next(&phone).is_some_and(|next| next < far);
+            assert!(
+                released || soon,
+                "round {round}: held for a quarter of an hour"
+            );
+        }
+    });
+}
