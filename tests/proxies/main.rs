@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The tests mostly wait, so more of them run at once than there are cores.
-const THREADS: usize = 4;
+const THREADS: usize = 6;
 
 /// No test takes longer.
 const LIMIT: Duration = Duration::from_secs(120);

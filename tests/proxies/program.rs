@@ -202,13 +202,14 @@ impl Program {
         changes
     }
 
-    /// What Debian's package has around the sample, with its log of all requests.
+    /// What Debian's package has around the sample, with its log of all requests. In one worker, which
+    /// all connections to the daemon are of.
     fn around(self, site: &Site) -> Option<String> {
         let dir = site.dir.display();
         let root = geteuid().is_root();
         match self {
             Self::Nginx => Some(format!(
-                "daemon off;\npid {dir}/pid;\n{}\nworker_processes 2;\nevents {{}}\nhttp {{\n\
+                "daemon off;\npid {dir}/pid;\n{}\nworker_processes 1;\nevents {{}}\nhttp {{\n\
                  access_log {dir}/access.log;\nerror_log {dir}/error.log;\n\
                  client_body_temp_path {dir}/body;\nproxy_temp_path {dir}/proxy;\n\
                  fastcgi_temp_path {dir}/fastcgi;\nuwsgi_temp_path {dir}/uwsgi;\n\
@@ -236,7 +237,8 @@ impl Program {
                 };
                 Some(format!(
                     "ServerName localhost\nServerRoot {dir}\nDefaultRuntimeDir {dir}\n\
-                     PidFile {dir}/pid\nMutex file:{dir} default\nListen 127.0.0.1:{}\n{modules}{user}\
+                     PidFile {dir}/pid\nMutex file:{dir} default\nServerLimit 1\n\
+                     MaxRequestWorkers 25\nListen 127.0.0.1:{}\n{modules}{user}\
                      ErrorLog {dir}/error.log\nCustomLog {dir}/access.log \"%h %r %>s\"\n\
                      Include {dir}/apache.conf\n",
                     site.port,

@@ -1,7 +1,13 @@
 //! Other ways to stand behind a proxy: a Unix socket, a path of a larger site, several daemons. What
 //! is changed in the sample for each is told by docs/reverse-proxies.md.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 
 use crate::{
     Test,
@@ -13,7 +19,7 @@ use crate::{
 };
 
 pub fn of(program: Program) -> Vec<Test> {
-    let mut tests = crate::tests![below_a_path];
+    let mut tests = crate::tests![a_connection_that_idles_is_given_up_in_time, below_a_path];
     if program != Program::Traefik {
         tests.extend(crate::tests![over_a_unix_socket]);
     }
@@ -21,6 +27,38 @@ pub fn of(program: Program) -> Vec<Test> {
         tests.extend(crate::tests![one_of_two_daemons_stops]);
     }
     tests
+}
+
+/// The daemon closes connections that idle for 30 seconds.
+async fn a_connection_that_idles_is_given_up_in_time(program: Program) {
+    let mut front = Front::new(program).await;
+    // For HAProxy, which asks whether it is ready.
+    let _daemon = front.bed.start().await;
+    let stand_in = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = stand_in.local_addr().unwrap().port();
+    front.site.upstream = Upstream::Port(port);
+    let (mut first, ()) = tokio::join!(serve_one(&stand_in), front.open());
+    let closed = timeout(Duration::from_secs(25), first.read_u8()).await;
+    if closed.is_ok_and(|read| read.is_err()) {
+        return;
+    }
+    // Apache looks at its age only before it would use it again.
+    let root = front.bed.url("/");
+    let root = [root.as_str()];
+    let second = timeout(PATIENCE, serve_one(&stand_in));
+    let (answer, second) = tokio::join!(front.curl(&root, b""), second);
+    second.expect("another connection");
+    assert_eq!(answer.unwrap().status, 200);
+}
+
+/// Accepts a connection and answers one request on it.
+async fn serve_one(listener: &TcpListener) -> TcpStream {
+    let (mut connection, _) = listener.accept().await.unwrap();
+    let mut request = [0; 4096];
+    assert_ne!(connection.read(&mut request).await.unwrap(), 0);
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    connection.write_all(answer).await.unwrap();
+    connection
 }
 
 async fn over_a_unix_socket(program: Program) {
