@@ -19,6 +19,31 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ),
     ("./test.sh", ".ci/run", "step ./test.sh"),
     (
+        "install --directory --mode=700 /var/lib/secrets",
+        "nix/check.sh",
+        "install --directory --mode=700 /var/lib/secrets",
+    ),
+    (
+        "(umask 077; head -c 32 /dev/urandom | base64 >/var/lib/secrets/unified-push-component)",
+        "nix/check.sh",
+        "(umask 077; head -c 32 /dev/urandom | base64 >/var/lib/secrets/unified-push-component)",
+    ),
+    (
+        "(umask 077; unified-push gen-secret >/var/lib/secrets/unified-push)",
+        "nix/check.sh",
+        "(umask 077; unified-push gen-secret >/var/lib/secrets/unified-push)",
+    ),
+    (
+        "unified-push check-config",
+        "nix/tests/guest.sh",
+        "$unified_push check-config",
+    ),
+    (
+        "unified-push healthcheck",
+        "nix/tests/guest.sh",
+        "$unified_push healthcheck",
+    ),
+    (
         "cargo install --locked --path .",
         ".ci/run",
         "cargo install --locked --path .",
@@ -60,10 +85,21 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Documents whose commands a script takes from them and runs.
+const RUN_WHOLE: &[(&str, &str)] = &[
+    ("docs/install-podman.md", "tests/image.sh"),
+    ("docs/install-kubernetes.md", "tests/cluster.sh"),
+];
+
 #[test]
 fn every_command_is_run_by_a_test() {
+    for (document, script) in RUN_WHOLE {
+        let text = fs::read_to_string(root().join(script)).unwrap();
+        assert!(text.contains(document), "{script} does not run {document}");
+    }
+    let run_whole = |path: &PathBuf| RUN_WHOLE.iter().any(|(name, _)| path.ends_with(name));
     let mut told = Vec::new();
-    for document in documents() {
+    for document in documents().into_iter().filter(|path| !run_whole(path)) {
         let text = fs::read_to_string(&document).unwrap();
         for block in blocks(&text, "sh") {
             told.extend(block.lines().map(str::to_owned));
