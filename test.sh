@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs every test, those against real Prosody, ejabberd and PostgreSQL too. What they need comes from Debian's
-# packages, as root or with sudo; no service is started. Arguments go to cargo test.
+# Runs every test, those against real Prosody, ejabberd, PostgreSQL and reverse proxies too. What they
+# need comes from Debian's packages, as root or with sudo; no service is started. Arguments go to cargo
+# test.
 set -eu
 cd "$(dirname "$0")"
 
@@ -17,6 +18,11 @@ need "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null | tail -n 1)" postgre
 need /usr/bin/promtool prometheus
 need /usr/bin/sqlite3 sqlite3
 need /usr/bin/openssl openssl
+need /usr/bin/curl curl
+need /usr/sbin/apache2 apache2
+need /usr/bin/caddy caddy
+need /usr/sbin/haproxy haproxy
+need /usr/sbin/nginx nginx
 
 # In a subshell, so that its trap ends with it.
 install_packages() (
@@ -38,6 +44,7 @@ install_packages() (
     if [ -d /run/systemd/system ]; then
         for package in $packages; do
             case $package in
+            apache2) services='apache2 apache-htcacheclean' ;;
             ejabberd) services='ejabberd epmd.socket' ;;
             *) services=$package ;;
             esac

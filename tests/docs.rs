@@ -132,6 +132,35 @@ fn every_command_is_run_by_a_test() {
 }
 
 #[test]
+fn every_link_leads_somewhere() {
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for tail in text.split("](").skip(1) {
+            let target = tail.split(')').next().unwrap();
+            let (path, section) = target.split_once('#').unwrap_or((target, ""));
+            if path.starts_with("https:") {
+                continue;
+            }
+            let linked = match path {
+                "" => document.clone(),
+                path => document.with_file_name("").join(path),
+            };
+            let there = fs::read_to_string(&linked).is_ok_and(|text| {
+                let headings = text.lines().filter_map(|line| line.strip_prefix("## "));
+                section.is_empty() || headings.map(anchor).any(|anchor| anchor == section)
+            });
+            assert!(there, "{}: {target}", document.display());
+        }
+    }
+}
+
+/// What a heading is called in links.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase().replace(' ', "-");
+    kept.replace(|c: char| !c.is_alphanumeric() && c != '-', "")
+}
+
+#[test]
 fn every_subcommand_that_is_named_exists() {
     let mut named = 0;
     for document in documents() {

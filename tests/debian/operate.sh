@@ -146,6 +146,8 @@ step "the queue is seen, and dropped"
 [ "$(post first hello)" = 201 ]
 told 'Pushes come late'
 grep --quiet juliet@example.org log.told
+told 'Pushes are answered 201 and never come'
+grep --quiet 'stored"} [1-9]' log.told
 told 'The queue grows'
 grep 'dropped . message' log.told
 told 'Metrics are missing'
@@ -238,10 +240,10 @@ document=docs/store.md
 linked
 # Until the standby takes over there is time for more than an endpoint keeps by default.
 UNIFIED_PUSH_HTTP__LISTEN=127.0.0.1:9080 UNIFIED_PUSH_ADMIN__LISTEN=127.0.0.1:9081 \
-    UNIFIED_PUSH_DELIVERY__MAX_QUEUED_PER_ENDPOINT=1000 unified-push serve >second.log 2>&1 &
-second=$!
-until grep --quiet --no-messages 'no link' second.log; do sleep 0.1; done
-quoted conflict second.log
+    UNIFIED_PUSH_DELIVERY__MAX_QUEUED_PER_ENDPOINT=1000 unified-push serve >standby.log 2>&1 &
+standby=$!
+until grep --quiet --no-messages 'no link' standby.log; do sleep 0.1; done
+quoted conflict standby.log
 linked
 [ "$(post fourth 'to the standby' 9080)" = 201 ]
 cat >over <<'END'
@@ -251,8 +253,8 @@ export UNIFIED_PUSH_ADMIN__LISTEN
 until unified-push healthcheck | grep --quiet '"link":"up"'; do sleep 0.1; done
 END
 $relay --http 127.0.0.1:9080 --also 'to the standby' --during 'sh ./over'
-kill $second
-wait $second
+kill $standby
+wait $standby
 
 document=docs/moving.md
 step "endpoints of mod_unified_push with jwt stay valid"
