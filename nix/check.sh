@@ -7,6 +7,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 work=target/nix-check
+tree=$work/tree
+. tests/machine/host.sh
 
 install_packages() {
     packages=
@@ -109,57 +111,21 @@ check_units() {
     tail -n 1 $work/log
 }
 
-# A Debian, without our program.
-make_tree() {
-    [ -e $work/tree.tar ] || {
-        # The Prosody of the backports is of the age of that in NixOS.
-        # shellcheck disable=SC2016 # $1 is for the hook
-        mmdebstrap --quiet --format=tar --variant=minbase \
-            --setup-hook='sed -n "s/ bookworm / bookworm-backports /p" "$1/etc/apt/sources.list" >"$1/etc/apt/sources.list.d/backports.list"' \
-            --include=systemd,systemd-sysv,dbus,curl,nginx-light,python3-minimal,libpython3-stdlib \
-            --include=prosody/bookworm-backports \
-            bookworm $work/tree.tar.new
-        mv $work/tree.tar.new $work/tree.tar
-    }
-    # In memory: it lives for seconds.
-    mkdir --parents $work/tree
-    mount -t tmpfs -o mode=755 tmpfs $work/tree
-    tar --extract --file $work/tree.tar --directory $work/tree
-}
-
 fill_tree() {
     system=$1
-    tree=$work/tree
-    mkdir --parents $tree/nix/store $tree/check
+    mkdir --parents $tree/nix/store
     nix-store --query --requisites "$system" | while read -r path; do
         cp --archive "$path" $tree/nix/store/
     done
 
     units=$tree/etc/systemd/system
     cp --recursive "$system"/units/* $units/
-    cat >$units/check.service <<END
-[Unit]
-After=prosody.service nginx.service
-[Service]
-ExecStart=/check/guest.sh
-StandardOutput=file:/check/log
-StandardError=inherit
-[Install]
-WantedBy=multi-user.target
-END
-    systemctl --quiet --root=$tree enable check.service unified-push.service \
+    systemctl --quiet --root=$tree enable unified-push.service \
         unified-push.socket unified-push-admin.socket
 
     # Where NixOS puts the lines: at the end of the global section.
     {
-        cat <<END
-modules_enabled = { "roster"; "saslauth"; "disco"; "ping"; "smacks" }
-modules_disabled = { "s2s" }
-c2s_require_encryption = false
-allow_unencrypted_plain_auth = true
-authentication = "internal_hashed"
-log = { info = "*console" }
-END
+        prosody_settings
         cat "$system/prosody.cfg.lua"
         echo 'VirtualHost "example.org"'
     } >$tree/etc/prosody/prosody.cfg.lua
@@ -176,31 +142,14 @@ END
         (umask 077; unified-push gen-secret >/var/lib/secrets/unified-push)
     '
     rm $tree/usr/local/bin/unified-push
-    cp --recursive "$system/bin" nix/tests/guest.sh nix/tests/relay.py $tree/check/
-}
-
-# The guest has a network of its own. Where no systemd runs, nspawn has to be told to do without one,
-# and to be given the one hierarchy of control groups that it knows.
-boot() {
-    set -- timeout --kill-after=10 300 systemd-nspawn --quiet --boot --private-network --register=no --console=pipe \
-        --directory="$work/tree"
-    if [ -d /run/systemd/system ]; then
-        "$@"
-    else
-        SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 unshare --mount --cgroup sh -c '
-            umount --recursive /sys/fs/cgroup
-            mount -t cgroup2 none /sys/fs/cgroup
-            exec "$@" --keep-unit' sh "$@"
-    fi </dev/null >$work/console 2>&1
+    cp --recursive "$system/bin" $tree/check/
 }
 
 check_guest() {
     make_tree
     build guest >$work/guest 2>$work/log || fail "$(cat $work/log)"
     fill_tree "$(cat $work/guest)"
-    boot || cat $work/console
-    cat $work/tree/check/log || cat $work/console
-    [ "$(cat $work/tree/check/result)" = passed ] || fail "the machine's check"
+    run_machine nix/tests/guest.sh $work/console || fail "the machine's check"
 }
 
 # As root, and with mounts that end with the script.

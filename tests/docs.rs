@@ -78,15 +78,27 @@ const COMMANDS: &[(&str, &str, &str)] = &[
         "tests/commands/inspect.rs",
         r#"["inspect", "-"]"#,
     ),
+    ("umask 077", "tests/debian/operate.sh", "told 'The secret'"),
     (
-        r#"sqlite3 /var/lib/unified-push/unified-push.db ".backup unified-push-backup.db""#,
-        "tests/servers/backup.rs",
-        ".backup ",
+        "cat /var/lib/unified-push/secret >>/etc/unified-push/previous-secrets",
+        "tests/debian/operate.sh",
+        "told 'The secret'",
+    ),
+    (
+        "unified-push gen-secret >/etc/unified-push/secret",
+        "tests/debian/operate.sh",
+        "told 'The secret'",
     ),
 ];
 
 /// Documents whose commands a script takes from them and runs.
 const RUN_WHOLE: &[(&str, &str)] = &[
+    ("docs/install-debian.md", "tests/debian.sh"),
+    ("docs/conversations.md", "tests/debian/operate.sh"),
+    ("docs/monitoring.md", "tests/debian/operate.sh"),
+    ("docs/moving.md", "tests/debian/operate.sh"),
+    ("docs/store.md", "tests/debian/operate.sh"),
+    ("docs/troubleshooting.md", "tests/debian/operate.sh"),
     ("docs/install-podman.md", "tests/image.sh"),
     ("docs/install-kubernetes.md", "tests/cluster.sh"),
 ];
@@ -117,6 +129,35 @@ fn every_command_is_run_by_a_test() {
         let text = fs::read_to_string(root().join(file)).unwrap();
         assert!(text.contains(how), "{file} does not run `{command}`");
     }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for tail in text.split("](").skip(1) {
+            let target = tail.split(')').next().unwrap();
+            let (path, section) = target.split_once('#').unwrap_or((target, ""));
+            if path.starts_with("https:") {
+                continue;
+            }
+            let linked = match path {
+                "" => document.clone(),
+                path => document.with_file_name("").join(path),
+            };
+            let there = fs::read_to_string(&linked).is_ok_and(|text| {
+                let headings = text.lines().filter_map(|line| line.strip_prefix("## "));
+                section.is_empty() || headings.map(anchor).any(|anchor| anchor == section)
+            });
+            assert!(there, "{}: {target}", document.display());
+        }
+    }
+}
+
+/// What a heading is called in links.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase().replace(' ', "-");
+    kept.replace(|c: char| !c.is_alphanumeric() && c != '-', "")
 }
 
 #[test]
@@ -155,6 +196,39 @@ fn the_configuration_of_the_readme_loads() {
     let verdict = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
     assert!(!verdict.contains("warning"), "{verdict}");
+}
+
+/// tests/debian/operate.sh loads those of docs/xmpp-servers.md into real servers.
+#[test]
+fn the_component_lines_of_the_readme_are_those_that_are_tried() {
+    let [readme, tried] = ["README.md", "docs/xmpp-servers.md"].map(read);
+    for language in ["lua", "yaml"] {
+        let mut written = blocks(&readme, language);
+        let (block, None) = (written.next().unwrap(), written.next()) else {
+            panic!("more than one in {language}")
+        };
+        assert!(blocks(&tried, language).any(|other| other == block));
+    }
+}
+
+/// tests/debian/operate.sh sees the others said.
+#[test]
+fn what_the_daemon_is_quoted_with_is_in_its_code() {
+    let troubleshooting = read("docs/troubleshooting.md");
+    for (text, file) in [
+        (
+            "the endpoint for this address would exceed 1000 bytes",
+            "src/link.rs",
+        ),
+        ("the store fails; look there", "src/app/upkeep.rs"),
+    ] {
+        assert!(troubleshooting.replace('\n', " ").contains(text), "{text}");
+        assert!(read(file).contains(text), "{text} is not in {file}");
+    }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
 }
 
 fn is_of_subcommand(c: char) -> bool {

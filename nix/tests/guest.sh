@@ -2,42 +2,8 @@
 # Runs inside the machine that nix/check.sh boots: the units of the module under a real systemd, with
 # a real Prosody and a real nginx.
 set -eu
-cd /check
-trap 'end $?' EXIT
-end() {
-    if [ "$1" = 0 ]; then
-        echo passed >result
-    else
-        journal
-    fi
-    systemctl poweroff
-}
-journal() {
-    echo "FAILED; the journal:"
-    systemctl --no-pager --full status unified-push prosody nginx || true
-    curl --silent http://127.0.0.1:8081/metrics | grep -e queue -e pushes_total -e phones || true
-    /check/bin/unified-push queue list || true
-    journalctl --no-pager --unit=unified-push --unit=unified-push.socket --unit=prosody --lines=60
-}
-step() {
-    printf "%s: " "$*"
-}
-# `!` alone would not end the script.
-refute() {
-    if "$@"; then
-        exit 1
-    fi
-}
-as_nobody() {
-    setpriv --reuid=nobody --clear-groups "$@"
-}
-property() {
-    systemctl show --property="$1" --value unified-push.service
-}
-code() {
-    curl --silent --output /dev/null --write-out '%{http_code}' --max-time 20 "$@"
-}
-relay=/check/relay.py
+# shellcheck source=tests/machine/guest.sh
+. /check/machine.sh
 unified_push=/check/bin/unified-push
 
 prosodyctl register juliet example.org password >register.log 2>&1
@@ -77,18 +43,8 @@ step "nor behind nginx"
 $relay --http 127.0.0.1:80 --during 'systemctl restart unified-push.service'
 
 step "the watchdog restarts it when it hangs"
-cat >hang <<'END'
-systemctl kill --signal=SIGSTOP --kill-who=main unified-push.service
-until [ "$(systemctl show --property=NRestarts --value unified-push.service)" = 1 ] &&
-    systemctl is-active --quiet unified-push.service; do
-    sleep 0.1
-done
-END
 [ "$(property NRestarts)" = 0 ]
-$relay --during 'sh ./hang'
-step "and the journal says why"
-journalctl --no-pager --unit=unified-push.service --grep='Watchdog timeout|watchdog' --output=cat |
-    head -n 1
+hang
 
 step "the endpoint is the same as in the beginning"
 $relay --endpoint /check/last >/dev/null

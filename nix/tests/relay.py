@@ -182,6 +182,7 @@ def main():
     arguments.add_argument("--server", type=address, default=("127.0.0.1", 5222))
     arguments.add_argument("--http", type=address, default=("127.0.0.1", 8080))
     arguments.add_argument("--during", help="a command that pushes have to survive")
+    arguments.add_argument("--also", help="what the command pushes, and has to arrive as well")
     arguments.add_argument("--away", action="store_true", help="with a phone that is offline")
     arguments.add_argument("--refuses", action="store_true", help="refused connections are right")
     arguments.add_argument("--endpoint", help="write the endpoint into this file")
@@ -207,6 +208,8 @@ def main():
             sys.exit(f"FAILED: {options.during}")
         for _ in range(10):
             sender.push()
+    if options.also:
+        sender.accepted.append(options.also.encode())
     phone.come_back()
 
     lost = lambda: set(sender.accepted) - set(phone.arrived)
