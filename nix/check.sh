@@ -7,20 +7,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 work=target/nix-check
-
-install_packages() {
-    packages=
-    for pair in nix-build:nix-bin systemd-analyze:systemd systemd-nspawn:systemd-container \
-        mmdebstrap:mmdebstrap; do
-        command -v ${pair%:*} >/dev/null || packages="$packages ${pair#*:}"
-    done
-    [ -n "$packages" ] || return 0
-    echo "installing$packages"
-    apt-get update --quiet
-    # shellcheck disable=SC2086 # a list of names
-    DEBIAN_FRONTEND=noninteractive \
-        apt-get install --quiet --yes --no-install-recommends $packages
-}
+. tests/packages.sh
 
 # Each with what the expressions want to know.
 with_arguments() {
@@ -215,6 +202,10 @@ if [ "${1-}" != --inside ]; then
 fi
 binary=$2
 mkdir --parents $work
+need /usr/bin/nix-build nix-bin
+need /usr/bin/systemd-analyze systemd
+need /usr/bin/systemd-nspawn systemd-container
+need /usr/bin/mmdebstrap mmdebstrap
 install_packages
 # Nothing is fetched, and nobody is asked to build.
 export NIX_CONFIG='experimental-features = nix-command flakes
