@@ -1,7 +1,7 @@
 #!/bin/sh
-# Checks the NixOS module on Debian 12, without nixpkgs: what it accepts and refuses, its options
-# beside the daemon's, its units by systemd-analyze, and then under a real systemd with a real
-# Prosody. Needs root or sudo. The argument is the program; without one it is built.
+# Checks the NixOS module on Debian 12, without nixpkgs: what it accepts and refuses, its units by
+# systemd-analyze, and then under a real systemd with a real Prosody. tests/options.py looks at its
+# options. Needs root or sudo. The argument is the program; without one it is built.
 #
 # NIXPKGS_LIB=DIRECTORY takes the `lib` of a checkout of nixpkgs in place of our stand-in.
 set -eu
@@ -47,11 +47,6 @@ check_flake() {
     for script in prosody ejabberd postgresql; do
         evaluate --raw "scripts.$script" | python3 -c 'import ast, sys; ast.parse(sys.stdin.read())'
     done
-}
-
-check_options() {
-    differences=$(evaluate --json options)
-    [ "$differences" = '[]' ] || fail "$differences"
 }
 
 check_documentation() {
@@ -213,7 +208,7 @@ build-users-group =
 sandbox = false
 substituters ='
 
-for check in flake options documentation accepted refused units guest; do
+for check in flake documentation accepted refused units guest; do
     start=$(date +%s)
     echo "== $check"
     check_$check
