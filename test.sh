@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs every test, those against real Prosody, ejabberd and PostgreSQL too. What they need comes from Debian's
-# packages, as root or with sudo; no service is started. Arguments go to cargo test.
+# Runs every test, those against real Prosody, ejabberd, PostgreSQL and reverse proxies too. What they
+# need comes from Debian's packages, as root or with sudo; no service is started. Arguments go to cargo
+# test.
 set -eu
 cd "$(dirname "$0")"
 
@@ -15,6 +16,11 @@ need "$initdb" postgresql
 need /usr/bin/promtool prometheus
 need /usr/bin/sqlite3 sqlite3
 need /usr/bin/openssl openssl
+need /usr/bin/curl curl
+need /usr/sbin/apache2 apache2
+need /usr/bin/caddy caddy
+need /usr/sbin/haproxy haproxy
+need /usr/sbin/nginx nginx
 install_packages
 
 UNIFIED_PUSH_TEST_REQUIRE=1 exec cargo test --locked "$@"

@@ -37,8 +37,9 @@ use crate::{
 const ADMIN_CONNECTIONS: usize = 64;
 /// Files open beside HTTP connections: the admin's, the store, the link, the runtime.
 const OTHER_FILES: usize = ADMIN_CONNECTIONS + 64;
-/// How long the link and the admin listener may take to close, when nothing is in flight any more.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long what is in flight may take to end, and then the link and the admin listener to close:
+/// longer than the longest wait for a phone.
+const FAREWELL: Duration = Duration::from_secs(7);
 
 /// Why the daemon does not start. Nothing was touched but the state directory, or the database.
 #[derive(Debug, thiserror::Error)]

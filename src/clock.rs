@@ -36,6 +36,11 @@ impl Timestamp {
         Self(self.0.saturating_add(millis))
     }
 
+    pub fn saturating_sub(self, duration: Duration) -> Self {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(millis))
+    }
+
     /// This instant, or the first one after `earlier` if that has not passed.
     pub fn after(self, earlier: Timestamp) -> Self {
         self.max(Self(earlier.0.saturating_add(1)))

@@ -25,7 +25,7 @@ use std::{
 
 use prometheus::IntGauge;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::{Instant, timeout_at},
 };
 use tokio_util::task::TaskTracker;
@@ -140,6 +140,8 @@ pub struct Delivery {
     in_flight: InFlight,
     announced: Announced,
     backlog: Backlog,
+    /// What waits is to be read from the store once more.
+    rescan: Notify,
     /// So many at a time ask the store to write.
     writes: Semaphore,
     /// So many answers are worked on that nobody waits for.
@@ -184,6 +186,7 @@ impl Delivery {
             in_flight: InFlight::new(with.metrics.in_flight.clone()),
             announced: Announced::new(with.metrics.phones_available.clone()),
             backlog: Backlog::new(with.random.clone(), with.metrics.phones_waiting.clone()),
+            rescan: Notify::new(),
             writes: Semaphore::new(keep::WRITES),
             late: Arc::new(Semaphore::new(answers::LATE)),
             tasks: TaskTracker::new(),
@@ -211,9 +214,7 @@ impl Delivery {
         };
         let push = self.accept(registration, message, share);
         if !self.can_send() {
-            return self
-                .keep_unless_transient(push, Tried::No, Outcome::LinkDown)
-                .await;
+            return self.keep_unless_transient(push, Outcome::LinkDown).await;
         }
         // What is not kept can overtake: it is now or never.
         if !push.is_transient() && self.backlog.contains(&push.registration.owner) {
@@ -221,10 +222,7 @@ impl Delivery {
         }
         match self.offer(&push, deadline) {
             Some(offered) => self.settle(token, push, offered, arrival, deadline).await,
-            None => {
-                self.keep_unless_transient(push, Tried::No, Outcome::LinkBusy)
-                    .await
-            }
+            None => self.keep_unless_transient(push, Outcome::LinkBusy).await,
         }
     }
 
@@ -242,14 +240,14 @@ impl Delivery {
         Ok(())
     }
 
-    /// From now on nothing is sent. Whoever waits for a phone is answered as soon as the push is
-    /// stored.
+    /// From now on nothing is sent. Whoever waits for a phone is told as soon as the push is stored;
+    /// the answers of phones are heard until [`finish`](Self::finish).
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.in_flight.interrupt(Verdict::Stopping);
     }
 
-    /// Waits until everything that was begun is written.
+    /// Waits until everything that was begun is written, and until no answer is in time any more.
     pub async fn finish(&self) {
         self.tasks.close();
         self.tasks.wait().await;

@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 
 use jid::Jid;
@@ -24,39 +24,24 @@ pub struct PushStanza {
     pub sent: Sent,
 }
 
-/// How far a stanza is on its way out. Whoever waits for its answer and the link each hold one.
+/// Whether a stanza goes out: whoever waits for its answer and the link each hold one, and the first
+/// of the two decides.
 #[derive(Clone, Debug, Default)]
-pub struct Sent(Arc<AtomicU8>);
-
-const QUEUED: u8 = 0;
-const TAKEN: u8 = 1;
-const SENT: u8 = 2;
-const WITHDRAWN: u8 = 3;
+pub struct Sent(Arc<AtomicBool>);
 
 impl Sent {
     /// The link starts to send it; false when it was withdrawn.
     pub fn take(&self) -> bool {
-        self.leave_queue_for(TAKEN)
-    }
-
-    /// It was handed to the operating system.
-    pub fn set(&self) {
-        self.0.store(SENT, Ordering::Release);
-    }
-
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire) == SENT
+        self.decide()
     }
 
     /// It shall not go out any more. False when it is too late for that.
     pub fn withdraw(&self) -> bool {
-        self.leave_queue_for(WITHDRAWN)
+        self.decide()
     }
 
-    fn leave_queue_for(&self, state: u8) -> bool {
-        let (order, relaxed) = (Ordering::AcqRel, Ordering::Relaxed);
-        let changed = self.0.compare_exchange(QUEUED, state, order, relaxed);
-        changed.is_ok()
+    fn decide(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
     }
 }
 

@@ -223,9 +223,10 @@ impl Store {
         each!(self, engine => engine.enqueue(message, caps, now).await)
     }
 
-    /// The message to send next to this full JID: the most urgent, of these the oldest, that is not
-    /// held. It counts as sent now, and is nobody else's until `lease`. One at a time: while a lease
-    /// of this JID lasts, there is no other.
+    /// The message to send next to this full JID: the most urgent, of these the oldest; those whose
+    /// hold has passed come after all that were never held, or are released. It counts as sent now,
+    /// and is nobody else's until `lease`. One at a time: while a lease of this JID lasts, there is
+    /// no other.
     pub async fn claim(
         &self,
         owner: &Jid,
@@ -240,14 +241,14 @@ impl Store {
         each!(self, engine => engine.acknowledge(key).await)
     }
 
-    /// Ends the lease of an attempt; the message is not sent again before `held_until`. Nothing
-    /// happens unless the attempt is the message's latest.
+    /// Ends the lease of an attempt; the message is not sent again before `held_until`. Says where
+    /// it goes now. None, and nothing happens, unless the attempt is the message's latest.
     pub async fn put_back(
         &self,
         key: MessageKey,
         attempt: u16,
         held_until: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Jid>, StoreError> {
         each!(self, engine => engine.put_back(key, attempt, held_until).await)
     }
 
@@ -261,13 +262,14 @@ impl Store {
         each!(self, engine => engine.asked(key, attempt).await)
     }
 
-    /// Nothing that waits for this full JID is held any longer.
-    pub async fn release(&self, owner: &Jid) -> Result<(), StoreError> {
-        each!(self, engine => engine.release(owner).await)
+    /// Nothing that waits for this full JID and was sent at `since` or later is held any longer.
+    pub async fn release(&self, owner: &Jid, since: Timestamp) -> Result<(), StoreError> {
+        each!(self, engine => engine.release(owner, since).await)
     }
 
-    /// The phone has registered again, perhaps from another resource: what waits goes there.
-    pub async fn redirect(&self, registration: &Registration) -> Result<(), StoreError> {
+    /// The phone has registered again, perhaps from another resource: what waits goes there. Says how
+    /// many messages do.
+    pub async fn redirect(&self, registration: &Registration) -> Result<u64, StoreError> {
         each!(self, engine => engine.redirect(registration).await)
     }
 
@@ -298,6 +300,11 @@ impl Store {
     /// Deletes all that waits for an account, and says how many messages that were.
     pub async fn drop_waiting(&self, owner: &BareJid) -> Result<u64, StoreError> {
         each!(self, engine => engine.drop_waiting(owner).await)
+    }
+
+    /// Whether there may be other replicas.
+    pub fn is_shared(&self) -> bool {
+        matches!(*self.0, Engine::Postgres(_))
     }
 
     /// What other replicas have to say; waits for it. For one caller at a time.

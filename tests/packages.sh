@@ -28,6 +28,7 @@ install_packages() (
     if [ -d /run/systemd/system ]; then
         for package in $packages; do
             case $package in
+            apache2) services='apache2 apache-htcacheclean' ;;
             ejabberd) services='ejabberd epmd.socket' ;;
             podman) services='podman podman.socket podman-restart podman-auto-update.timer' ;;
             *) services=$package ;;

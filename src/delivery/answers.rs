@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jid::Jid;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{Delivery, in_flight::Verdict, stanza_id::Attempt};
@@ -18,6 +18,13 @@ pub(super) const LATE: usize = 4096;
 
 /// Between tries to tell the store of an acknowledgement.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// What was sent so shortly before the link was lost may never have arrived, or its answer was lost
+/// with the link. Longer than it takes to notice a peer that is gone.
+const DOUBTFUL: Duration = Duration::from_secs(60);
+
+/// Of a message that may be sent again.
+pub(super) const FREE: Timestamp = Timestamp::from_secs(0);
 
 impl Delivery {
     /// An answer from the link; see [`Inbound::answer`](crate::link::Inbound::answer).
@@ -59,14 +66,17 @@ impl Delivery {
     /// The phone has registered, perhaps from another resource than before: what waits for this
     /// application goes there.
     pub async fn registered(&self, registration: &Registration) {
-        if !self.backlog.concerns_account_of(&registration.owner) {
+        let owner = &registration.owner;
+        // Other replicas store what this one has not heard of yet.
+        if !self.with.store.is_shared() && !self.backlog.concerns_account_of(owner) {
             return;
         }
         match self.with.store.redirect(registration).await {
-            Ok(()) => {
-                let now = tokio::time::Instant::now();
-                self.backlog.stored(&registration.owner, now);
-                self.backlog.registered(&registration.owner);
+            Ok(moved) => {
+                if moved > 0 {
+                    self.backlog.stored(owner, Instant::now());
+                    self.backlog.registered(owner);
+                }
             }
             Err(error) => debug!(%error, "waiting messages stay with the former resource"),
         }
@@ -75,13 +85,18 @@ impl Delivery {
     /// The link is up: the phones that messages wait for are tried.
     pub fn link_up(&self) {
         self.backlog.link_up();
+        if self.with.store.is_shared() {
+            // Who has no link need not know all that waits.
+            self.rescan.notify_one();
+        }
     }
 
     /// The link is gone: whoever waits is told at once.
     pub fn link_down(&self) {
+        let now = self.with.clock.now();
         self.in_flight.interrupt(Verdict::LinkLost);
         self.announced.forget_all();
-        self.backlog.link_down();
+        self.backlog.link_down(now.saturating_sub(DOUBTFUL));
     }
 
     /// Tells who waits for it in this process. False when nobody does.
@@ -108,7 +123,9 @@ impl Delivery {
                 self.tasks.spawn(async move {
                     let verdict = this.revoke(&asked.registration).await;
                     this.in_flight.fail(&key, number, verdict);
-                    this.backlog.heard(&from);
+                    if verdict == Verdict::Revoked {
+                        this.backlog.heard(&from);
+                    }
                 });
                 true
             }
@@ -141,29 +158,27 @@ impl Delivery {
     }
 
     async fn late(&self, from: &Jid, attempt: &Attempt, answer: Answer) {
+        let &Attempt {
+            message, attempt, ..
+        } = attempt;
         match answer {
             Answer::Acknowledged => {
-                self.forwarded(attempt.message).await;
+                self.forwarded(message).await;
                 // Only now, lest the message be sent once more.
                 self.backlog.heard(from);
+                self.backlog.served(from);
             }
-            Answer::Failed | Answer::Unreachable => {
-                let free = Timestamp::from_secs(0);
-                self.put_back(attempt.message, attempt.attempt, free).await;
-                self.backlog.bounced(from);
-            }
+            Answer::Failed | Answer::Unreachable => self.free(message, attempt).await,
             Answer::NotRegistered => {
-                let asked = self
-                    .with
-                    .store
-                    .asked(attempt.message, attempt.attempt)
-                    .await;
+                let asked = self.with.store.asked(message, attempt).await;
                 if let Ok(Some(registration)) = asked
                     && registration.owner == *from
+                    && self.revoke(&registration).await == Verdict::Revoked
                 {
-                    self.revoke(&registration).await;
+                    self.backlog.heard(from);
+                } else {
+                    self.free(message, attempt).await;
                 }
-                self.backlog.heard(from);
             }
         }
     }
@@ -172,11 +187,11 @@ impl Delivery {
     /// else the phone would get the message once more.
     pub(super) async fn forwarded(&self, key: MessageKey) {
         loop {
-            let deleted = {
-                let _turn = self.writes.acquire().await;
+            let deleted = async {
+                let _turn = self.turn().await?;
                 self.with.store.acknowledge(key).await
             };
-            match deleted {
+            match deleted.await {
                 Ok(true) => return self.with.metrics.queue_events.inc(QueueEvent::Forwarded),
                 Ok(false) => return,
                 Err(_) if self.is_stopping() => return,
@@ -185,12 +200,28 @@ impl Delivery {
         }
     }
 
-    /// A message that cannot be put back is free again when its lease ends.
-    pub(super) async fn put_back(&self, key: MessageKey, attempt: u16, held_until: Timestamp) {
-        let _turn = self.writes.acquire().await;
-        if let Err(error) = self.with.store.put_back(key, attempt, held_until).await {
-            debug!(%error, "a message could not be put back; it is free when its lease ends");
+    /// An attempt has failed: whoever the message is for now is tried after a pause.
+    pub(super) async fn free(&self, key: MessageKey, attempt: u16) {
+        if let Some(owner) = self.put_back(key, attempt, FREE).await {
+            self.backlog.failed(&owner);
         }
+    }
+
+    /// Gives whom the message is for now. One that cannot be put back is free when its lease ends.
+    pub(super) async fn put_back(
+        &self,
+        key: MessageKey,
+        attempt: u16,
+        held_until: Timestamp,
+    ) -> Option<Jid> {
+        let put_back = async {
+            let _turn = self.turn().await?;
+            self.with.store.put_back(key, attempt, held_until).await
+        };
+        put_back.await.unwrap_or_else(|error| {
+            debug!(%error, "a message could not be put back; it is free when its lease ends");
+            None
+        })
     }
 
     /// Kills what was issued up to the registration that the phone was asked about, with what waits

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jid::Jid;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     Delivery, Outcome, Push,
@@ -15,6 +15,7 @@ use crate::{
     link::{PushStanza, Sent},
     message::MessageKey,
     payload::Payload,
+    token::OpenError,
 };
 
 /// A stanza that was made, and the wait for its answer.
@@ -93,40 +94,69 @@ impl Delivery {
             Some(Verdict::Revoked) => match self.with.tokens.open(token).await {
                 // The phone has registered again meanwhile, and the URL lives on.
                 Ok(registration) => {
-                    push.registration = registration;
                     drop(waiting);
-                    self.keep_unless_transient(push, Tried::No, Outcome::PhoneError)
-                        .await
+                    push.registration = registration;
+                    self.keep_unless_transient(push, Outcome::PhoneError).await
                 }
-                Err(_) => Outcome::Revoked,
+                Err(OpenError::Dead | OpenError::Forged) => Outcome::Revoked,
+                Err(OpenError::Store(_)) => Outcome::StoreFailed,
             },
             Some(Verdict::RevocationFailed) => Outcome::StoreFailed,
             Some(Verdict::Failed | Verdict::Unreachable) if push.is_transient() => {
                 Outcome::PhoneError
             }
             Some(verdict @ (Verdict::Failed | Verdict::Unreachable)) => {
-                self.backlog.failed(owner);
+                drop(waiting);
                 self.backlog
                     .set_gone(owner, verdict == Verdict::Unreachable);
-                drop(waiting);
+                // Another resource is tried at once.
+                if verdict == Verdict::Failed || self.announced.other_than(owner).is_none() {
+                    self.backlog.failed(owner);
+                }
                 self.keep(push, Tried::Lost, None).await
             }
-            Some(Verdict::LinkLost) if push.is_transient() => Outcome::LinkDown,
-            Some(Verdict::LinkLost) => self.keep(push, Tried::Lost, Some(waiting)).await,
-            Some(Verdict::Stopping) | None if push.is_transient() => {
-                if sent.get() {
-                    Outcome::SentUnanswered { message: push.id }
-                } else {
-                    Outcome::Unanswered
+            // No answer, and none will come in time.
+            verdict @ (Some(Verdict::LinkLost | Verdict::Stopping) | None) => {
+                let lost = verdict == Some(Verdict::LinkLost);
+                if push.is_transient() {
+                    return match (lost, sent.withdraw()) {
+                        (true, _) => Outcome::LinkDown,
+                        (false, true) => Outcome::Unanswered,
+                        (false, false) => Outcome::SentUnanswered { message: push.id },
+                    };
                 }
+                // A session that another one has replaced answers no more.
+                let lost = lost || self.announced.since(owner, arrival);
+                let offered = Offered { waiting, sent };
+                self.without_answer(push, offered, lost, deadline).await
             }
-            Some(Verdict::Stopping) | None if sent.withdraw() => {
-                self.keep(push, Tried::No, None).await
-            }
-            Some(Verdict::Stopping) | None => {
-                self.backlog.unanswered(owner);
-                self.keep(push, Tried::Unanswered, Some(waiting)).await
-            }
+        }
+    }
+
+    /// `lost`: with the link, or with the phone's session.
+    async fn without_answer(
+        self: &Arc<Self>,
+        push: Push,
+        Offered { waiting, sent }: Offered,
+        lost: bool,
+        deadline: Instant,
+    ) -> Outcome {
+        if sent.withdraw() {
+            drop(waiting);
+            return self.keep(push, Tried::No, None).await;
+        }
+        if lost {
+            return self.keep(push, Tried::Lost, Some(waiting)).await;
+        }
+        self.backlog.unanswered(&push.registration.owner);
+        self.hear_until(deadline);
+        self.keep(push, Tried::Unanswered, Some(waiting)).await
+    }
+
+    /// A daemon that stops hears answers for as long as they are in time.
+    pub(super) fn hear_until(&self, deadline: Instant) {
+        if self.is_stopping() {
+            self.tasks.spawn(sleep_until(deadline));
         }
     }
 }

@@ -3,8 +3,11 @@
 //! A full JID is in the table while the store holds messages for it, as far as this replica knows.
 //! While it is, pushes to it are stored and none is sent past those that wait.
 
+mod table;
+#[cfg(test)]
+mod tests;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,7 +19,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::random::{Random, random_array};
+use self::table::{Phone, Table};
+use crate::{
+    clock::Timestamp,
+    random::{Random, random_array},
+};
 
 /// How long an unanswered message is held, and its phone left alone: its server may still deliver
 /// what a hibernating session was sent, and whatever is sent again arrives twice.
@@ -29,44 +36,13 @@ const LONGEST_PAUSE: Duration = HOLD;
 /// Between the first attempts after the link has come back: 500 phones a second.
 pub const PACE: Duration = Duration::from_millis(2);
 
-/// What was sent so shortly before the link was lost may never have arrived, or its answer was lost
-/// with the link. Longer than it takes to notice a peer that is gone.
-const DOUBTFUL: Duration = Duration::from_secs(60);
-
-/// A full JID.
-type Name = Arc<str>;
+const EVER: Timestamp = Timestamp::from_secs(0);
 
 pub struct Backlog {
     table: Mutex<Table>,
     changed: Notify,
     random: Arc<dyn Random>,
     gauge: IntGauge,
-}
-
-#[derive(Default)]
-struct Table {
-    phones: BTreeMap<Name, Phone>,
-    /// Every phone with a `next`, by it.
-    due: BTreeSet<(Instant, Name)>,
-    link_up: bool,
-}
-
-#[derive(Default)]
-struct Phone {
-    /// None: the link is down, or it is being tried.
-    next: Option<Instant>,
-    trying: bool,
-    /// Temporary errors in a row.
-    failures: u32,
-    /// When it last left a message unanswered.
-    unanswered: Option<Instant>,
-    /// What is held is to be sent as well.
-    release: bool,
-    /// The registered resource is not there: another one is tried.
-    gone: bool,
-    /// Since the last look at the store.
-    stored: bool,
-    heard: bool,
 }
 
 /// How a round of attempts at a phone ended.
@@ -91,9 +67,10 @@ impl Backlog {
         }
     }
 
-    /// Whether messages wait for this phone.
+    /// Whether messages wait for this phone, or it is left alone.
     pub fn contains(&self, phone: &Jid) -> bool {
-        self.lock().phones.contains_key(phone.as_str())
+        let blocks = |phone: &Phone| phone.kept || phone.writing > 0 || phone.resting;
+        self.lock().get(phone).is_some_and(blocks)
     }
 
     /// Whether messages wait for this phone or another one of its account.
@@ -101,42 +78,73 @@ impl Backlog {
         !self.lock().account_of(phone).is_empty()
     }
 
-    /// A message was stored. A phone that was not known is tried at `at`.
+    /// A message is about to be stored: from now on nothing is sent past it. To be followed by
+    /// [`written`](Self::written).
+    pub fn enter(&self, phone: &Jid) {
+        self.change(|table| table.enter(phone).writing += 1);
+    }
+
+    /// A message was stored, or not. The store is asked in either case: a write that failed may
+    /// have reached it, though nothing is kept back for that.
+    pub fn written(&self, phone: &Jid, kept: bool) {
+        self.change(|table| {
+            let known = table.enter(phone);
+            known.writing = known.writing.saturating_sub(1);
+            known.kept |= kept;
+            known.stored = true;
+            table.schedule_unless_resting(phone, Instant::now());
+        });
+    }
+
+    /// A message waits. Its phone is tried at `at`, unless it is left alone for a while.
     pub fn stored(&self, phone: &Jid, at: Instant) {
-        self.change(|table| match table.phones.get_mut(phone.as_str()) {
-            Some(known) => known.stored = true,
-            None => {
-                table.phones.insert(phone.as_str().into(), Phone::default());
-                table.schedule(phone, at);
-            }
+        self.change(|table| {
+            let known = table.enter(phone);
+            known.kept = true;
+            known.stored = true;
+            table.schedule_unless_resting(phone, at);
         });
     }
 
     /// A push was left unanswered: the phone is quiet from now on.
     pub fn unanswered(&self, phone: &Jid) {
-        let now = Instant::now();
         self.change(|table| {
-            table.enter(phone).unanswered = Some(now);
-            table.schedule(phone, now + HOLD);
+            table.enter(phone).resting = true;
+            table.schedule(phone, Instant::now() + HOLD);
         });
     }
 
-    /// A push met a temporary error.
+    /// A push met a temporary error, perhaps late, when it was held: it is tried anew, but no later
+    /// than it would be.
     pub fn failed(&self, phone: &Jid) {
         self.change(|table| {
-            let failures = &mut table.enter(phone).failures;
-            *failures = failures.saturating_add(1);
-            let pause = self.pause(*failures);
-            table.schedule(phone, Instant::now() + pause);
+            let known = table.enter(phone);
+            known.bounced = true;
+            let pause = self.fail(known);
+            table.schedule_by(phone, Instant::now() + pause);
         });
     }
 
     /// A stanza came from this phone, and not one that its server makes in its name.
     pub fn heard(&self, phone: &Jid) {
         self.change(|table| {
-            if let Some(known) = table.phones.get_mut(phone.as_str()) {
+            if let Some(known) = table.get_mut(phone) {
                 known.hear();
+                known.gone = false;
                 table.schedule(phone, Instant::now());
+            }
+        });
+    }
+
+    /// This phone has taken what may have waited for another one of its account, which is gone: so
+    /// it can be sent more.
+    pub fn served(&self, phone: &Jid) {
+        self.change(|table| {
+            for name in table.gone_beside(phone) {
+                if let Some(other) = table.by_name(&name) {
+                    other.hear();
+                }
+                table.schedule_name(&name, Instant::now());
             }
         });
     }
@@ -154,27 +162,28 @@ impl Backlog {
     /// It has announced itself, as on binding a resource: what an earlier session was sent is lost,
     /// or comes back. Its account's other resources, if they are gone, are served by this one.
     pub fn announced(&self, phone: &Jid) {
+        // First: who is looked at meanwhile is looked at with this.
         self.change(|table| {
-            let now = Instant::now();
-            if let Some(known) = table.phones.get_mut(phone.as_str()) {
-                known.hear();
-                known.release = true;
-                table.schedule(phone, now);
+            if let Some(known) = table.get_mut(phone) {
+                known.release(EVER);
             }
-            for other in table.account_of(phone) {
-                if table.phones.get(&other).is_some_and(|other| other.gone) {
-                    table.schedule_name(&other, now);
+            for name in table.gone_beside(phone) {
+                if let Some(other) = table.by_name(&name) {
+                    other.release(EVER);
                 }
             }
         });
+        self.heard(phone);
+        self.served(phone);
     }
 
-    /// Another replica has emptied this phone's queue, as far as it knows.
+    /// Another replica has emptied this phone's queue, as far as it knows. Who has no link forgets
+    /// it: the store is asked when the link is up.
     pub fn drained_elsewhere(&self, phone: &Jid) {
         self.change(|table| {
             if table.link_up {
                 table.schedule(phone, Instant::now());
-            } else {
+            } else if table.get(phone).is_some_and(|phone| phone.writing == 0) {
                 table.remove(phone);
             }
         });
@@ -184,25 +193,23 @@ impl Backlog {
     pub fn link_up(&self) {
         self.change(|table| {
             table.link_up = true;
-            let names: Vec<Name> = table.phones.keys().cloned().collect();
             let mut at = Instant::now();
-            for name in names {
+            for name in table.names() {
                 table.schedule_name(&name, at);
                 at += PACE;
             }
         });
     }
 
-    pub fn link_down(&self) {
-        let now = Instant::now();
-        let mut table = self.lock();
-        table.link_up = false;
-        table.due.clear();
-        for phone in table.phones.values_mut() {
-            phone.next = None;
-            let doubtful = |at: Instant| now.duration_since(at) <= DOUBTFUL;
-            phone.release |= phone.unanswered.is_some_and(doubtful);
-        }
+    /// What was sent at `doubtful` or later may never have arrived, or its answer was lost.
+    pub fn link_down(&self, doubtful: Timestamp) {
+        self.change(|table| {
+            table.link_up = false;
+            table.unschedule_all();
+            for phone in table.phones_mut() {
+                phone.release(doubtful);
+            }
+        });
     }
 
     /// Waits for the next phone to try. It is the caller's until [`end`](Self::end).
@@ -214,7 +221,7 @@ impl Backlog {
                 if let Some(phone) = table.pop(Instant::now()) {
                     return phone;
                 }
-                table.due.first().map(|(at, _)| *at)
+                table.first_due()
             };
             match next {
                 Some(at) => tokio::select! {
@@ -226,81 +233,72 @@ impl Backlog {
         }
     }
 
-    /// Before the store is asked for the next message. True: what is held is to be released first.
-    pub fn look(&self, phone: &Jid) -> bool {
+    /// Before the store is asked for the next message. What is held and was sent since the instant
+    /// that this gives is to be released first.
+    pub fn look(&self, phone: &Jid) -> Option<Timestamp> {
         let mut table = self.lock();
-        let Some(known) = table.phones.get_mut(phone.as_str()) else {
-            return false;
-        };
+        let known = table.get_mut(phone)?;
         known.stored = false;
         known.heard = false;
-        std::mem::take(&mut known.release)
+        known.bounced = false;
+        known.release.take()
     }
 
     /// What is held could not be released.
-    pub fn release_later(&self, phone: &Jid) {
-        if let Some(known) = self.lock().phones.get_mut(phone.as_str()) {
-            known.release = true;
+    pub fn release_later(&self, phone: &Jid, since: Timestamp) {
+        if let Some(known) = self.lock().get_mut(phone) {
+            known.release(since);
         }
     }
 
     /// Whether the resource itself was found to be gone.
     pub fn is_gone(&self, phone: &Jid) -> bool {
-        let table = self.lock();
-        table.phones.get(phone.as_str()).is_some_and(|p| p.gone)
+        self.lock().get(phone).is_some_and(|phone| phone.gone)
     }
 
-    /// Tries a phone now that was to be tried later.
-    pub fn hurry(&self, phone: &Jid) {
-        self.change(|table| table.schedule(phone, Instant::now()));
-    }
-
-    /// A temporary error came late, for a message that was held: it is tried anew, but no later than
-    /// it would be.
-    pub fn bounced(&self, phone: &Jid) {
-        self.change(|table| {
-            let Some(known) = table.phones.get_mut(phone.as_str()) else {
-                return;
-            };
-            known.failures = known.failures.saturating_add(1);
-            let (failures, next) = (known.failures, known.next);
-            let at = Instant::now() + self.pause(failures);
-            table.schedule(phone, next.map_or(at, |next| next.min(at)));
-        });
-    }
-
+    /// Who stands in for a phone that is gone may not be quiet as that one was.
     pub fn set_gone(&self, phone: &Jid, gone: bool) {
-        if let Some(known) = self.lock().phones.get_mut(phone.as_str()) {
+        self.change(|table| {
+            let known = table.enter(phone);
             known.gone = gone;
-        }
+            known.resting &= !gone;
+        });
     }
 
     /// Gives a phone back that [`due`](Self::due) gave out.
     pub fn end(&self, phone: &Jid, end: End) {
         let now = Instant::now();
         self.change(|table| {
-            let Some(known) = table.phones.get_mut(phone.as_str()) else {
+            let Some(known) = table.get_mut(phone) else {
                 return;
             };
             known.trying = false;
             // What happened since the look at the store may have changed its answer.
             let next = match end {
-                End::Empty if !known.stored => {
-                    table.remove(phone);
+                End::Empty if known.stored => now,
+                End::Empty => {
+                    known.kept = false;
+                    if known.writing == 0 {
+                        table.remove(phone);
+                    }
+                    // What moved to another resource may have been leased by an attempt here.
+                    for name in table.account_of(phone) {
+                        if table.by_name(&name).is_some_and(|other| !other.resting) {
+                            table.schedule_name(&name, now);
+                        }
+                    }
                     return;
                 }
-                End::Empty => now,
-                End::Later(_) if known.stored || known.heard => now,
-                End::Later(at) => at,
-                End::Unanswered | End::Failed if known.heard => now,
+                _ if known.heard || known.release.is_some() => now,
+                End::Failed => now + self.fail(known),
+                // Counted already.
+                End::Later(_) | End::Unanswered if known.bounced => now + self.pause(known),
                 End::Unanswered => {
-                    known.unanswered = Some(now);
+                    known.resting = true;
                     now + HOLD
                 }
-                End::Failed => {
-                    known.failures = known.failures.saturating_add(1);
-                    now + self.pause(known.failures)
-                }
+                End::Later(_) if known.stored && !known.resting => now,
+                End::Later(at) => at,
             };
             table.schedule(phone, next);
         });
@@ -308,32 +306,39 @@ impl Backlog {
 
     /// When a phone is tried next; None when it is not known, or the link is down.
     pub fn next(&self, phone: &Jid) -> Option<Instant> {
-        self.lock().phones.get(phone.as_str())?.next
+        self.lock().get(phone)?.next
     }
 
     #[cfg(test)]
     pub fn is_busy(&self, phone: &Jid) -> bool {
         let now = Instant::now();
         let is_busy = |p: &Phone| p.trying || p.next.is_some_and(|next| next <= now);
-        self.lock().phones.get(phone.as_str()).is_some_and(is_busy)
+        self.lock().get(phone).is_some_and(is_busy)
     }
 
-    fn pause(&self, failures: u32) -> Duration {
-        let doubled = FIRST_PAUSE * 2u32.saturating_pow(failures.saturating_sub(1).min(16));
+    /// Counts a temporary error; how long to wait after it.
+    fn fail(&self, phone: &mut Phone) -> Duration {
+        phone.failures = phone.failures.saturating_add(1);
+        phone.resting = true;
+        self.pause(phone)
+    }
+
+    fn pause(&self, phone: &Phone) -> Duration {
+        let doublings = phone.failures.saturating_sub(1).min(16);
         let [random] = random_array(&*self.random);
         // Up to a quarter less, so that those who failed together do not come back together.
-        doubled
+        (FIRST_PAUSE * 2u32.saturating_pow(doublings))
             .min(LONGEST_PAUSE)
             .mul_f64(1.0 - f64::from(random) / 1024.0)
     }
 
     fn change(&self, change: impl FnOnce(&mut Table)) {
         let mut table = self.lock();
-        let earliest = table.due.first().map(|(at, _)| *at);
+        let earliest = table.first_due();
         change(&mut table);
         self.gauge
-            .set(i64::try_from(table.phones.len()).unwrap_or(i64::MAX));
-        if table.due.first().map(|(at, _)| *at) != earliest {
+            .set(i64::try_from(table.len()).unwrap_or(i64::MAX));
+        if table.first_due() != earliest {
             self.changed.notify_one();
         }
     }
@@ -342,76 +347,3 @@ impl Backlog {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-impl Phone {
-    fn hear(&mut self) {
-        self.heard = true;
-        self.failures = 0;
-        self.gone = false;
-    }
-}
-
-impl Table {
-    fn enter(&mut self, phone: &Jid) -> &mut Phone {
-        self.phones.entry(phone.as_str().into()).or_default()
-    }
-
-    /// Every known resource of the same account.
-    fn account_of(&self, phone: &Jid) -> Vec<Name> {
-        let bare = phone.to_bare();
-        // A resource starts after the slash, and '0' is the character after that.
-        let (slash, end): (Name, Name) = (format!("{bare}/").into(), format!("{bare}0").into());
-        let bare = self.phones.get_key_value(bare.as_str());
-        let resources = self.phones.range(slash..end);
-        bare.into_iter()
-            .chain(resources)
-            .map(|(name, _)| name.clone())
-            .collect()
-    }
-
-    fn schedule(&mut self, phone: &Jid, at: Instant) {
-        if let Some((name, _)) = self.phones.get_key_value(phone.as_str()) {
-            let name = name.clone();
-            self.schedule_name(&name, at);
-        }
-    }
-
-    /// A phone that is being tried, or that cannot be reached, is scheduled later.
-    fn schedule_name(&mut self, name: &Name, at: Instant) {
-        let Some(phone) = self.phones.get_mut(name) else {
-            return;
-        };
-        if phone.trying || !self.link_up {
-            return;
-        }
-        if let Some(before) = phone.next.replace(at) {
-            self.due.remove(&(before, name.clone()));
-        }
-        self.due.insert((at, name.clone()));
-    }
-
-    fn remove(&mut self, phone: &Jid) {
-        if let Some((name, removed)) = self.phones.remove_entry(phone.as_str())
-            && let Some(at) = removed.next
-        {
-            self.due.remove(&(at, name));
-        }
-    }
-
-    fn pop(&mut self, now: Instant) -> Option<Jid> {
-        while self.due.first().is_some_and(|(at, _)| *at <= now) {
-            let (_, name) = self.due.pop_first()?;
-            if let Some(phone) = self.phones.get_mut(&name)
-                && let Ok(jid) = Jid::new(&name)
-            {
-                phone.next = None;
-                phone.trying = true;
-                return Some(jid);
-            }
-        }
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests;

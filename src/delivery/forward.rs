@@ -5,20 +5,18 @@ use std::{sync::Arc, time::Duration};
 use jid::Jid;
 use tokio::{
     sync::Semaphore,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
     Delivery,
+    answers::FREE,
     backlog::{End, HOLD, PACE},
     in_flight::{Asked, Verdict},
 };
-use crate::{
-    clock::Timestamp,
-    store::{Claim, Claimed, News, StoreError},
-};
+use crate::store::{Claim, Claimed, News, StoreError};
 
 /// Phones that are tried at a time.
 const AT_ONCE: usize = 512;
@@ -77,10 +75,15 @@ impl Delivery {
     /// Follows what other replicas say.
     pub async fn follow(self: Arc<Self>) {
         loop {
-            match self.with.store.news().await {
+            let news = tokio::select! {
+                news = self.with.store.news() => news,
+                () = self.rescan.notified() => News::Rescan,
+            };
+            match news {
                 News::Rescan => {
-                    if let Err(error) = self.recover().await {
-                        debug!(%error, "the store could not be read");
+                    while let Err(error) = self.recover().await {
+                        debug!(%error, "what waits could not be read");
+                        sleep(STORE_PAUSE).await;
                     }
                 }
                 News::Stored { owner, try_at } => {
@@ -118,11 +121,11 @@ impl Delivery {
     }
 
     async fn claim(&self, phone: &Jid) -> Result<Claim, StoreError> {
-        let _turn = self.writes.acquire().await;
-        if self.backlog.look(phone)
-            && let Err(error) = self.with.store.release(phone).await
+        let _turn = self.turn().await?;
+        if let Some(since) = self.backlog.look(phone)
+            && let Err(error) = self.with.store.release(phone, since).await
         {
-            self.backlog.release_later(phone);
+            self.backlog.release_later(phone, since);
             return Err(error);
         }
         let now = self.with.clock.now();
@@ -140,14 +143,14 @@ impl Delivery {
             ..
         } = claimed;
         let gone = self.backlog.is_gone(phone);
-        let other = gone.then(|| self.announced.other_than(phone)).flatten();
-        let fallback = other.is_some();
+        let stand_in = gone.then(|| self.announced.other_than(phone)).flatten();
+        let fallback = stand_in.is_some();
         let asked = Asked {
             registration,
             attempt,
             fallback,
         };
-        let to = other.unwrap_or_else(|| phone.clone());
+        let to = stand_in.clone().unwrap_or_else(|| phone.clone());
         let deadline = Instant::now() + self.settings.ack_timeout;
         let (stanza, mut offered) = self.stanza(key, to, asked, payload, deadline);
         let verdict = match timeout_at(deadline, self.with.pushes.reserve()).await {
@@ -159,40 +162,42 @@ impl Delivery {
         };
         // An answer may have come at the last moment, or while the daemon stops.
         let verdict = offered.waiting.close().or(verdict);
-        let free = Timestamp::from_secs(0);
-        match verdict {
+        let end = match verdict {
             Some(Verdict::Acknowledged) => {
                 self.forwarded(key).await;
-                None
+                if let Some(other) = stand_in {
+                    self.backlog.served(&other);
+                }
+                return None;
             }
-            Some(Verdict::Revoked) => None,
-            Some(Verdict::Unreachable) if !gone && self.announced.other_than(phone).is_some() => {
-                self.put_back(key, attempt, free).await;
-                self.backlog.set_gone(phone, true);
-                None
-            }
-            Some(
-                verdict @ (Verdict::Failed | Verdict::Unreachable | Verdict::RevocationFailed),
-            ) => {
-                self.put_back(key, attempt, free).await;
+            Some(Verdict::Failed | Verdict::Unreachable) => {
                 // When another one fails as well, the registered one comes first again.
-                let gone = verdict == Verdict::Unreachable && !fallback;
-                self.backlog.set_gone(phone, gone);
-                Some(End::Failed)
+                let found_gone = verdict == Some(Verdict::Unreachable) && !fallback;
+                self.backlog.set_gone(phone, found_gone);
+                let replaced = found_gone && self.announced.other_than(phone).is_some();
+                (!replaced).then_some(End::Failed)
             }
-            Some(Verdict::LinkLost) => {
-                self.put_back(key, attempt, free).await;
-                Some(End::Later(Instant::now()))
-            }
+            Some(Verdict::RevocationFailed) => Some(End::Failed),
+            // The message, too, unless the phone has registered again meanwhile.
+            Some(Verdict::Revoked) => None,
+            Some(Verdict::LinkLost) => Some(End::Later(Instant::now())),
             Some(Verdict::Stopping) | None if offered.sent.withdraw() => {
-                self.put_back(key, attempt, free).await;
                 Some(End::Later(Instant::now() + LINK_PAUSE))
             }
             Some(Verdict::Stopping) | None => {
-                let held_until = self.with.clock.now().saturating_add(HOLD);
-                self.put_back(key, attempt, held_until).await;
+                self.hear_until(deadline);
                 Some(End::Unanswered)
             }
+        };
+        let held_until = match end {
+            Some(End::Unanswered) => self.with.clock.now().saturating_add(HOLD),
+            _ => FREE,
+        };
+        let owner = self.put_back(key, attempt, held_until).await;
+        if let Some(owner) = owner.filter(|owner| owner != phone) {
+            // It has found the message leased.
+            self.backlog.stored(&owner, Instant::now());
         }
+        end
     }
 }

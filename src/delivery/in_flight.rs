@@ -64,6 +64,7 @@ impl InFlight {
     /// Adds an attempt. Its answers are heard until what is returned is closed or dropped.
     pub fn insert(&self, key: MessageKey, asked: Asked) -> Waiting {
         let (waiter, verdict) = oneshot::channel();
+        let attempt = asked.attempt;
         let entry = Entry {
             asked,
             waiter: Some(waiter),
@@ -75,6 +76,7 @@ impl InFlight {
         Waiting {
             in_flight: self.clone(),
             key,
+            attempt,
             verdict,
         }
     }
@@ -135,6 +137,7 @@ impl InFlight {
 pub struct Waiting {
     in_flight: InFlight,
     key: MessageKey,
+    attempt: u16,
     verdict: oneshot::Receiver<Verdict>,
 }
 
@@ -150,8 +153,18 @@ impl Waiting {
 
     /// Ends the wait, and says what was answered meanwhile.
     pub fn close(self) -> Option<Verdict> {
-        let entry = self.in_flight.lock().remove(&self.key)?;
+        let entry = self.leave()?;
         entry.answer.or(entry.refused.then_some(Verdict::Revoked))
+    }
+
+    /// The message's next attempt may have begun: its entry is not this one's.
+    fn leave(&self) -> Option<Entry> {
+        let mut entries = self.in_flight.lock();
+        let entry = entries.get(&self.key)?;
+        if entry.asked.attempt != self.attempt {
+            return None;
+        }
+        entries.remove(&self.key)
     }
 
     fn is_refused(&self) -> bool {
@@ -163,7 +176,7 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.in_flight.gauge.dec();
-        self.in_flight.lock().remove(&self.key);
+        self.leave();
     }
 }
 
@@ -234,6 +247,16 @@ mod tests {
         };
         let (verdict, told) = tokio::join!(waiting.wait(soon()), written);
         assert_eq!((verdict, told), (Some(Verdict::Revoked), true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_leaves_does_not_take_the_next_attempt_along() {
+        let in_flight = in_flight();
+        let first = in_flight.insert(KEY, asked(1));
+        let mut second = in_flight.insert(KEY, asked(2));
+        assert_eq!(first.close(), None);
+        assert!(in_flight.acknowledge(&KEY), "the second waits");
+        assert_eq!(second.wait(soon()).await, Some(Verdict::Acknowledged));
     }
 
     #[test]

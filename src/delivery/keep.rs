@@ -1,8 +1,11 @@
 //! From a push in hand to a message in the store: the `201` that is a promise.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, timeout},
+};
 use tracing::debug;
 
 use super::{
@@ -13,36 +16,38 @@ use super::{
 use crate::{
     clock::Timestamp,
     metrics::QueueEvent,
-    store::{Enqueued, NewMessage},
+    store::{Enqueued, NewMessage, StoreError},
 };
 
 /// How many writes the store is asked for at a time; they share commits. Others wait in line: their
 /// pushes are bounded by the memory in flight.
 pub(super) const WRITES: usize = 512;
 
+/// How long a write waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What a message has been through before it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tried {
     /// It was not sent.
     No,
-    /// It was sent, and no answer can come any more.
+    /// It was sent, and no answer can come any more, or it does not count.
     Lost,
     /// It was sent, and the answer may come yet.
     Unanswered,
 }
 
 impl Delivery {
-    /// `instead` is the outcome of a push that must not be kept.
+    /// For what was not sent. `instead` is the outcome of a push that must not be kept.
     pub(super) async fn keep_unless_transient(
         self: &Arc<Self>,
         push: Push,
-        tried: Tried,
         instead: Outcome,
     ) -> Outcome {
         if push.is_transient() {
             return instead;
         }
-        self.keep(push, tried, None).await
+        self.keep(push, Tried::No, None).await
     }
 
     /// Stores a push, whether or not its sender stays to hear of it. `waiting` is its attempt's, of
@@ -53,18 +58,72 @@ impl Delivery {
         tried: Tried,
         waiting: Option<Waiting>,
     ) -> Outcome {
+        self.backlog.enter(&push.registration.owner);
         let this = Arc::clone(self);
-        let kept = self
-            .tasks
-            .spawn(async move { this.store(push, tried, waiting).await });
+        let kept = self.tasks.spawn(this.store(push, tried, waiting));
         // It ends early only by a panic, which is logged.
         kept.await.unwrap_or(Outcome::StoreFailed)
     }
 
-    async fn store(&self, push: Push, tried: Tried, waiting: Option<Waiting>) -> Outcome {
+    async fn store(self: Arc<Self>, push: Push, tried: Tried, waiting: Option<Waiting>) -> Outcome {
         let now = self.with.clock.now();
-        let owner = push.registration.owner.clone();
-        let message = NewMessage {
+        let message = self.message(&push, tried, now);
+        let stored = async {
+            let _turn = self.turn().await?;
+            self.with
+                .store
+                .enqueue(message, self.settings.caps, now)
+                .await
+        };
+        let stored = stored.await;
+        let kept = matches!(stored, Ok(Enqueued::Stored { .. }));
+        self.backlog.written(&push.registration.owner, kept);
+        let events = &self.with.metrics.queue_events;
+        let refusal = match stored {
+            Ok(Enqueued::Stored {
+                replaced,
+                evicted,
+                redirected,
+            }) => {
+                events.inc(QueueEvent::Stored);
+                events.add(QueueEvent::Replaced, replaced.into());
+                events.add(QueueEvent::Evicted, evicted.into());
+                if let Some(owner) = redirected {
+                    self.backlog.stored(&owner, Instant::now());
+                }
+                return self.answered_meanwhile(&push, waiting).await;
+            }
+            // It was stored and replaced, in one go.
+            Ok(Enqueued::Superseded) => {
+                events.inc(QueueEvent::Replaced);
+                return self.answered_meanwhile(&push, waiting).await;
+            }
+            Ok(Enqueued::AccountFull) => Outcome::AccountFull,
+            Ok(Enqueued::Outranked | Enqueued::Full) => Outcome::QueueFull,
+            Ok(Enqueued::Revoked) => Outcome::Gone,
+            Err(error) => {
+                debug!(%error, "a push could not be stored; its sender is told");
+                Outcome::StoreFailed
+            }
+        };
+        match waiting.and_then(Waiting::close) {
+            // The phone had it after all.
+            Some(Verdict::Acknowledged) => acknowledged(&push),
+            _ => refusal,
+        }
+    }
+
+    /// Until it is dropped, the store may be asked to write. Who waits longer than the store may take
+    /// for everybody before waits in vain.
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        match timeout(PATIENCE, self.writes.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(StoreError::Busy),
+        }
+    }
+
+    fn message(&self, push: &Push, tried: Tried, now: Timestamp) -> NewMessage {
+        NewMessage {
             key: push.key,
             id: push.id,
             registration: push.registration.clone(),
@@ -78,64 +137,40 @@ impl Delivery {
                 Tried::Unanswered => now.saturating_add(HOLD),
                 Tried::No | Tried::Lost => Timestamp::from_secs(0),
             },
-            try_at: self.try_at(&owner, now),
-        };
-        let stored = {
-            let _turn = self.writes.acquire().await;
-            self.with
-                .store
-                .enqueue(message, self.settings.caps, now)
-                .await
-        };
-        let events = &self.with.metrics.queue_events;
-        match stored {
-            Ok(Enqueued::Stored { replaced, evicted }) => {
-                events.inc(QueueEvent::Stored);
-                events.add(QueueEvent::Replaced, replaced.into());
-                events.add(QueueEvent::Evicted, evicted.into());
-            }
-            // It was stored and replaced, in one go.
-            Ok(Enqueued::Superseded) => events.inc(QueueEvent::Replaced),
-            Ok(Enqueued::AccountFull) => return Outcome::AccountFull,
-            Ok(Enqueued::Outranked | Enqueued::Full) => return Outcome::QueueFull,
-            Err(error) => {
-                debug!(%error, "a push could not be stored; its sender is told");
-                return acknowledged(waiting, &push).unwrap_or(Outcome::StoreFailed);
-            }
+            try_at: self.try_at(&push.registration.owner, now),
         }
-        self.backlog.stored(&owner, Instant::now());
-        if self.backlog.is_gone(&owner) && self.announced.other_than(&owner).is_some() {
-            self.backlog.hurry(&owner);
-        }
-        self.answered_meanwhile(&push, waiting).await
     }
 
     /// What came in while the message was being written is made good in the store.
-    async fn answered_meanwhile(&self, push: &Push, waiting: Option<Waiting>) -> Outcome {
-        let stored = Outcome::Stored {
-            ttl: push.ttl,
-            message: push.id,
-        };
+    async fn answered_meanwhile(
+        self: &Arc<Self>,
+        push: &Push,
+        waiting: Option<Waiting>,
+    ) -> Outcome {
         match waiting.and_then(Waiting::close) {
             Some(Verdict::Acknowledged) => {
-                self.forwarded(push.key).await;
-                Outcome::Acknowledged {
-                    ttl: push.ttl,
-                    message: push.id,
+                let (this, key) = (Arc::clone(self), push.key);
+                let owner = push.registration.owner.clone();
+                self.tasks.spawn(async move {
+                    this.forwarded(key).await;
+                    // Only now, lest the message be looked at once more.
+                    this.backlog.heard(&owner);
+                });
+                return acknowledged(push);
+            }
+            Some(Verdict::Revoked) => {
+                self.revoke(&push.registration).await;
+                // The phone may have registered anew: then it waits still.
+                if let Ok(false) = self.is_pending(push.id).await {
+                    return Outcome::Revoked;
                 }
             }
-            Some(Verdict::Revoked) => match self.revoke(&push.registration).await {
-                Verdict::Revoked => Outcome::Revoked,
-                _ => stored,
-            },
-            Some(Verdict::Failed | Verdict::Unreachable) => {
-                self.put_back(push.key, 1, Timestamp::from_secs(0)).await;
-                self.backlog.failed(&push.registration.owner);
-                stored
-            }
-            Some(Verdict::RevocationFailed | Verdict::LinkLost | Verdict::Stopping) | None => {
-                stored
-            }
+            Some(Verdict::Failed | Verdict::Unreachable) => self.free(push.key, 1).await,
+            Some(Verdict::RevocationFailed | Verdict::LinkLost | Verdict::Stopping) | None => {}
+        }
+        Outcome::Stored {
+            ttl: push.ttl,
+            message: push.id,
         }
     }
 
@@ -148,11 +183,9 @@ impl Delivery {
     }
 }
 
-/// The phone had it after all.
-fn acknowledged(waiting: Option<Waiting>, push: &Push) -> Option<Outcome> {
-    let answer = waiting.and_then(Waiting::close)?;
-    (answer == Verdict::Acknowledged).then_some(Outcome::Acknowledged {
+fn acknowledged(push: &Push) -> Outcome {
+    Outcome::Acknowledged {
         ttl: push.ttl,
         message: push.id,
-    })
+    }
 }

@@ -1,12 +1,13 @@
 //! One push with every ending, the link played by the test.
 
 mod forwarding;
+mod interleavings;
 mod keeping;
 mod world;
 
 use bytes::Bytes;
 
-use self::world::{PHONE, WEEK, World, accepted_ttl, jid, message};
+use self::world::{PHONE, WEEK, World, accepted_ttl, jid, message, text};
 use super::*;
 use crate::{link::Answer, token::Backend};
 
@@ -209,19 +210,13 @@ async fn every_limit_has_its_own_outcome() {
     })
     .await;
     let token = world.endpoint().await;
-    let push = |ttl| {
-        let push = world.push(&token, Some(ttl));
-        async {
-            tokio::task::yield_now().await;
-            push
-        }
-    };
+    let push = |ttl| world.push(&token, Some(ttl));
     // Two fit the link's queue, the memory is for three, the rate for four.
-    let (first, second) = (push(0).await, push(0).await);
-    assert_eq!(push(0).await.await.unwrap(), Outcome::LinkBusy);
-    let kept = push(60).await.await.unwrap();
+    let (first, second) = (push(0), push(0));
+    assert_eq!(push(0).await.unwrap(), Outcome::LinkBusy);
+    let kept = push(60).await.unwrap();
     assert!(matches!(kept, Outcome::Stored { .. }));
-    assert_eq!(push(0).await.await.unwrap(), Outcome::RateLimited);
+    assert_eq!(push(0).await.unwrap(), Outcome::RateLimited);
     world.time_out().await;
     assert_eq!(first.await.unwrap(), Outcome::Unanswered);
     assert_eq!(second.await.unwrap(), Outcome::Unanswered);

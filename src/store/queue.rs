@@ -23,7 +23,7 @@ pub const MESSAGE_OVERHEAD: u64 = 512;
 pub struct NewMessage {
     pub key: MessageKey,
     pub id: MessageId,
-    /// Its `owner` is where the message goes.
+    /// Its `owner` is where the message goes, unless the store knows a newer one.
     pub registration: Registration,
     pub topic: Option<Topic>,
     pub urgency: Urgency,
@@ -50,10 +50,16 @@ pub struct Caps {
     pub bytes: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enqueued {
-    /// It is on the disk. At most one of the two is not zero.
-    Stored { replaced: u32, evicted: u32 },
+    /// It is on the disk.
+    Stored {
+        /// At most one of the two is not zero.
+        replaced: u32,
+        evicted: u32,
+        /// Where it goes instead, if the phone has registered anew meanwhile.
+        redirected: Option<Jid>,
+    },
     /// A message that arrived later, with the same topic, is there already.
     Superseded,
     /// The endpoint holds as many messages as it may, and each is more urgent.
@@ -62,6 +68,8 @@ pub enum Enqueued {
     AccountFull,
     /// Over [`Caps::bytes`].
     Full,
+    /// Its registration was revoked meanwhile.
+    Revoked,
 }
 
 /// What there is to send to a phone.

@@ -173,7 +173,7 @@ impl Sqlite {
         key: MessageKey,
         attempt: u16,
         held_until: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Jid>, StoreError> {
         self.write(move |db| queue::put_back(db, &key, attempt, held_until))
             .await
     }
@@ -186,12 +186,13 @@ impl Sqlite {
         self.read(move |db| queue::asked(db, &key, attempt)).await
     }
 
-    pub async fn release(&self, owner: &Jid) -> Result<(), StoreError> {
+    pub async fn release(&self, owner: &Jid, since: Timestamp) -> Result<(), StoreError> {
         let owner = owner.clone();
-        self.write(move |db| queue::release(db, &owner)).await
+        self.write(move |db| queue::release(db, &owner, since))
+            .await
     }
 
-    pub async fn redirect(&self, registration: &Registration) -> Result<(), StoreError> {
+    pub async fn redirect(&self, registration: &Registration) -> Result<u64, StoreError> {
         let registration = registration.clone();
         self.write(move |db| queue::redirect(db, &registration))
             .await

@@ -1,11 +1,9 @@
-//! Stanzas on their way out, and which of them have left.
-
-use std::collections::VecDeque;
+//! Stanzas on their way out.
 
 use jid::BareJid;
 
 use super::writer;
-use crate::link::{PushStanza, Sent};
+use crate::link::PushStanza;
 
 /// How much is handed to the operating system at once, in bytes.
 const BATCH: usize = 64 * 1024;
@@ -19,8 +17,6 @@ pub struct Outbox {
     answers: Vec<u8>,
     batch: Vec<u8>,
     written: usize,
-    /// Where in the batch each push ends.
-    pushes: VecDeque<(usize, Sent)>,
 }
 
 impl Outbox {
@@ -51,7 +47,6 @@ impl Outbox {
 
     pub fn push(&mut self, from: &BareJid, push: &PushStanza) {
         writer::push(&mut self.batch, from, push);
-        self.pushes.push_back((self.batch.len(), push.sent.clone()));
     }
 
     /// What is to be written; empty when all is.
@@ -62,12 +57,6 @@ impl Outbox {
     /// The operating system took that many bytes of what is pending.
     pub fn advance(&mut self, bytes: usize) {
         self.written += bytes;
-        while let Some((end, sent)) = self.pushes.front()
-            && *end <= self.written
-        {
-            sent.set();
-            self.pushes.pop_front();
-        }
         if self.written == self.batch.len() {
             self.batch.clear();
             self.written = 0;
@@ -77,44 +66,7 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use jid::Jid;
-    use tokio::time::Instant;
-
     use super::*;
-    use crate::{payload::Payload, registration::Digest};
-
-    fn domain() -> BareJid {
-        BareJid::new("up.example.org").unwrap()
-    }
-
-    fn stanza() -> PushStanza {
-        PushStanza {
-            id: "1".into(),
-            to: Jid::new("a@b/c").unwrap(),
-            application: Digest::from_bytes([1; 32]),
-            instance: Digest::from_bytes([2; 32]),
-            payload: Payload::new(Bytes::from_static(b"x")).unwrap(),
-            deadline: Instant::now(),
-            sent: Sent::default(),
-        }
-    }
-
-    #[test]
-    fn a_push_counts_as_sent_when_its_last_byte_has_left() {
-        let mut outbox = Outbox::default();
-        let (first, second) = (stanza(), stanza());
-        outbox.push(&domain(), &first);
-        let end_of_first = outbox.pending().len();
-        outbox.push(&domain(), &second);
-        let end = outbox.pending().len();
-        outbox.advance(end_of_first - 1);
-        assert!(!first.sent.get());
-        outbox.advance(1);
-        assert!(first.sent.get() && !second.sent.get());
-        outbox.advance(end - end_of_first);
-        assert!(second.sent.get() && outbox.pending().is_empty());
-    }
 
     #[test]
     fn answers_to_strangers_go_last_and_are_dropped_when_too_many_wait() {

@@ -85,8 +85,7 @@ impl Session {
     }
 
     fn iq(&self, head: Head, content: Result<Content, Fault>) -> Option<Action> {
-        // The server fills `from` in. Without one there is nobody to answer.
-        let Some(from) = head.from.as_deref().and_then(|from| Jid::new(from).ok()) else {
+        let Some(from) = head.from.as_deref().and_then(sender) else {
             return self.odd(OddStanza::Malformed);
         };
         let id = head.id;
@@ -192,7 +191,7 @@ impl Session {
     }
 
     fn presence(&self, head: Head) -> Option<Action> {
-        let Some(from) = head.from.as_deref().and_then(|from| Jid::new(from).ok()) else {
+        let Some(from) = head.from.as_deref().and_then(sender) else {
             return self.odd(OddStanza::Malformed);
         };
         let to = self.addressee(head.to.as_deref());
@@ -233,6 +232,14 @@ enum Granted {
         application: Option<String>,
         instance: Option<String>,
     },
+}
+
+/// The server fills `from` in. Without one there is nobody to answer, and one that is not its own
+/// normal form, as few of the rarest characters are, would be somebody else's when it is read again.
+fn sender(from: &str) -> Option<Jid> {
+    let jid = Jid::new(from).ok()?;
+    let stable = jid.as_str().is_ascii() || Jid::new(jid.as_str()).is_ok_and(|again| again == jid);
+    stable.then_some(jid)
 }
 
 /// What an error means for a push. Only the phone's own two conditions say anything about the

@@ -55,7 +55,6 @@ impl HalfPush {
 async fn a_signal_stores_the_push_in_flight_and_its_answer_is_heard_after_a_restart() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut bed = Bed::new().await;
-        bed.text("delivery.ack_timeout", "5s");
         let mut daemon = bed.start().await;
         let endpoint = bed.register("app").await;
         bed.phone.behave(Behaviour::AcknowledgeAfter(LONG));

@@ -27,16 +27,19 @@ pub const AMPLE: Caps = Caps {
 pub const STORED: Enqueued = Enqueued::Stored {
     replaced: 0,
     evicted: 0,
+    redirected: None,
 };
 pub const REPLACED: Enqueued = Enqueued::Stored {
     replaced: 1,
     evicted: 0,
+    redirected: None,
 };
 
 pub fn evicted(evicted: u32) -> Enqueued {
     Enqueued::Stored {
         replaced: 0,
         evicted,
+        redirected: None,
     }
 }
 

@@ -18,7 +18,10 @@ use crate::messages::size;
 
 /// In the order in which they were stored.
 #[derive(Default)]
-pub struct Model(Vec<Row>);
+pub struct Model {
+    rows: Vec<Row>,
+    revoked: Vec<(Scope, Timestamp)>,
+}
 
 struct Row {
     new: NewMessage,
@@ -35,17 +38,23 @@ impl Row {
 
 impl Model {
     pub fn enqueue(&mut self, new: &NewMessage, caps: Caps, now: Timestamp) -> Enqueued {
+        if self.is_revoked(&new.registration) {
+            return Enqueued::Revoked;
+        }
         let (stored, leaving) = match self.make_room(new, caps, now) {
             Ok(room) => room,
             Err(refusal) => return refusal,
         };
-        let staying = self.0.iter().filter(|row| !leaving.contains(&row.new.key));
+        let staying = self
+            .rows
+            .iter()
+            .filter(|row| !leaving.contains(&row.new.key));
         let bytes: u64 = staying.map(|row| size(&row.new)).sum();
         if bytes + size(new) > caps.bytes {
             return Enqueued::Full;
         }
-        self.0.retain(|row| !leaving.contains(&row.new.key));
-        self.0.push(Row {
+        self.rows.retain(|row| !leaving.contains(&row.new.key));
+        self.rows.push(Row {
             new: new.clone(),
             key: new.registration.key(),
             attempts: new.sent.is_some().into(),
@@ -61,7 +70,7 @@ impl Model {
         now: Timestamp,
     ) -> Result<(Enqueued, Vec<MessageKey>), Enqueued> {
         let key = new.registration.key();
-        let mut endpoint: Vec<&Row> = self.0.iter().filter(|row| row.key == key).collect();
+        let mut endpoint: Vec<&Row> = self.rows.iter().filter(|row| row.key == key).collect();
         let same_topic = |row: &&&Row| new.topic.is_some() && row.new.topic == new.topic;
         if let Some(earlier) = endpoint.iter().find(same_topic) {
             if earlier.new.arrived > new.arrived {
@@ -70,6 +79,7 @@ impl Model {
             let replaced = Enqueued::Stored {
                 replaced: 1,
                 evicted: 0,
+                redirected: None,
             };
             return Ok((replaced, vec![earlier.new.key]));
         }
@@ -84,7 +94,7 @@ impl Model {
             leaving.push(least.key);
         }
         let of_account = |row: &&Row| row.key.owner == key.owner && row.lives(now);
-        let account = self.0.iter().filter(of_account).count();
+        let account = self.rows.iter().filter(of_account).count();
         if leaving.is_empty() && account >= caps.per_account as usize {
             return Err(Enqueued::AccountFull);
         }
@@ -92,18 +102,26 @@ impl Model {
         let stored = Enqueued::Stored {
             replaced: 0,
             evicted,
+            redirected: None,
         };
         Ok((stored, leaving))
     }
 
+    fn is_revoked(&self, registration: &Registration) -> bool {
+        let covers = |scope: &Scope| concerns(scope, &registration.key());
+        let mut revoked = self.revoked.iter();
+        revoked.any(|(scope, at)| covers(scope) && registration.issued <= *at)
+    }
+
     pub fn claim(&mut self, owner: &Jid, now: Timestamp, lease: Timestamp) -> Claim {
         let live = |row: &&mut Row| row.new.registration.owner == *owner && row.lives(now);
-        let mut rows: Vec<&mut Row> = self.0.iter_mut().filter(live).collect();
+        let mut rows: Vec<&mut Row> = self.rows.iter_mut().filter(live).collect();
         let claimed = rows.iter().map(|row| row.claimed_until).max();
         if let Some(until) = claimed.filter(|until| *until > now) {
             return Claim::Later(until);
         }
-        rows.sort_by_key(|row| (Reverse(row.new.urgency), row.new.arrived));
+        let held = |row: &Row| row.new.held_until > Timestamp::from_millis(0);
+        rows.sort_by_key(|row| (held(row), Reverse(row.new.urgency), row.new.arrived));
         let Some(first) = rows.iter_mut().find(|row| row.new.held_until <= now) else {
             let held = rows.iter().map(|row| row.new.held_until).min();
             return held.map_or(Claim::Empty, Claim::Later);
@@ -124,39 +142,52 @@ impl Model {
         self.remove(|row| row.new.key == key) > 0
     }
 
-    pub fn put_back(&mut self, key: MessageKey, attempt: u16, held_until: Timestamp) {
+    pub fn put_back(
+        &mut self,
+        key: MessageKey,
+        attempt: u16,
+        held_until: Timestamp,
+    ) -> Option<Jid> {
         let latest = |row: &&mut Row| row.new.key == key && row.attempts == attempt;
-        if let Some(row) = self.0.iter_mut().find(latest) {
-            row.claimed_until = Timestamp::from_millis(0);
-            row.new.held_until = held_until;
-        }
+        let row = self.rows.iter_mut().find(latest)?;
+        row.claimed_until = Timestamp::from_millis(0);
+        row.new.held_until = held_until;
+        Some(row.new.registration.owner.clone())
     }
 
     pub fn asked(&self, key: MessageKey, attempt: u16) -> Option<Registration> {
-        let row = self.0.iter().find(|row| row.new.key == key)?;
+        let row = self.rows.iter().find(|row| row.new.key == key)?;
         let registration = &row.new.registration;
         let asked = row.attempts == attempt && row.new.sent? >= registration.issued;
         asked.then(|| registration.clone())
     }
 
-    pub fn release(&mut self, owner: &Jid) {
-        for row in &mut self.0 {
-            if row.new.registration.owner == *owner {
+    pub fn release(&mut self, owner: &Jid, since: Timestamp) {
+        for row in &mut self.rows {
+            let sent = row.new.sent.is_some_and(|sent| sent >= since);
+            if row.new.registration.owner == *owner && sent {
                 row.new.held_until = Timestamp::from_millis(0);
             }
         }
     }
 
-    pub fn redirect(&mut self, to: &Registration) {
-        for row in &mut self.0 {
+    /// How many messages it moved.
+    pub fn redirect(&mut self, to: &Registration) -> u64 {
+        let mut moved = 0;
+        for row in &mut self.rows {
             if row.key == to.key() && row.new.registration.issued <= to.issued {
                 row.new.registration = to.clone();
+                moved += 1;
             }
         }
+        moved
     }
 
     pub fn owners_waiting(&self, after: Option<&Jid>, limit: usize) -> Vec<Jid> {
-        let owners = self.0.iter().map(|row| row.new.registration.owner.as_str());
+        let owners = self
+            .rows
+            .iter()
+            .map(|row| row.new.registration.owner.as_str());
         let owners: BTreeSet<&str> = owners
             .filter(|owner| after.is_none_or(|after| *owner > after.as_str()))
             .collect();
@@ -165,7 +196,9 @@ impl Model {
     }
 
     pub fn is_waiting(&self, id: MessageId, now: Timestamp) -> bool {
-        self.0.iter().any(|row| row.new.id == id && row.lives(now))
+        self.rows
+            .iter()
+            .any(|row| row.new.id == id && row.lives(now))
     }
 
     pub fn cancel(&mut self, id: MessageId) -> bool {
@@ -174,7 +207,7 @@ impl Model {
 
     pub fn waiting(&self, now: Timestamp) -> Vec<Waiting> {
         let mut accounts: BTreeMap<&str, Waiting> = BTreeMap::new();
-        for row in self.0.iter().filter(|row| row.lives(now)) {
+        for row in self.rows.iter().filter(|row| row.lives(now)) {
             let owner: &BareJid = &row.key.owner;
             let account = accounts.entry(owner.as_str()).or_insert(Waiting {
                 owner: owner.clone(),
@@ -195,13 +228,8 @@ impl Model {
 
     /// How many messages it dropped.
     pub fn revoke(&mut self, scope: &Scope, at: Timestamp) -> u64 {
-        self.remove(|row| {
-            let concerns = match scope {
-                Scope::Registration(key) => row.key == *key,
-                Scope::Owner(owner) => row.key.owner == *owner,
-            };
-            concerns && row.new.registration.issued <= at
-        })
+        self.revoked.push((scope.clone(), at));
+        self.remove(|row| concerns(scope, &row.key) && row.new.registration.issued <= at)
     }
 
     pub fn purge(&mut self, now: Timestamp) -> u64 {
@@ -210,14 +238,21 @@ impl Model {
 
     /// Messages, their bytes, and when the first was stored.
     pub fn sizes(&self) -> (u64, u64, Option<Timestamp>) {
-        let bytes = self.0.iter().map(|row| size(&row.new)).sum();
-        let oldest = self.0.first().map(|row| row.new.arrived);
-        (self.0.len() as u64, bytes, oldest)
+        let bytes = self.rows.iter().map(|row| size(&row.new)).sum();
+        let oldest = self.rows.first().map(|row| row.new.arrived);
+        (self.rows.len() as u64, bytes, oldest)
     }
 
     fn remove(&mut self, gone: impl Fn(&Row) -> bool) -> u64 {
-        let before = self.0.len();
-        self.0.retain(|row| !gone(row));
-        (before - self.0.len()) as u64
+        let before = self.rows.len();
+        self.rows.retain(|row| !gone(row));
+        (before - self.rows.len()) as u64
+    }
+}
+
+fn concerns(scope: &Scope, key: &RegistrationKey) -> bool {
+    match scope {
+        Scope::Registration(revoked) => key == revoked,
+        Scope::Owner(owner) => key.owner == *owner,
     }
 }

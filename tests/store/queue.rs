@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use unified_push::{
+    clock::Timestamp,
     message::Urgency,
     registration::Registration,
     revocation::Scope,
-    store::{Claim, NewMessage, Store, Waiting},
+    store::{Claim, Enqueued, NewMessage, Store, Waiting},
 };
 
 use crate::{Test, messages::*, tests};
@@ -28,6 +29,10 @@ pub fn tests() -> Vec<Test> {
         a_message_is_cancelled_by_its_id,
         an_account_is_listed_and_dropped,
         what_was_revoked_is_dropped,
+        what_was_revoked_meanwhile_is_not_stored,
+        what_is_revoked_is_not_what_was_registered_again,
+        a_message_goes_where_its_phone_registered_last,
+        what_was_never_held_goes_before_what_was,
         what_has_expired_is_purged_and_counted,
         the_oldest_is_the_first_that_was_stored,
     ]
@@ -88,7 +93,8 @@ async fn a_jid_has_one_lease_at_a_time(store: &Store) {
 }
 
 async fn what_is_held_waits_until_then_or_until_released(store: &Store) {
-    let held = |serial, secs| NewMessage {
+    let held = |serial: u32, secs| NewMessage {
+        sent: Some(after(serial.into())),
         held_until: after(secs),
         ..message(serial)
     };
@@ -100,13 +106,31 @@ async fn what_is_held_waits_until_then_or_until_released(store: &Store) {
     let later = claim(store, ORCHARD, after(10)).await;
     assert_eq!(later, Claim::Later(after(100)));
 
-    store.release(&full(BALCONY)).await.unwrap();
+    store.release(&full(BALCONY), NOW).await.unwrap();
+    store.release(&full(ORCHARD), after(3)).await.unwrap();
     let later = claim(store, ORCHARD, after(99)).await;
     assert_eq!(later, Claim::Later(after(100)));
     assert_eq!(claimed(store, ORCHARD, after(100)).await.key, key(2));
     store.acknowledge(key(2)).await.unwrap();
-    store.release(&full(ORCHARD)).await.unwrap();
+    store.release(&full(ORCHARD), after(1)).await.unwrap();
     assert_eq!(claimed(store, ORCHARD, after(101)).await.key, key(1));
+}
+
+async fn what_was_never_held_goes_before_what_was(store: &Store) {
+    let held = NewMessage {
+        urgency: Urgency::High,
+        held_until: after(5),
+        ..message(1)
+    };
+    let never = |serial| NewMessage {
+        held_until: Timestamp::from_secs(0),
+        ..message(serial)
+    };
+    put(store, held).await;
+    put(store, never(2)).await;
+    put(store, never(3)).await;
+    let order = drain(store, ORCHARD, after(10)).await;
+    assert_eq!(order, keys(&[2, 3, 1]));
 }
 
 async fn only_the_latest_attempt_puts_back(store: &Store) {
@@ -130,7 +154,7 @@ async fn only_the_latest_attempt_puts_back(store: &Store) {
 async fn a_lease_and_a_hold_do_not_touch_each_other(store: &Store) {
     put(store, message(1)).await;
     claimed(store, ORCHARD, after(1)).await;
-    store.release(&full(ORCHARD)).await.unwrap();
+    store.release(&full(ORCHARD), NOW).await.unwrap();
     let later = claim(store, ORCHARD, after(2)).await;
     assert_eq!(later, Claim::Later(after(61)), "released is not put back");
 
@@ -317,6 +341,53 @@ async fn what_was_revoked_is_dropped(store: &Store) {
     assert_eq!(revoke(all, after(1)).await, 2);
     assert_eq!(totals(store).await, (1, size(&message(4))));
     assert_eq!(drain(store, BALCONY, after(5)).await, keys(&[4]));
+}
+
+async fn what_is_revoked_is_not_what_was_registered_again(store: &Store) {
+    store
+        .register(crate::registrations::romeo(1, NOW))
+        .await
+        .unwrap();
+    // The same URL, for which a push is in flight since before.
+    store
+        .register(crate::registrations::romeo(1, after(1)))
+        .await
+        .unwrap();
+    let scope = Scope::Registration(registration(ORCHARD, 1).key());
+    store.revoke(scope, NOW, after(1000)).await.unwrap();
+    let answer = store.enqueue(message(1), AMPLE, after(2)).await.unwrap();
+    assert!(matches!(answer, Enqueued::Stored { .. }), "{answer:?}");
+}
+
+async fn what_was_revoked_meanwhile_is_not_stored(store: &Store) {
+    let scope = Scope::Registration(registration(ORCHARD, 1).key());
+    store.revoke(scope, NOW, after(9999)).await.unwrap();
+    let answer = store.enqueue(message(1), AMPLE, NOW).await.unwrap();
+    assert_eq!(answer, Enqueued::Revoked);
+    put(store, message_to(ORCHARD, 2, 2)).await;
+    let mut renewed = message(3);
+    renewed.registration.issued = after(1);
+    put(store, renewed).await;
+    assert_eq!(totals(store).await.0, 2);
+}
+
+async fn a_message_goes_where_its_phone_registered_last(store: &Store) {
+    let attic = "romeo@example.org/attic";
+    let renewed = crate::registrations::new(attic, 1, 1, after(1));
+    store.register(renewed).await.unwrap();
+    let answer = store.enqueue(message(1), AMPLE, after(2)).await.unwrap();
+    let redirected = Enqueued::Stored {
+        replaced: 0,
+        evicted: 0,
+        redirected: Some(full(attic)),
+    };
+    assert_eq!(answer, redirected);
+    assert_eq!(claim(store, ORCHARD, after(3)).await, Claim::Empty);
+    let claimed = claimed(store, attic, after(3)).await;
+    assert_eq!(claimed.registration.issued, after(1));
+    let mut newer = message(2);
+    newer.registration.issued = after(2);
+    put(store, newer).await;
 }
 
 async fn what_has_expired_is_purged_and_counted(store: &Store) {

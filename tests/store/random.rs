@@ -19,6 +19,9 @@ use unified_push::{
 
 use crate::{Test, messages::*, model::Model, tests};
 
+/// After everything that happens.
+const END: Timestamp = Timestamp::from_secs(1_765_000_000);
+
 const ACCOUNTS: [&str; 2] = ["juliet@example.org", "romeo@example.org"];
 const OWNERS: [&str; 5] = [
     BALCONY,
@@ -49,7 +52,10 @@ enum Operation {
         held: u64,
     },
     Asked(u32, u16),
-    Release(&'static str),
+    Release {
+        owner: &'static str,
+        ago: u64,
+    },
     Redirect(Phone),
     OwnersWaiting(Option<&'static str>, u32),
     IsWaiting(u32),
@@ -153,6 +159,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     let claim = (owner(), 1..50_u64).prop_map(|(owner, lease)| Operation::Claim { owner, lease });
     let asked =
         (serial(), 0..3_u16).prop_map(|(serial, attempt)| Operation::Asked(serial, attempt));
+    let release = (owner(), 0..60_u64).prop_map(|(owner, ago)| Operation::Release { owner, ago });
     let page = (proptest::option::of(owner()), 0..4_u32);
     let revoke_account = (account(), 0..40_u64);
     let revoke_account =
@@ -165,7 +172,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => serial().prop_map(Operation::Acknowledge),
         3 => asked,
         3 => phone().prop_map(Operation::Redirect),
-        2 => owner().prop_map(Operation::Release),
+        2 => release,
         1 => page.prop_map(|(after, limit)| Operation::OwnersWaiting(after, limit)),
         1 => serial().prop_map(Operation::IsWaiting),
         1 => serial().prop_map(Operation::Cancel),
@@ -194,9 +201,7 @@ async fn random_operations_get_the_models_answers(store: &Store) {
 }
 
 async fn compare(store: &Store, operations: &[Operation]) {
-    for account in ACCOUNTS {
-        store.drop_waiting(&bare(account)).await.unwrap();
-    }
+    store.purge(END).await.unwrap();
     let mut pair = Pair {
         store,
         model: Model::default(),
@@ -246,22 +251,23 @@ impl Pair<'_> {
                 held,
             } => {
                 let held_until = ahead(now, held);
-                let done = store.put_back(key(serial), attempt, held_until).await;
-                done.unwrap();
-                model.put_back(key(serial), attempt, held_until);
+                let owner = store.put_back(key(serial), attempt, held_until).await;
+                let expected = model.put_back(key(serial), attempt, held_until);
+                assert_eq!(owner.unwrap(), expected);
             }
             Operation::Asked(serial, attempt) => {
                 let answer = store.asked(key(serial), attempt).await.unwrap();
                 assert_eq!(answer, model.asked(key(serial), attempt));
             }
-            Operation::Release(owner) => {
-                store.release(&full(owner)).await.unwrap();
-                model.release(&full(owner));
+            Operation::Release { owner, ago } => {
+                let since = before(now, ago);
+                store.release(&full(owner), since).await.unwrap();
+                model.release(&full(owner), since);
             }
             Operation::Redirect(phone) => {
                 let to = phone.registration(now);
-                store.redirect(&to).await.unwrap();
-                model.redirect(&to);
+                let moved = store.redirect(&to).await.unwrap();
+                assert_eq!(moved, model.redirect(&to));
             }
             Operation::OwnersWaiting(after, limit) => {
                 let after = after.map(full);
@@ -325,7 +331,7 @@ impl Pair<'_> {
 
     async fn revoke(&mut self, scope: Scope, at: Timestamp) {
         let expected = self.model.revoke(&scope, at);
-        let revoked = self.store.revoke(scope, at, self.now).await.unwrap();
+        let revoked = self.store.revoke(scope, at, END).await.unwrap();
         assert_eq!(revoked.dropped, expected);
     }
 

@@ -43,7 +43,6 @@ async fn each_failure_doubles_the_pause_up_to_a_quarter_of_an_hour() {
     backlog.failed(&phone);
     let mut pauses = vec![wait(&backlog, ROMEO)];
     for _ in 0..9 {
-        backlog.hurry(&phone);
         assert_eq!(backlog.due().await, phone);
         backlog.end(&phone, End::Failed);
         pauses.push(wait(&backlog, ROMEO));
@@ -60,7 +59,7 @@ async fn each_failure_doubles_the_pause_up_to_a_quarter_of_an_hour() {
 #[tokio::test(start_paused = true)]
 async fn phones_are_tried_one_after_the_other_when_the_link_is_back() {
     let backlog = backlog();
-    backlog.link_down();
+    backlog.link_down(EVER);
     for number in 0..1000 {
         backlog.stored(&jid(&format!("romeo@example.org/{number}")), Instant::now());
     }
@@ -107,7 +106,6 @@ async fn a_word_of_the_phone_during_an_attempt_keeps_it_from_being_quiet() {
     let phone = jid(ROMEO);
     backlog.stored(&phone, Instant::now());
     for (word, expected) in [(false, HOLD), (true, Duration::ZERO)] {
-        backlog.hurry(&phone);
         assert_eq!(backlog.due().await, phone);
         backlog.look(&phone);
         if word {
@@ -150,6 +148,96 @@ async fn a_phone_that_comes_is_tried_at_once_and_its_held_messages_with_it() {
     assert_eq!(wait(&backlog, ROMEO), Some(HOLD));
     backlog.announced(&phone);
     assert_eq!(backlog.due().await, phone);
-    assert!(backlog.look(&phone));
-    assert!(!backlog.look(&phone), "once");
+    assert_eq!(backlog.look(&phone), Some(EVER));
+    assert_eq!(backlog.look(&phone), None, "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bounce_during_an_attempt_is_not_forgotten() {
+    let backlog = backlog();
+    let phone = jid(ROMEO);
+    for (end, expected) in [
+        (End::Unanswered, secs(5)),
+        (End::Later(Instant::now() + HOLD), secs(10)),
+        (End::Failed, secs(40)),
+    ] {
+        backlog.stored(&phone, Instant::now());
+        assert_eq!(backlog.due().await, phone);
+        backlog.look(&phone);
+        // The late error of the very message whose hold is being written.
+        backlog.failed(&phone);
+        backlog.end(&phone, end);
+        assert_eq!(wait(&backlog, ROMEO), expected, "{end:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_waits_only_for_a_phone_that_is_left_alone() {
+    let backlog = backlog();
+    let phone = jid(ROMEO);
+    let now = Instant::now();
+    let mut waits = Vec::new();
+    for end in [End::Later(now + HOLD), End::Unanswered, End::Failed] {
+        backlog.heard(&phone);
+        backlog.stored(&phone, now);
+        assert_eq!(backlog.due().await, phone);
+        backlog.look(&phone);
+        backlog.end(&phone, end);
+        backlog.stored(&phone, now);
+        waits.push(wait(&backlog, ROMEO));
+    }
+    assert_eq!(waits, [secs(0), Some(HOLD), secs(5)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_lost_releases_what_was_sent_last() {
+    let backlog = backlog();
+    let phone = jid(ROMEO);
+    let since = Timestamp::from_secs;
+    backlog.unanswered(&phone);
+    backlog.link_down(since(7));
+    backlog.link_up();
+    backlog.link_down(since(9));
+    assert_eq!(backlog.look(&phone), Some(since(7)));
+    backlog.release_later(&phone, since(7));
+    backlog.announced(&phone);
+    assert_eq!(backlog.look(&phone), Some(EVER));
+}
+
+/// Presence comes on the link's task, the look at the store on another.
+#[test]
+fn an_announcement_releases_what_is_held_whenever_it_comes() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        for round in 0..20_000 {
+            let backlog = Arc::new(backlog());
+            let phone = jid(ROMEO);
+            let far = Instant::now() + HOLD;
+            backlog.stored(&phone, far);
+            let forwarder = {
+                let (backlog, phone) = (backlog.clone(), phone.clone());
+                tokio::spawn(async move {
+                    backlog.due().await;
+                    let released = backlog.look(&phone).is_some();
+                    // What waits is held still.
+                    if !released {
+                        backlog.end(&phone, End::Later(far));
+                    }
+                    released
+                })
+            };
+            tokio::task::yield_now().await;
+            backlog.announced(&phone);
+            let released = forwarder.await.unwrap();
+            let soon = backlog.next(&phone).is_some_and(|next| next < far);
+            assert!(
+                released || soon,
+                "round {round}: held for a quarter of an hour"
+            );
+        }
+    });
 }

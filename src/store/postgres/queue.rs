@@ -11,10 +11,11 @@ use super::{
     connect::{Connection, Parameters},
     listen::Notice,
     lock_account,
+    registrations::{renewed, revoked_up_to},
 };
 use crate::{
     clock::Timestamp,
-    registration::RegistrationKey,
+    registration::{Registration, RegistrationKey},
     store::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, StoreError},
 };
 
@@ -31,14 +32,23 @@ impl Postgres {
         now: Timestamp,
     ) -> Result<Enqueued, StoreError> {
         self.within(async {
-            let db = self.pool.begin().await?;
             let key = message.registration.key();
+            let _turn = self.turns.take(&key.owner).await?;
+            let db = self.pool.begin().await?;
             lock_account(&db, &key.owner).await?;
-            let (stored, leaving) = make_room(&db, &key, &message, caps, now).await?;
-            if !matches!(stored, Enqueued::Stored { .. }) {
+            let former = &message.registration;
+            let renewed = renewed(&db, former).await?;
+            let registration = renewed.as_ref().unwrap_or(former);
+            let revoked = revoked_up_to(&db, &key).await?;
+            if revoked.is_some_and(|at| registration.issued <= at) {
+                db.commit().await?;
+                return Ok(Enqueued::Revoked);
+            }
+            let (mut stored, leaving) = make_room(&db, &key, &message, caps, now).await?;
+            let Enqueued::Stored { redirected, .. } = &mut stored else {
                 db.commit().await?;
                 return Ok(stored);
-            }
+            };
             let freed: u64 = leaving.iter().map(|row| row.size).sum();
             let size = MESSAGE_OVERHEAD + message.payload.len() as u64;
             let waiting = self.queued_bytes.load(Ordering::Relaxed);
@@ -52,12 +62,13 @@ impl Postgres {
                 true => (0, 0),
                 false => delete(&db, "number = ANY($1)", &[&numbers]).await?,
             };
-            insert(&db, &message).await?;
-            let notice = Notice::stored(&message.registration.owner, message.try_at);
+            insert(&db, &message, registration).await?;
+            let notice = Notice::stored(&registration.owner, message.try_at);
             self.listener.tell(&db, notice).await?;
             db.commit().await?;
             self.left(left);
             self.came(size);
+            *redirected = renewed.map(|renewed| renewed.owner);
             Ok(stored)
         })
         .await
@@ -70,8 +81,10 @@ impl Postgres {
         lease: Timestamp,
     ) -> Result<Claim, StoreError> {
         self.within(async {
+            let account = owner.to_bare();
+            let _turn = self.turns.take(&account).await?;
             let db = self.pool.begin().await?;
-            lock_account(&db, &owner.to_bare()).await?;
+            lock_account(&db, &account).await?;
             let claim = claim(&db, owner, now, lease).await?;
             if claim == Claim::Empty {
                 self.listener.tell(&db, Notice::drained(owner)).await?;
@@ -154,6 +167,7 @@ async fn make_room(
         let replaced = Enqueued::Stored {
             replaced: 1,
             evicted: 0,
+            redirected: None,
         };
         return Ok((replaced, vec![earlier]));
     }
@@ -172,6 +186,7 @@ async fn make_room(
     let stored = Enqueued::Stored {
         replaced: 0,
         evicted: u32::try_from(excess).unwrap_or(u32::MAX),
+        redirected: None,
     };
     Ok((stored, least))
 }
@@ -238,8 +253,11 @@ async fn least_urgent(
     rows.iter().map(Leaving::read).collect()
 }
 
-async fn insert(db: &Connection, message: &NewMessage) -> Result<(), StoreError> {
-    let registration = &message.registration;
+async fn insert(
+    db: &Connection,
+    message: &NewMessage,
+    registration: &Registration,
+) -> Result<(), StoreError> {
     db.execute(
         "INSERT INTO unified_push_queue
          (key, id, account, owner, application, instance, issued, registration_expires, topic,
@@ -292,9 +310,13 @@ async fn claim(
         let sql = format!(
             "UPDATE unified_push_queue
              SET attempts = least(attempts + 1, 65535), sent = $2, claimed_until = $3
-             WHERE number = (SELECT number FROM unified_push_queue
-                             WHERE owner_key = $1 AND expires > $2 AND held_until <= $2
-                             ORDER BY urgency DESC, arrived, number LIMIT 1)
+             WHERE number = coalesce(
+                 (SELECT number FROM unified_push_queue
+                  WHERE owner_key = $1 AND expires > $2 AND held_until = 0
+                  ORDER BY urgency DESC, arrived, number LIMIT 1),
+                 (SELECT number FROM unified_push_queue
+                  WHERE owner_key = $1 AND expires > $2 AND held_until <= $2
+                  ORDER BY urgency DESC, arrived, number LIMIT 1))
              AND held_until <= $2
              RETURNING {REGISTRATION}, key, payload, attempts, expires"
         );

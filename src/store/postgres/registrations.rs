@@ -5,13 +5,13 @@ use jid::BareJid;
 use super::{
     Postgres,
     columns::{Millis, REGISTRATION, array, bare_jid, key_columns, key_id, registration},
-    connect::Connection,
+    connect::{Connection, Parameters},
     lock_account,
     revocations::note_change,
 };
 use crate::{
     clock::Timestamp,
-    registration::RegistrationKey,
+    registration::{Registration, RegistrationKey},
     secret::KeyId,
     store::{
         Found, Generation, Issuer, NewRegistration, Owned, Registered, StoreError, TokenHash,
@@ -134,7 +134,9 @@ impl Postgres {
 
 async fn register(db: &Connection, new: &NewRegistration) -> Result<Registered, StoreError> {
     let key = new.registration.key();
-    let issued = issue_time(db, &key, new.registration.issued).await?;
+    let revoked = revoked_up_to(db, &key).await?;
+    let issued = new.registration.issued;
+    let issued = revoked.map_or(issued, |at| issued.after(at));
     note_issuer(db, new.key, new.live_until).await?;
     let soon = new.registration.issued.saturating_add(NO_TIME_LEFT);
     if let Some(live) = newest_live(db, &key, soon).await? {
@@ -166,12 +168,11 @@ async fn register(db: &Connection, new: &NewRegistration) -> Result<Registered, 
     insert(db, new, issued).await
 }
 
-/// See [`RevocationList::issue_time`](crate::revocation::RevocationList::issue_time).
-async fn issue_time(
+/// What was issued then or before is revoked; what is issued is issued later.
+pub async fn revoked_up_to(
     db: &Connection,
     key: &RegistrationKey,
-    now: Timestamp,
-) -> Result<Timestamp, StoreError> {
+) -> Result<Option<Timestamp>, StoreError> {
     let (owner, application, instance) = key_columns(key);
     let at: Option<Millis> = db
         .value(
@@ -180,7 +181,24 @@ async fn issue_time(
             &[&owner, &application, &instance],
         )
         .await?;
-    Ok(at.map_or(now, |at| now.after(at.0)))
+    Ok(at.map(|at| at.0))
+}
+
+/// The newest registration of what this one registered, if it is newer.
+pub async fn renewed(
+    db: &Connection,
+    former: &Registration,
+) -> Result<Option<Registration>, StoreError> {
+    let key = former.key();
+    let (owner, application, instance) = key_columns(&key);
+    let sql = format!(
+        "SELECT {REGISTRATION} FROM unified_push_registrations
+         WHERE owner = $1 AND application = $2 AND instance = $3 AND issued > $4 AND NOT revoked
+         ORDER BY issued DESC, number DESC LIMIT 1"
+    );
+    let values: Parameters<'_> = &[&owner, &application, &instance, &Millis(former.issued)];
+    let row = db.find(&sql, values).await?;
+    row.as_ref().map(registration).transpose()
 }
 
 struct Live {

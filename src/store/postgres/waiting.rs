@@ -5,6 +5,7 @@ use jid::{BareJid, Jid};
 use super::{
     Postgres,
     columns::{Millis, bare_jid, count, jid, owner_key, registration},
+    listen::Notice,
     lock_account,
     queue::{REGISTRATION, delete},
 };
@@ -41,17 +42,18 @@ impl Postgres {
         key: MessageKey,
         attempt: u16,
         held_until: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Jid>, StoreError> {
         self.within(async {
             let db = self.pool.get().await?;
-            db.execute(
-                "UPDATE unified_push_queue SET claimed_until = 0, held_until = $3
-                 WHERE key = $1 AND attempts = $2",
-                &[&&key[..], &i32::from(attempt), &Millis(held_until)],
-            )
-            .await?;
+            let row = db
+                .find(
+                    "UPDATE unified_push_queue SET claimed_until = 0, held_until = $3
+                     WHERE key = $1 AND attempts = $2 RETURNING owner",
+                    &[&&key[..], &i32::from(attempt), &Millis(held_until)],
+                )
+                .await?;
             db.done();
-            Ok(())
+            row.map(|row| jid(row.try_get(0)?)).transpose()
         })
         .await
     }
@@ -75,14 +77,14 @@ impl Postgres {
         .await
     }
 
-    pub async fn release(&self, owner: &Jid) -> Result<(), StoreError> {
+    pub async fn release(&self, owner: &Jid, since: Timestamp) -> Result<(), StoreError> {
         self.within(async {
             let db = self.pool.begin().await?;
             lock_account(&db, &owner.to_bare()).await?;
             db.execute(
                 "UPDATE unified_push_queue SET held_until = 0
-                 WHERE owner_key = $1 AND held_until <> 0",
-                &[&owner_key(owner)],
+                 WHERE owner_key = $1 AND held_until <> 0 AND sent >= $2",
+                &[&owner_key(owner), &Millis(since)],
             )
             .await?;
             db.commit().await
@@ -90,27 +92,33 @@ impl Postgres {
         .await
     }
 
-    pub async fn redirect(&self, to: &Registration) -> Result<(), StoreError> {
+    pub async fn redirect(&self, to: &Registration) -> Result<u64, StoreError> {
         self.within(async {
             let db = self.pool.begin().await?;
             let account = to.owner.to_bare();
             lock_account(&db, &account).await?;
-            db.execute(
-                "UPDATE unified_push_queue
-                 SET owner = $2, issued = $5, registration_expires = $6, owner_key = $7
-                 WHERE account = $1 AND application = $3 AND instance = $4 AND issued <= $5",
-                &[
-                    &account.as_str(),
-                    &to.owner.as_str(),
-                    &&to.application.as_bytes()[..],
-                    &&to.instance.as_bytes()[..],
-                    &Millis(to.issued),
-                    &Millis(to.expires),
-                    &owner_key(&to.owner),
-                ],
-            )
-            .await?;
-            db.commit().await
+            let moved = db
+                .execute(
+                    "UPDATE unified_push_queue
+                     SET owner = $2, issued = $5, registration_expires = $6, owner_key = $7
+                     WHERE account = $1 AND application = $3 AND instance = $4 AND issued <= $5",
+                    &[
+                        &account.as_str(),
+                        &to.owner.as_str(),
+                        &&to.application.as_bytes()[..],
+                        &&to.instance.as_bytes()[..],
+                        &Millis(to.issued),
+                        &Millis(to.expires),
+                        &owner_key(&to.owner),
+                    ],
+                )
+                .await?;
+            if moved > 0 {
+                let notice = Notice::stored(&to.owner, to.issued);
+                self.listener.tell(&db, notice).await?;
+            }
+            db.commit().await?;
+            Ok(moved)
         })
         .await
     }

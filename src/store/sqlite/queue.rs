@@ -44,9 +44,11 @@ pub(super) fn claim(
     let claimed = db
         .prepare_cached(&format!(
             "UPDATE queue SET attempts = min(attempts + 1, 65535), sent = ?2, claimed_until = ?3
-             WHERE seq = (SELECT seq FROM queue
-                          WHERE owner = ?1 AND expires > ?2 AND held_until <= ?2
-                          ORDER BY urgency DESC, arrived, seq LIMIT 1)
+             WHERE seq = coalesce(
+                 (SELECT seq FROM queue WHERE owner = ?1 AND expires > ?2 AND held_until = 0
+                  ORDER BY urgency DESC, arrived, seq LIMIT 1),
+                 (SELECT seq FROM queue WHERE owner = ?1 AND expires > ?2 AND held_until <= ?2
+                  ORDER BY urgency DESC, arrived, seq LIMIT 1))
              RETURNING {REGISTRATION}, key, payload, attempts, expires"
         ))?
         .query_row((owner.as_str(), Millis(now), Millis(lease)), |row| {
@@ -104,12 +106,13 @@ pub(super) fn put_back(
     key: &MessageKey,
     attempt: u16,
     held_until: Timestamp,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Option<Jid>> {
     db.prepare_cached(
-        "UPDATE queue SET claimed_until = 0, held_until = ? WHERE key = ? AND attempts = ?",
+        "UPDATE queue SET claimed_until = 0, held_until = ? WHERE key = ? AND attempts = ?
+         RETURNING owner",
     )?
-    .execute((Millis(held_until), key, attempt))?;
-    Ok(())
+    .query_row((Millis(held_until), key, attempt), |row| full_jid(row, 0))
+    .optional()
 }
 
 pub(super) fn asked(
@@ -125,26 +128,29 @@ pub(super) fn asked(
     .optional()
 }
 
-pub(super) fn release(db: &Connection, owner: &Jid) -> rusqlite::Result<()> {
-    db.prepare_cached("UPDATE queue SET held_until = 0 WHERE owner = ? AND held_until != 0")?
-        .execute([owner.as_str()])?;
+pub(super) fn release(db: &Connection, owner: &Jid, since: Timestamp) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE queue SET held_until = 0 WHERE owner = ? AND held_until != 0 AND sent >= ?",
+    )?
+    .execute((owner.as_str(), Millis(since)))?;
     Ok(())
 }
 
-pub(super) fn redirect(db: &Connection, to: &Registration) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "UPDATE queue SET owner = ?2, issued = ?5, registration_expires = ?6
+pub(super) fn redirect(db: &Connection, to: &Registration) -> rusqlite::Result<u64> {
+    let moved = db
+        .prepare_cached(
+            "UPDATE queue SET owner = ?2, issued = ?5, registration_expires = ?6
          WHERE account = ?1 AND application = ?3 AND instance = ?4 AND issued <= ?5",
-    )?
-    .execute((
-        to.owner.to_bare().as_str(),
-        to.owner.as_str(),
-        to.application.as_bytes(),
-        to.instance.as_bytes(),
-        Millis(to.issued),
-        Millis(to.expires),
-    ))?;
-    Ok(())
+        )?
+        .execute((
+            to.owner.to_bare().as_str(),
+            to.owner.as_str(),
+            to.application.as_bytes(),
+            to.instance.as_bytes(),
+            Millis(to.issued),
+            Millis(to.expires),
+        ))?;
+    Ok(moved as u64)
 }
 
 pub(super) fn owners_waiting(

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    registration::RegistrationKey,
+    registration::{Registration, RegistrationKey},
     revocation::{Revocation, Scope},
     secret::KeyId,
     store::rules::{NO_TIME_LEFT, REVOCATIONS_PER_OWNER, STEP},
@@ -19,7 +19,9 @@ use crate::{
 
 pub(super) fn register(db: &Connection, new: &NewRegistration) -> rusqlite::Result<Registered> {
     let key = new.registration.key();
-    let issued = issue_time(db, &key, new.registration.issued)?;
+    let revoked = revoked_up_to(db, &key)?;
+    let issued = new.registration.issued;
+    let issued = revoked.map_or(issued, |at| issued.after(at));
     note_issuer(db, new.key, new.live_until)?;
     let soon = new.registration.issued.saturating_add(NO_TIME_LEFT);
     if let Some(live) = newest_live(db, &key, soon)? {
@@ -48,12 +50,11 @@ pub(super) fn register(db: &Connection, new: &NewRegistration) -> rusqlite::Resu
     insert(db, new, issued)
 }
 
-/// See [`RevocationList::issue_time`](crate::revocation::RevocationList::issue_time).
-fn issue_time(
+/// What was issued then or before is revoked; what is issued is issued later.
+pub(super) fn revoked_up_to(
     db: &Connection,
     key: &RegistrationKey,
-    now: Timestamp,
-) -> rusqlite::Result<Timestamp> {
+) -> rusqlite::Result<Option<Timestamp>> {
     let mut statement = db.prepare_cached(
         "SELECT max(at) FROM (
              SELECT at FROM revocations WHERE owner = ?1 AND application = ?2 AND instance = ?3
@@ -66,7 +67,30 @@ fn issue_time(
         key.instance.as_bytes(),
     );
     let at: Option<Millis> = statement.query_row(row, |row| row.get(0))?;
-    Ok(at.map_or(now, |at| now.after(at.0)))
+    Ok(at.map(|at| at.0))
+}
+
+/// The newest registration of what this one registered, if it is newer.
+pub(super) fn renewed(
+    db: &Connection,
+    former: &Registration,
+) -> rusqlite::Result<Option<Registration>> {
+    let key = former.key();
+    db.prepare_cached(&format!(
+        "SELECT {REGISTRATION} FROM registrations
+         WHERE owner = ? AND application = ? AND instance = ? AND issued > ? AND NOT revoked
+         ORDER BY issued DESC, rowid DESC LIMIT 1"
+    ))?
+    .query_row(
+        (
+            key.owner.as_str(),
+            key.application.as_bytes(),
+            key.instance.as_bytes(),
+            Millis(former.issued),
+        ),
+        registration,
+    )
+    .optional()
 }
 
 struct Live {

@@ -2,10 +2,16 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{super::columns::Millis, totals};
+use super::{
+    super::{
+        columns::Millis,
+        statements::{renewed, revoked_up_to},
+    },
+    totals,
+};
 use crate::{
     clock::Timestamp,
-    registration::RegistrationKey,
+    registration::{Registration, RegistrationKey},
     store::{Caps, Enqueued, MESSAGE_OVERHEAD, NewMessage},
 };
 
@@ -16,10 +22,17 @@ pub fn enqueue(
     caps: Caps,
     now: Timestamp,
 ) -> rusqlite::Result<Enqueued> {
-    let (stored, leaving) = make_room(db, message, caps, now)?;
-    if !matches!(stored, Enqueued::Stored { .. }) {
-        return Ok(stored);
+    let former = &message.registration;
+    let renewed = renewed(db, former)?;
+    let registration = renewed.as_ref().unwrap_or(former);
+    let revoked = revoked_up_to(db, &former.key())?;
+    if revoked.is_some_and(|at| registration.issued <= at) {
+        return Ok(Enqueued::Revoked);
     }
+    let (mut stored, leaving) = make_room(db, message, caps, now)?;
+    let Enqueued::Stored { redirected, .. } = &mut stored else {
+        return Ok(stored);
+    };
     let freed: u64 = leaving.iter().map(|row| row.size).sum();
     let (_, bytes) = totals(db)?;
     let size = MESSAGE_OVERHEAD + message.payload.len() as u64;
@@ -30,7 +43,8 @@ pub fn enqueue(
         db.prepare_cached("DELETE FROM queue WHERE seq = ?")?
             .execute([row.seq])?;
     }
-    insert(db, message)?;
+    insert(db, message, registration)?;
+    *redirected = renewed.map(|renewed| renewed.owner);
     Ok(stored)
 }
 
@@ -74,6 +88,7 @@ fn make_room(
         let replaced = Enqueued::Stored {
             replaced: 1,
             evicted: 0,
+            redirected: None,
         };
         return Ok((replaced, vec![earlier]));
     }
@@ -91,6 +106,7 @@ fn make_room(
     let stored = Enqueued::Stored {
         replaced: 0,
         evicted: excess,
+        redirected: None,
     };
     Ok((stored, least))
 }
@@ -161,8 +177,11 @@ fn least_urgent(
     .collect()
 }
 
-fn insert(db: &Connection, message: &NewMessage) -> rusqlite::Result<()> {
-    let registration = &message.registration;
+fn insert(
+    db: &Connection,
+    message: &NewMessage,
+    registration: &Registration,
+) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO queue
          (key, id, account, owner, application, instance, issued, registration_expires, topic,

@@ -82,7 +82,7 @@ fn everything(db: &Connection) {
     ));
     put_back(db, &second.key, 1, NOW).unwrap();
     asked(db, &second.key, 1).unwrap();
-    release(db, owner).unwrap();
+    release(db, owner, NOW).unwrap();
     redirect(db, registration).unwrap();
     owners_waiting(db, None, 10).unwrap();
     is_waiting(db, &second.id, NOW).unwrap();
@@ -126,7 +126,8 @@ fn no_statement_reads_the_whole_queue_or_sorts_it() {
             let reads_all =
                 step.starts_with("SCAN queue") && !step.ends_with("INDEX queue_claimed");
             let reads_all = reads_all && step != "SCAN queue_totals";
-            let sorts = step.contains("TEMP B-TREE");
+            // One endpoint's registrations are few.
+            let sorts = step.contains("TEMP B-TREE") && sql.contains("queue");
             assert!(!reads_all && !sorts, "{sql}: {step}");
         }
     }

@@ -192,7 +192,7 @@ async fn what_is_queued_while_the_link_is_down_is_dropped() {
     bench.gets(LinkState::Up).await;
     bench.push("found", 1, LIMIT);
     assert!(receive(&mut wire).await.contains("id='found'"));
-    assert!(!lost.get());
+    assert!(lost.withdraw());
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn a_shutdown_sends_what_is_queued_and_ends_the_stream() {
     assert!(receive(&mut wire).await.contains("id='last'"));
     assert!(wire.receive().await.unwrap().is_none());
     timeout(LIMIT, &mut bench.task).await.unwrap().unwrap();
-    assert!(sent.get());
+    assert!(!sent.withdraw());
     bench.hears(Heard::Down).await;
     let end = wire.receive().await.unwrap_err();
     assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);

@@ -40,7 +40,7 @@ async fn a_push_goes_out_and_its_answer_comes_back() {
          application='AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=' \
          instance='//////////////////////////////////////////8='>eHh4eA==</push></iq>"
     );
-    assert!(sent.get());
+    assert!(!sent.withdraw());
     let answer = "<iq type='result' id='i&amp;d' from='romeo@example.org/x' to='up.example.org'/>";
     wire.send(answer).await.unwrap();
     let from = "romeo@example.org/x".to_owned();
@@ -62,7 +62,7 @@ async fn a_push_past_its_deadline_never_goes_out() {
     let late = bench.push("late", 4, Duration::ZERO);
     bench.push("in-time", 4, LIMIT);
     assert!(receive(&mut wire).await.contains("id='in-time'"));
-    assert!(!late.get());
+    assert!(late.withdraw());
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn many_pushes_all_arrive_in_order() {
     }
     bench.shutdown.cancel();
     assert!(wire.receive().await.unwrap().is_none());
-    assert!(sent.iter().all(Sent::get));
+    assert!(sent.iter().all(|sent| !sent.withdraw()));
 }
 
 #[tokio::test]
