@@ -1,7 +1,7 @@
 #!/bin/sh
-# Checks the NixOS module on Debian 12, without nixpkgs: what it accepts and refuses, its options
-# beside the daemon's, its units by systemd-analyze, and then under a real systemd with a real
-# Prosody. Needs root or sudo. The argument is the program; without one it is built.
+# Checks the NixOS module on Debian 12, without nixpkgs: what it accepts and refuses, its units by
+# systemd-analyze, and then under a real systemd with a real Prosody. tests/options.py looks at its
+# options. Needs root or sudo. The argument is the program; without one it is built.
 #
 # NIXPKGS_LIB=DIRECTORY takes the `lib` of a checkout of nixpkgs in place of our stand-in.
 set -eu
@@ -9,20 +9,7 @@ cd "$(dirname "$0")/.."
 work=target/nix-check
 tree=$work/tree
 . tests/machine/host.sh
-
-install_packages() {
-    packages=
-    for pair in nix-build:nix-bin systemd-analyze:systemd systemd-nspawn:systemd-container \
-        mmdebstrap:mmdebstrap; do
-        command -v ${pair%:*} >/dev/null || packages="$packages ${pair#*:}"
-    done
-    [ -n "$packages" ] || return 0
-    echo "installing$packages"
-    apt-get update --quiet
-    # shellcheck disable=SC2086 # a list of names
-    DEBIAN_FRONTEND=noninteractive \
-        apt-get install --quiet --yes --no-install-recommends $packages
-}
+. tests/packages.sh
 
 # Each with what the expressions want to know.
 with_arguments() {
@@ -62,11 +49,6 @@ check_flake() {
     for script in prosody ejabberd postgresql; do
         evaluate --raw "scripts.$script" | python3 -c 'import ast, sys; ast.parse(sys.stdin.read())'
     done
-}
-
-check_options() {
-    differences=$(evaluate --json options)
-    [ "$differences" = '[]' ] || fail "$differences"
 }
 
 check_documentation() {
@@ -164,6 +146,9 @@ if [ "${1-}" != --inside ]; then
 fi
 binary=$2
 mkdir --parents $work
+need /usr/bin/nix-build nix-bin
+need /usr/bin/systemd-analyze systemd
+need_machine
 install_packages
 # Nothing is fetched, and nobody is asked to build.
 export NIX_CONFIG='experimental-features = nix-command flakes
@@ -171,7 +156,7 @@ build-users-group =
 sandbox = false
 substituters ='
 
-for check in flake options documentation accepted refused units guest; do
+for check in flake documentation accepted refused units guest; do
     start=$(date +%s)
     echo "== $check"
     check_$check

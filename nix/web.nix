@@ -86,8 +86,9 @@ in
                 proxy_set_header Host $host;
                 proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
                 client_max_body_size 16k;
-                # Who knows a push URL can push.
+                # Who knows a push URL can push. The error log has that of each request that fails.
                 access_log off;
+                error_log stderr crit;
               '';
             };
           };

@@ -36,7 +36,6 @@ if [ "${1:-}" = --update ]; then
     "$python" tests/helm/readme.py
 fi
 "$python" tests/helm/readme.py --check
-"$python" tests/helm/options.py
 "$python" tests/helm/render.py "$@"
 promtool check rules helm/files/alerts.yaml
 rules=$(mktemp -d)

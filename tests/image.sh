@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 
 . tests/packages.sh
 need /usr/bin/podman podman
+need /usr/lib/podman/netavark netavark
 need /usr/sbin/iptables iptables
 need /usr/sbin/runc runc
 need /usr/bin/mmdebstrap mmdebstrap

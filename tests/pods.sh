@@ -28,7 +28,9 @@ inhabitant=$!
 children="$children $inhabitant"
 read -r -t 10 _ <"$bed/entered"
 inside() {
-    PODMAN_IGNORE_CGROUPSV1_WARNING=1 nsenter --target "$inhabitant" --mount "$@"
+    # Its podman is not configured by what this one is configured by.
+    nsenter --target "$inhabitant" --mount env --unset CONTAINERS_CONF \
+        --unset CONTAINERS_STORAGE_CONF PODMAN_IGNORE_CGROUPSV1_WARNING=1 "$@"
 }
 
 echo "== quadlet"

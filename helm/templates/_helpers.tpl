@@ -61,8 +61,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default "/" (include "unified-push.publicUrl" . | urlParse).path }}
 {{- end }}
 
-{{/* Says what is wrong with the values that the schema cannot see, all at
-at once. */}}
+{{/* Says what is wrong with the values that the schema cannot see, all at once. */}}
 {{- define "unified-push.validate" -}}
 {{- $config := .Values.config }}
 {{- $existing := .Values.existingSecret }}

@@ -44,8 +44,7 @@ in
   guest = (evaluate cases.guest).built;
   options = import ./options.nix {
     inherit lib;
-    settings = (evaluate { }).config.services.unified-push.settings;
-    documentation = ../../docs/configuration.md;
+    format = pkgs.formats.toml { };
   };
   documentation = import ./documentation.nix {
     inherit lib evaluate;

@@ -38,7 +38,8 @@ stand_in_builder() {
     cargo=${CARGO_HOME:-$HOME/.cargo}
     certificates=/etc/ssl/certs/ca-certificates.crt
     mkdir -p "$cargo/registry" target/image/cargo
-    echo "--build-arg RUST_IMAGE=$1 --volume $rustup:/usr/local/rustup:ro" \
+    # On the machine's own network: nothing here is about containers', which may lack a way out.
+    echo "--network host --build-arg RUST_IMAGE=$1 --volume $rustup:/usr/local/rustup:ro" \
         "--volume $cargo/bin:/usr/local/cargo/bin:ro" \
         "--volume $cargo/registry:/usr/local/cargo/registry" \
         "--volume $certificates:$certificates:ro" \
