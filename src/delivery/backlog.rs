@@ -189,10 +189,14 @@ impl Backlog {
         });
     }
 
-    /// Starts with one attempt at each phone, paced.
+    /// Starts with one attempt at each phone, paced. None is quiet any more: its server may be a new
+    /// one.
     pub fn link_up(&self) {
         self.change(|table| {
             table.link_up = true;
+            for phone in table.phones_mut() {
+                phone.resting = false;
+            }
             let mut at = Instant::now();
             for name in table.names() {
                 table.schedule_name(&name, at);
@@ -208,6 +212,7 @@ impl Backlog {
             table.unschedule_all();
             for phone in table.phones_mut() {
                 phone.release(doubtful);
+                phone.doubted = true;
             }
         });
     }
@@ -241,6 +246,7 @@ impl Backlog {
         known.stored = false;
         known.heard = false;
         known.bounced = false;
+        known.doubted = false;
         known.release.take()
     }
 
@@ -289,7 +295,7 @@ impl Backlog {
                     }
                     return;
                 }
-                _ if known.heard || known.release.is_some() => now,
+                _ if known.heard || known.doubted => now,
                 End::Failed => now + self.fail(known),
                 // Counted already.
                 End::Later(_) | End::Unanswered if known.bounced => now + self.pause(known),

@@ -42,6 +42,8 @@ pub struct Phone {
     pub stored: bool,
     pub heard: bool,
     pub bounced: bool,
+    /// The link was lost.
+    pub doubted: bool,
 }
 
 impl Phone {

@@ -190,6 +190,34 @@ async fn what_is_stored_waits_only_for_a_phone_that_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_phone_is_quiet_on_a_new_link() {
+    let backlog = backlog();
+    let phone = jid(ROMEO);
+    backlog.unanswered(&phone);
+    backlog.link_down(EVER);
+    backlog.link_up();
+    assert_eq!(backlog.due().await, phone);
+    backlog.look(&phone);
+    backlog.end(&phone, End::Later(Instant::now() + HOLD));
+    backlog.stored(&phone, Instant::now());
+    assert_eq!(wait(&backlog, ROMEO), secs(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_released_is_not_tried_without_a_pause() {
+    let backlog = backlog();
+    let phone = jid(ROMEO);
+    backlog.unanswered(&phone);
+    backlog.announced(&phone);
+    assert_eq!(backlog.due().await, phone);
+    assert_eq!(backlog.look(&phone), Some(EVER));
+    backlog.release_later(&phone, EVER);
+    backlog.end(&phone, End::Later(Instant::now() + FIRST_PAUSE));
+    assert_eq!(wait(&backlog, ROMEO), secs(5));
+    assert_eq!(backlog.look(&phone), Some(EVER));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_link_that_is_lost_releases_what_was_sent_last() {
     let backlog = backlog();
     let phone = jid(ROMEO);
