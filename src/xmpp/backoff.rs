@@ -23,7 +23,7 @@ impl Default for Pauses {
     fn default() -> Self {
         Self {
             shortest: Duration::from_secs(1),
-            longest: Duration::from_secs(60),
+            longest: Duration::from_secs(15),
             misconfigured: Duration::from_secs(30),
             conflict: Duration::from_secs(12),
         }
@@ -99,9 +99,9 @@ mod tests {
         let mut backoff = Backoff::new(Pauses::default());
         let mut next = || secs(backoff.pause(LinkState::ConnectionRefused, false, &Fixed(0)));
         let pauses: Vec<_> = (0..9).map(|_| next()).collect();
-        assert_eq!(pauses, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]);
+        assert_eq!(pauses, [1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 15.0, 15.0]);
         for _ in 0..100 {
-            assert_eq!(next(), 60.0);
+            assert_eq!(next(), 15.0);
         }
     }
 
