@@ -14,7 +14,7 @@ use std::{
 use bytes::{BufMut, Bytes};
 use clap::ValueEnum;
 use jid::{BareJid, Jid};
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
+use tokio::{net::TcpStream, time::Instant};
 use unified_push::{
     link::{PushStanza, Sent},
     payload::Payload,
@@ -32,7 +32,7 @@ use crate::{
     daemon::Start,
     host::DOMAIN,
     in_flight::Bench,
-    load::{created, requests},
+    load::{exchange, requests},
     report::Table,
 };
 
@@ -150,14 +150,13 @@ async fn count_pushes(options: &Options, backend: Backend, times: u32) -> u64 {
     let dir = tempfile::tempdir().unwrap();
     let wrapper = valgrind(dir.path());
     let start = Start::new(&options.daemon, backend).under(&wrapper);
-    let mut daemon = start.run().await;
-    let requests = requests(&daemon.host.register(1), BODY);
+    let (daemon, mut host) = start.run().await;
+    let requests = requests(&host.register(1), BODY);
     let mut stream = TcpStream::connect(("127.0.0.1", daemon.http))
         .await
         .unwrap();
     for _ in 0..times {
-        stream.write_all(&requests[0]).await.unwrap();
-        created(&mut stream).await.unwrap();
+        exchange(&mut stream, &requests[0]).await.unwrap();
     }
     daemon.process.stop();
     counted(dir.path())
