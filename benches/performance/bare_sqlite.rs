@@ -133,7 +133,7 @@ impl Bare {
 }
 
 /// Spread as random ones are.
-fn key(number: usize) -> [u8; 16] {
+pub fn key(number: usize) -> [u8; 16] {
     (number as u128)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
         .to_be_bytes()

@@ -1,21 +1,36 @@
 //! Messages for phones that are away: how fast they are stored, each on the disk before its 201, and
 //! how fast they go out once the phones are back. Beside it, what SQLite alone does.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
+use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::{
     net::TcpStream,
     task::JoinSet,
     time::{Instant, sleep},
 };
-use unified_push::token::Backend;
+use unified_push::{
+    clock::{Clock, SystemClock, Timestamp},
+    message::{MessageId, Urgency},
+    payload::Payload,
+    registration::{Digest, Registration},
+    store::{Caps, Enqueued, NewMessage, Store},
+    token::Backend,
+};
 
 use crate::{
     Options,
-    bare_sqlite::{self, commits},
+    bare_sqlite::{self, commits, key},
     daemon::{Daemon, Start},
-    host::Host,
+    host::{Host, phone},
     load::{Load, Measured, Requests, exchange, requests},
     postgres::Postgres,
     report::{Spread, Table},
@@ -36,6 +51,12 @@ const ACKNOWLEDGED: usize = 32;
 
 /// The daemon looks once at each phone that something waits for, 500 a second.
 const SETTLE: Duration = Duration::from_secs(10);
+
+const NO_CAPS: Caps = Caps {
+    per_endpoint: u32::MAX,
+    per_account: u32::MAX,
+    bytes: u64::MAX,
+};
 
 /// For the messages to go out.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -58,8 +79,11 @@ struct Round {
     alone: Option<Alone>,
 }
 
-/// SQLite alone, with as much in a commit: messages per second.
+/// Without the daemon: messages per second.
 struct Alone {
+    /// Through its store.
+    by_store: f64,
+    /// SQLite alone, with as much in a commit.
     stored_together: f64,
     stored: f64,
     forwarded_together: f64,
@@ -157,17 +181,67 @@ async fn round(options: &Options, state_dir: &TempDir, waits: bool, url: Option<
     let stored_together = stored.per_second / commits.per_second();
     daemon.process.stop();
 
-    let alone = is_sqlite.then(|| Alone {
-        stored_together,
-        stored: bare_sqlite::store(stored_together.round() as usize, load.window),
-        forwarded_together,
-        forwarded: bare_sqlite::forward(forwarded_together.round() as usize, PHONES * MESSAGES),
-    });
+    let alone = match is_sqlite {
+        true => Some(Alone {
+            by_store: by_store(load.window).await,
+            stored_together,
+            stored: bare_sqlite::store(stored_together.round() as usize, load.window),
+            forwarded_together,
+            forwarded: bare_sqlite::forward(forwarded_together.round() as usize, PHONES * MESSAGES),
+        }),
+        false => None,
+    };
     Round {
         stored,
         forwarded,
         acknowledged,
         alone,
+    }
+}
+
+/// Messages per second that the store takes from as many at a time as the daemon lets at it.
+async fn by_store(window: Duration) -> f64 {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let stored = Arc::new(AtomicU64::new(0));
+    let (begin, until) = (Instant::now(), Instant::now() + window);
+    let mut senders = JoinSet::new();
+    for _ in 0..STORING {
+        let (store, stored) = (store.clone(), stored.clone());
+        senders.spawn(async move {
+            while Instant::now() < until {
+                let number = stored.fetch_add(1, Ordering::Relaxed);
+                let now = SystemClock.now();
+                let kept = store.enqueue(message(number, now), NO_CAPS, now).await;
+                assert!(matches!(kept, Ok(Enqueued::Stored { .. })), "{kept:?}");
+            }
+        });
+    }
+    senders.join_all().await;
+    stored.load(Ordering::Relaxed) as f64 / begin.elapsed().as_secs_f64()
+}
+
+fn message(number: u64, now: Timestamp) -> NewMessage {
+    let number = usize::try_from(number).unwrap();
+    let digest = Digest::from_bytes([7; 32]);
+    NewMessage {
+        key: key(number),
+        id: MessageId::from_bytes(key(!number)),
+        registration: Registration {
+            owner: phone(number % OTHERS).parse().unwrap(),
+            application: digest,
+            instance: digest,
+            issued: now,
+            expires: now.saturating_add(Duration::from_secs(604_800)),
+        },
+        topic: None,
+        urgency: Urgency::High,
+        payload: Payload::new(Bytes::from_static(&[b'x'; BODY])).unwrap(),
+        arrived: now,
+        expires: now.saturating_add(Duration::from_secs(86_400)),
+        sent: None,
+        held_until: Timestamp::from_secs(0),
+        try_at: now,
     }
 }
 
@@ -240,8 +314,12 @@ fn rows((engine, waiting): Case, rounds: &[Round], empty: &[Round]) -> Vec<[Stri
             of_empty.map_or(String::new(), |ratio| format!("{ratio:.2}")),
         ]
     };
-    let mut stored = row("stored", |round| round.stored.per_second);
+    let mut stored = row("stored over HTTP", |round| round.stored.per_second);
     let mut forwarded = row("forwarded", |round| round.forwarded);
+    let acknowledged = row("acknowledged at once, per CPU second", |round| {
+        round.acknowledged.per_cpu_second
+    });
+    let mut rows = Vec::new();
     if engine == Engine::Sqlite {
         let alone = |figure: fn(&Round, &Alone) -> f64| {
             Spread::of(
@@ -260,9 +338,13 @@ fn rows((engine, waiting): Case, rounds: &[Round], empty: &[Round]) -> Vec<[Stri
             "{:.2}",
             alone(|round, alone| round.forwarded / alone.forwarded)
         );
+        if waiting == 0 {
+            let by_store = |round: &Round| round.alone.as_ref().map_or(0.0, |alone| alone.by_store);
+            let mut inside = row("stored, without HTTP", by_store);
+            inside[5] = format!("{:.2}", alone(|_, alone| alone.by_store / alone.stored));
+            rows.push(inside);
+        }
     }
-    let acknowledged = row("acknowledged at once, per CPU second", |round| {
-        round.acknowledged.per_cpu_second
-    });
-    vec![stored, forwarded, acknowledged]
+    rows.extend([stored, forwarded, acknowledged]);
+    rows
 }
