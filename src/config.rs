@@ -170,6 +170,7 @@ pub fn load(
     settings.merge(layers::defaults());
     let chosen = layers::File::choose(cli_path, &variables);
     let file = chosen.to_string();
+    settings.directory = chosen.path.with_file_name("");
     match chosen.layer() {
         Ok(layer) => settings.merge(layer),
         // What the file would have set is unknown: more complaints would be noise.

@@ -25,7 +25,7 @@ use std::{
 
 use prometheus::IntGauge;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::{Instant, timeout_at},
 };
 use tokio_util::task::TaskTracker;
@@ -140,6 +140,8 @@ pub struct Delivery {
     in_flight: InFlight,
     announced: Announced,
     backlog: Backlog,
+    /// What waits is to be read from the store once more.
+    rescan: Notify,
     /// So many at a time ask the store to write.
     writes: Semaphore,
     /// So many answers are worked on that nobody waits for.
@@ -184,6 +186,7 @@ impl Delivery {
             in_flight: InFlight::new(with.metrics.in_flight.clone()),
             announced: Announced::new(with.metrics.phones_available.clone()),
             backlog: Backlog::new(with.random.clone(), with.metrics.phones_waiting.clone()),
+            rescan: Notify::new(),
             writes: Semaphore::new(keep::WRITES),
             late: Arc::new(Semaphore::new(answers::LATE)),
             tasks: TaskTracker::new(),

@@ -19,6 +19,31 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ),
     ("./test.sh", ".ci/run", "step ./test.sh"),
     (
+        "install --directory --mode=700 /var/lib/secrets",
+        "nix/check.sh",
+        "install --directory --mode=700 /var/lib/secrets",
+    ),
+    (
+        "(umask 077; head -c 32 /dev/urandom | base64 >/var/lib/secrets/unified-push-component)",
+        "nix/check.sh",
+        "(umask 077; head -c 32 /dev/urandom | base64 >/var/lib/secrets/unified-push-component)",
+    ),
+    (
+        "(umask 077; unified-push gen-secret >/var/lib/secrets/unified-push)",
+        "nix/check.sh",
+        "(umask 077; unified-push gen-secret >/var/lib/secrets/unified-push)",
+    ),
+    (
+        "unified-push check-config",
+        "nix/tests/guest.sh",
+        "$unified_push check-config",
+    ),
+    (
+        "unified-push healthcheck",
+        "nix/tests/guest.sh",
+        "$unified_push healthcheck",
+    ),
+    (
         "cargo install --locked --path .",
         ".ci/run",
         "cargo install --locked --path .",
@@ -53,24 +78,44 @@ const COMMANDS: &[(&str, &str, &str)] = &[
         "tests/commands/inspect.rs",
         r#"["inspect", "-"]"#,
     ),
+    ("umask 077", "tests/debian/operate.sh", "told 'The secret'"),
     (
-        r#"sqlite3 /var/lib/unified-push/unified-push.db ".backup unified-push-backup.db""#,
-        "tests/servers/backup.rs",
-        ".backup ",
+        "cat /var/lib/unified-push/secret >>/etc/unified-push/previous-secrets",
+        "tests/debian/operate.sh",
+        "told 'The secret'",
     ),
+    (
+        "unified-push gen-secret >/etc/unified-push/secret",
+        "tests/debian/operate.sh",
+        "told 'The secret'",
+    ),
+];
+
+/// Documents whose commands a script takes from them and runs.
+const RUN_WHOLE: &[(&str, &str)] = &[
+    ("docs/install-debian.md", "tests/debian.sh"),
+    ("docs/conversations.md", "tests/debian/operate.sh"),
+    ("docs/monitoring.md", "tests/debian/operate.sh"),
+    ("docs/moving.md", "tests/debian/operate.sh"),
+    ("docs/store.md", "tests/debian/operate.sh"),
+    ("docs/troubleshooting.md", "tests/debian/operate.sh"),
+    ("docs/install-podman.md", "tests/image.sh"),
+    ("docs/install-kubernetes.md", "tests/cluster.sh"),
 ];
 
 #[test]
 fn every_command_is_run_by_a_test() {
-    let mut told = Vec::new();
-    for document in documents() {
-        let text = fs::read_to_string(&document).unwrap();
-        for block in blocks(&text, "sh") {
-            told.extend(block.lines().map(str::to_owned));
-        }
+    for (document, script) in RUN_WHOLE {
+        let text = fs::read_to_string(root().join(script)).unwrap();
+        assert!(text.contains(document), "{script} does not run {document}");
     }
+    let run_whole = |path: &PathBuf| RUN_WHOLE.iter().any(|(name, _)| path.ends_with(name));
+    let (run, told): (Vec<_>, Vec<_>) = documents().into_iter().partition(run_whole);
+    let [run, told] = [run, told].map(|documents| commands(&documents));
     for command in &told {
         let known = COMMANDS.iter().any(|(known, ..)| known == command);
+        // The short form of such a document.
+        let known = known || run.contains(command);
         assert!(known, "who runs `{command}`? Say it in this file's table");
     }
     for (command, file, how) in COMMANDS {
@@ -81,6 +126,35 @@ fn every_command_is_run_by_a_test() {
         let text = fs::read_to_string(root().join(file)).unwrap();
         assert!(text.contains(how), "{file} does not run `{command}`");
     }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for tail in text.split("](").skip(1) {
+            let target = tail.split(')').next().unwrap();
+            let (path, section) = target.split_once('#').unwrap_or((target, ""));
+            if path.starts_with("https:") {
+                continue;
+            }
+            let linked = match path {
+                "" => document.clone(),
+                path => document.with_file_name("").join(path),
+            };
+            let there = fs::read_to_string(&linked).is_ok_and(|text| {
+                let headings = text.lines().filter_map(|line| line.strip_prefix("## "));
+                section.is_empty() || headings.map(anchor).any(|anchor| anchor == section)
+            });
+            assert!(there, "{}: {target}", document.display());
+        }
+    }
+}
+
+/// What a heading is called in links.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase().replace(' ', "-");
+    kept.replace(|c: char| !c.is_alphanumeric() && c != '-', "")
 }
 
 #[test]
@@ -121,6 +195,39 @@ fn the_configuration_of_the_readme_loads() {
     assert!(!verdict.contains("warning"), "{verdict}");
 }
 
+/// tests/debian/operate.sh loads those of docs/xmpp-servers.md into real servers.
+#[test]
+fn the_component_lines_of_the_readme_are_those_that_are_tried() {
+    let [readme, tried] = ["README.md", "docs/xmpp-servers.md"].map(read);
+    for language in ["lua", "yaml"] {
+        let mut written = blocks(&readme, language);
+        let (block, None) = (written.next().unwrap(), written.next()) else {
+            panic!("more than one in {language}")
+        };
+        assert!(blocks(&tried, language).any(|other| other == block));
+    }
+}
+
+/// tests/debian/operate.sh sees the others said.
+#[test]
+fn what_the_daemon_is_quoted_with_is_in_its_code() {
+    let troubleshooting = read("docs/troubleshooting.md");
+    for (text, file) in [
+        (
+            "the endpoint for this address would exceed 1000 bytes",
+            "src/link.rs",
+        ),
+        ("the store fails; look there", "src/app/upkeep.rs"),
+    ] {
+        assert!(troubleshooting.replace('\n', " ").contains(text), "{text}");
+        assert!(read(file).contains(text), "{text} is not in {file}");
+    }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
 fn is_of_subcommand(c: char) -> bool {
     c.is_ascii_lowercase() || c == '-'
 }
@@ -134,6 +241,18 @@ fn documents() -> Vec<PathBuf> {
     let docs = docs.map(|entry| entry.unwrap().path());
     let markdown = docs.filter(|path| path.extension().is_some_and(|e| e == "md"));
     markdown.chain([root().join("README.md")]).collect()
+}
+
+/// The lines of the documents' shell blocks.
+fn commands(documents: &[PathBuf]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for document in documents {
+        let text = fs::read_to_string(document).unwrap();
+        for block in blocks(&text, "sh") {
+            lines.extend(block.lines().map(str::to_owned));
+        }
+    }
+    lines
 }
 
 /// The fenced blocks of a language.

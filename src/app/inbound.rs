@@ -68,11 +68,12 @@ pub async fn serve_registrations(
         let replies = replies.clone();
         tokio::spawn(async move {
             let (reply, registration) = registrar.register(screened).await;
+            // Waits while the link is slow or down. It fails only when the daemon stops.
+            let _ = replies.send(reply).await;
+            // Now, lest the phone be sent what waits before it knows that it has registered.
             if let Some(registration) = registration {
                 delivery.registered(&registration).await;
             }
-            // Waits while the link is slow or down. It fails only when the daemon stops.
-            let _ = replies.send(reply).await;
             drop(slot);
         });
     }

@@ -68,7 +68,7 @@ impl Upkeep {
             Err(StoreError::Stopped) => return Err(StoreStopped),
             Err(StoreError::Failed(why)) => {
                 if self.health.store_ok() {
-                    error!(why, store = ?self.store, "the store fails; look there");
+                    error!(store = ?self.store, "the store fails; look there: {why}");
                 }
                 self.health.set_store_ok(false);
                 return Ok(());

@@ -172,12 +172,7 @@ fn read(settings: &mut Settings, setting: &Setting) -> Option<Vec<u8>> {
             let is_credential = path.starts_with(directory);
             (path, is_credential)
         }
-        None if path.is_relative() => {
-            let what = "is a relative path, and $CREDENTIALS_DIRECTORY is not set".to_owned();
-            settings.complain(setting, what, "write the absolute path".to_owned());
-            return None;
-        }
-        None => (path, false),
+        None => (settings.directory.join(path), false),
     };
     match fs::read(&path) {
         Ok(content) => {

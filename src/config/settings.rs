@@ -17,6 +17,8 @@ pub struct Settings {
     layers: Figment,
     /// `$CREDENTIALS_DIRECTORY`: where relative paths of secrets start.
     pub credentials: Option<PathBuf>,
+    /// Where they start without it: beside the configuration's file.
+    pub directory: PathBuf,
     pub problems: Vec<Problem>,
     pub warnings: Vec<String>,
 }

@@ -7,11 +7,14 @@ use std::{
 
 use jid::{BareJid, Jid};
 use prometheus::IntGauge;
+use tokio::time::Instant;
 
 /// Bytes of JIDs remembered at most; an announcement beyond it is not.
 const CAPACITY: usize = 16 << 20;
 /// What one entry costs beside its JID.
 const OVERHEAD: usize = 128;
+/// Of one account; the one that came first is forgotten.
+const RESOURCES: usize = 32;
 
 pub struct Announced {
     known: Mutex<Known>,
@@ -20,8 +23,14 @@ pub struct Announced {
 
 #[derive(Default)]
 struct Known {
-    accounts: HashMap<BareJid, Vec<Jid>>,
+    accounts: HashMap<BareJid, Vec<Resource>>,
     bytes: usize,
+}
+
+struct Resource {
+    jid: Jid,
+    /// When it announced itself last.
+    at: Instant,
 }
 
 impl Announced {
@@ -38,12 +47,31 @@ impl Announced {
         if known.bytes + cost > CAPACITY {
             return;
         }
+        let at = Instant::now();
         let resources = known.accounts.entry(jid.to_bare()).or_default();
-        if !resources.contains(jid) {
-            resources.push(jid.clone());
-            known.bytes += cost;
-            self.gauge.inc();
+        if let Some(resource) = resources.iter_mut().find(|known| known.jid == *jid) {
+            resource.at = at;
+            return;
         }
+        let mut freed = 0;
+        if resources.len() == RESOURCES {
+            freed = self::cost(&resources.remove(0).jid);
+            self.gauge.dec();
+        }
+        let jid = jid.clone();
+        resources.push(Resource { jid, at });
+        known.bytes = known.bytes - freed + cost;
+        self.gauge.inc();
+    }
+
+    /// Whether this very resource has announced itself since then, as on binding anew.
+    pub fn since(&self, jid: &Jid, then: Instant) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(resources) = known.accounts.get(&jid.to_bare()) else {
+            return false;
+        };
+        let mut resources = resources.iter();
+        resources.any(|known| known.jid == *jid && known.at >= then)
     }
 
     pub fn unavailable(&self, jid: &Jid) {
@@ -52,7 +80,7 @@ impl Announced {
         let Some(resources) = known.accounts.get_mut(&account) else {
             return;
         };
-        let Some(index) = resources.iter().position(|known| known == jid) else {
+        let Some(index) = resources.iter().position(|known| known.jid == *jid) else {
             return;
         };
         resources.swap_remove(index);
@@ -67,7 +95,8 @@ impl Announced {
     pub fn other_than(&self, jid: &Jid) -> Option<Jid> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let resources = known.accounts.get(&jid.to_bare())?;
-        resources.iter().rfind(|other| *other != jid).cloned()
+        let other = resources.iter().rfind(|other| other.jid != *jid)?;
+        Some(other.jid.clone())
     }
 
     /// The link is gone, and with it the news of who leaves.

@@ -75,19 +75,19 @@ impl Delivery {
             Ok(moved) => {
                 if moved > 0 {
                     self.backlog.stored(owner, Instant::now());
+                    self.backlog.registered(owner);
                 }
-                self.backlog.registered(owner);
             }
             Err(error) => debug!(%error, "waiting messages stay with the former resource"),
         }
     }
 
     /// The link is up: the phones that messages wait for are tried.
-    pub fn link_up(self: &Arc<Self>) {
+    pub fn link_up(&self) {
         self.backlog.link_up();
         if self.with.store.is_shared() {
             // Who has no link need not know all that waits.
-            tokio::spawn(Arc::clone(self).look_again());
+            self.rescan.notify_one();
         }
     }
 
@@ -187,11 +187,11 @@ impl Delivery {
     /// else the phone would get the message once more.
     pub(super) async fn forwarded(&self, key: MessageKey) {
         loop {
-            let deleted = {
-                let _turn = self.writes.acquire().await;
+            let deleted = async {
+                let _turn = self.turn().await?;
                 self.with.store.acknowledge(key).await
             };
-            match deleted {
+            match deleted.await {
                 Ok(true) => return self.with.metrics.queue_events.inc(QueueEvent::Forwarded),
                 Ok(false) => return,
                 Err(_) if self.is_stopping() => return,
@@ -214,9 +214,11 @@ impl Delivery {
         attempt: u16,
         held_until: Timestamp,
     ) -> Option<Jid> {
-        let _turn = self.writes.acquire().await;
-        let put_back = self.with.store.put_back(key, attempt, held_until).await;
-        put_back.unwrap_or_else(|error| {
+        let put_back = async {
+            let _turn = self.turn().await?;
+            self.with.store.put_back(key, attempt, held_until).await
+        };
+        put_back.await.unwrap_or_else(|error| {
             debug!(%error, "a message could not be put back; it is free when its lease ends");
             None
         })

@@ -118,13 +118,22 @@ impl Delivery {
             // No answer, and none will come in time.
             verdict @ (Some(Verdict::LinkLost | Verdict::Stopping) | None) => {
                 let lost = verdict == Some(Verdict::LinkLost);
+                if push.is_transient() {
+                    return match (lost, sent.withdraw()) {
+                        (true, _) => Outcome::LinkDown,
+                        (false, true) => Outcome::Unanswered,
+                        (false, false) => Outcome::SentUnanswered { message: push.id },
+                    };
+                }
+                // A session that another one has replaced answers no more.
+                let lost = lost || self.announced.since(owner, arrival);
                 let offered = Offered { waiting, sent };
                 self.without_answer(push, offered, lost, deadline).await
             }
         }
     }
 
-    /// `lost`: with the link.
+    /// `lost`: with the link, or with the phone's session.
     async fn without_answer(
         self: &Arc<Self>,
         push: Push,
@@ -132,15 +141,7 @@ impl Delivery {
         lost: bool,
         deadline: Instant,
     ) -> Outcome {
-        let withdrawn = sent.withdraw();
-        if push.is_transient() {
-            return match (lost, withdrawn) {
-                (true, _) => Outcome::LinkDown,
-                (false, true) => Outcome::Unanswered,
-                (false, false) => Outcome::SentUnanswered { message: push.id },
-            };
-        }
-        if withdrawn {
+        if sent.withdraw() {
             drop(waiting);
             return self.keep(push, Tried::No, None).await;
         }

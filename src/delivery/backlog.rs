@@ -67,9 +67,10 @@ impl Backlog {
         }
     }
 
-    /// Whether messages wait for this phone.
+    /// Whether messages wait for this phone, or it is left alone.
     pub fn contains(&self, phone: &Jid) -> bool {
-        self.lock().get(phone).is_some()
+        let blocks = |phone: &Phone| phone.kept || phone.writing > 0 || phone.resting;
+        self.lock().get(phone).is_some_and(blocks)
     }
 
     /// Whether messages wait for this phone or another one of its account.
@@ -77,21 +78,31 @@ impl Backlog {
         !self.lock().account_of(phone).is_empty()
     }
 
-    /// A message is about to be stored: from now on nothing is sent past it.
+    /// A message is about to be stored: from now on nothing is sent past it. To be followed by
+    /// [`written`](Self::written).
     pub fn enter(&self, phone: &Jid) {
+        self.change(|table| table.enter(phone).writing += 1);
+    }
+
+    /// A message was stored, or not. The store is asked in either case: a write that failed may
+    /// have reached it, though nothing is kept back for that.
+    pub fn written(&self, phone: &Jid, kept: bool) {
         self.change(|table| {
-            table.enter(phone);
+            let known = table.enter(phone);
+            known.writing = known.writing.saturating_sub(1);
+            known.kept |= kept;
+            known.stored = true;
+            table.schedule_unless_resting(phone, Instant::now());
         });
     }
 
-    /// A message was stored. Its phone is tried at `at`, unless it is left alone for a while.
+    /// A message waits. Its phone is tried at `at`, unless it is left alone for a while.
     pub fn stored(&self, phone: &Jid, at: Instant) {
         self.change(|table| {
             let known = table.enter(phone);
+            known.kept = true;
             known.stored = true;
-            if !known.resting {
-                table.schedule_by(phone, at);
-            }
+            table.schedule_unless_resting(phone, at);
         });
     }
 
@@ -151,7 +162,7 @@ impl Backlog {
     /// It has announced itself, as on binding a resource: what an earlier session was sent is lost,
     /// or comes back. Its account's other resources, if they are gone, are served by this one.
     pub fn announced(&self, phone: &Jid) {
-        self.heard(phone);
+        // First: who is looked at meanwhile is looked at with this.
         self.change(|table| {
             if let Some(known) = table.get_mut(phone) {
                 known.release(EVER);
@@ -162,6 +173,7 @@ impl Backlog {
                 }
             }
         });
+        self.heard(phone);
         self.served(phone);
     }
 
@@ -171,16 +183,20 @@ impl Backlog {
         self.change(|table| {
             if table.link_up {
                 table.schedule(phone, Instant::now());
-            } else {
+            } else if table.get(phone).is_some_and(|phone| phone.writing == 0) {
                 table.remove(phone);
             }
         });
     }
 
-    /// Starts with one attempt at each phone, paced.
+    /// Starts with one attempt at each phone, paced. None is quiet any more: its server may be a new
+    /// one.
     pub fn link_up(&self) {
         self.change(|table| {
             table.link_up = true;
+            for phone in table.phones_mut() {
+                phone.resting = false;
+            }
             let mut at = Instant::now();
             for name in table.names() {
                 table.schedule_name(&name, at);
@@ -196,6 +212,7 @@ impl Backlog {
             table.unschedule_all();
             for phone in table.phones_mut() {
                 phone.release(doubtful);
+                phone.doubted = true;
             }
         });
     }
@@ -229,6 +246,7 @@ impl Backlog {
         known.stored = false;
         known.heard = false;
         known.bounced = false;
+        known.doubted = false;
         known.release.take()
     }
 
@@ -244,8 +262,13 @@ impl Backlog {
         self.lock().get(phone).is_some_and(|phone| phone.gone)
     }
 
+    /// Who stands in for a phone that is gone may not be quiet as that one was.
     pub fn set_gone(&self, phone: &Jid, gone: bool) {
-        self.change(|table| table.enter(phone).gone = gone);
+        self.change(|table| {
+            let known = table.enter(phone);
+            known.gone = gone;
+            known.resting &= !gone;
+        });
     }
 
     /// Gives a phone back that [`due`](Self::due) gave out.
@@ -258,12 +281,21 @@ impl Backlog {
             known.trying = false;
             // What happened since the look at the store may have changed its answer.
             let next = match end {
-                End::Empty if !known.stored => {
-                    table.remove(phone);
+                End::Empty if known.stored => now,
+                End::Empty => {
+                    known.kept = false;
+                    if known.writing == 0 {
+                        table.remove(phone);
+                    }
+                    // What moved to another resource may have been leased by an attempt here.
+                    for name in table.account_of(phone) {
+                        if table.by_name(&name).is_some_and(|other| !other.resting) {
+                            table.schedule_name(&name, now);
+                        }
+                    }
                     return;
                 }
-                End::Empty => now,
-                _ if known.heard => now,
+                _ if known.heard || known.doubted => now,
                 End::Failed => now + self.fail(known),
                 // Counted already.
                 End::Later(_) | End::Unanswered if known.bounced => now + self.pause(known),
@@ -271,10 +303,8 @@ impl Backlog {
                     known.resting = true;
                     now + HOLD
                 }
-                End::Later(at) => {
-                    known.resting = false;
-                    if known.stored { now } else { at }
-                }
+                End::Later(_) if known.stored && !known.resting => now,
+                End::Later(at) => at,
             };
             table.schedule(phone, next);
         });

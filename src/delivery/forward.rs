@@ -51,14 +51,6 @@ impl Delivery {
         }
     }
 
-    /// Takes note of what waits, however often it takes to ask.
-    pub(super) async fn look_again(self: Arc<Self>) {
-        while let Err(error) = self.recover().await {
-            debug!(%error, "what waits could not be read");
-            sleep(STORE_PAUSE).await;
-        }
-    }
-
     /// Forwards until the stop.
     pub async fn forward(self: Arc<Self>, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(AT_ONCE));
@@ -83,8 +75,17 @@ impl Delivery {
     /// Follows what other replicas say.
     pub async fn follow(self: Arc<Self>) {
         loop {
-            match self.with.store.news().await {
-                News::Rescan => Arc::clone(&self).look_again().await,
+            let news = tokio::select! {
+                news = self.with.store.news() => news,
+                () = self.rescan.notified() => News::Rescan,
+            };
+            match news {
+                News::Rescan => {
+                    while let Err(error) = self.recover().await {
+                        debug!(%error, "what waits could not be read");
+                        sleep(STORE_PAUSE).await;
+                    }
+                }
                 News::Stored { owner, try_at } => {
                     let wait = self.with.clock.now().until(try_at);
                     self.backlog.stored(&owner, Instant::now() + wait);
@@ -120,7 +121,7 @@ impl Delivery {
     }
 
     async fn claim(&self, phone: &Jid) -> Result<Claim, StoreError> {
-        let _turn = self.writes.acquire().await;
+        let _turn = self.turn().await?;
         if let Some(since) = self.backlog.look(phone)
             && let Err(error) = self.with.store.release(phone, since).await
         {
@@ -142,14 +143,14 @@ impl Delivery {
             ..
         } = claimed;
         let gone = self.backlog.is_gone(phone);
-        let other = gone.then(|| self.announced.other_than(phone)).flatten();
-        let fallback = other.is_some();
+        let stand_in = gone.then(|| self.announced.other_than(phone)).flatten();
+        let fallback = stand_in.is_some();
         let asked = Asked {
             registration,
             attempt,
             fallback,
         };
-        let to = other.unwrap_or_else(|| phone.clone());
+        let to = stand_in.clone().unwrap_or_else(|| phone.clone());
         let deadline = Instant::now() + self.settings.ack_timeout;
         let (stanza, mut offered) = self.stanza(key, to, asked, payload, deadline);
         let verdict = match timeout_at(deadline, self.with.pushes.reserve()).await {
@@ -164,6 +165,9 @@ impl Delivery {
         let end = match verdict {
             Some(Verdict::Acknowledged) => {
                 self.forwarded(key).await;
+                if let Some(other) = stand_in {
+                    self.backlog.served(&other);
+                }
                 return None;
             }
             Some(Verdict::Failed | Verdict::Unreachable) => {

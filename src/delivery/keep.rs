@@ -1,8 +1,11 @@
 //! From a push in hand to a message in the store: the `201` that is a promise.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, timeout},
+};
 use tracing::debug;
 
 use super::{
@@ -13,19 +16,22 @@ use super::{
 use crate::{
     clock::Timestamp,
     metrics::QueueEvent,
-    store::{Enqueued, NewMessage},
+    store::{Enqueued, NewMessage, StoreError},
 };
 
 /// How many writes the store is asked for at a time; they share commits. Others wait in line: their
 /// pushes are bounded by the memory in flight.
 pub(super) const WRITES: usize = 512;
 
+/// How long a write waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What a message has been through before it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tried {
     /// It was not sent.
     No,
-    /// It was sent, and no answer can come any more.
+    /// It was sent, and no answer can come any more, or it does not count.
     Lost,
     /// It was sent, and the answer may come yet.
     Unanswered,
@@ -54,26 +60,24 @@ impl Delivery {
     ) -> Outcome {
         self.backlog.enter(&push.registration.owner);
         let this = Arc::clone(self);
-        let kept = self
-            .tasks
-            .spawn(async move { this.store(push, tried, waiting).await });
+        let kept = self.tasks.spawn(this.store(push, tried, waiting));
         // It ends early only by a panic, which is logged.
         kept.await.unwrap_or(Outcome::StoreFailed)
     }
 
-    async fn store(&self, push: Push, tried: Tried, waiting: Option<Waiting>) -> Outcome {
+    async fn store(self: Arc<Self>, push: Push, tried: Tried, waiting: Option<Waiting>) -> Outcome {
         let now = self.with.clock.now();
         let message = self.message(&push, tried, now);
-        let stored = {
-            let _turn = self.writes.acquire().await;
+        let stored = async {
+            let _turn = self.turn().await?;
             self.with
                 .store
                 .enqueue(message, self.settings.caps, now)
                 .await
         };
-        // Of a push that is not stored, too: it may be the one for which the phone was entered.
-        self.backlog
-            .stored(&push.registration.owner, Instant::now());
+        let stored = stored.await;
+        let kept = matches!(stored, Ok(Enqueued::Stored { .. }));
+        self.backlog.written(&push.registration.owner, kept);
         let events = &self.with.metrics.queue_events;
         let refusal = match stored {
             Ok(Enqueued::Stored {
@@ -109,6 +113,15 @@ impl Delivery {
         }
     }
 
+    /// Until it is dropped, the store may be asked to write. Who waits longer than the store may take
+    /// for everybody before waits in vain.
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        match timeout(PATIENCE, self.writes.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(StoreError::Busy),
+        }
+    }
+
     fn message(&self, push: &Push, tried: Tried, now: Timestamp) -> NewMessage {
         NewMessage {
             key: push.key,
@@ -129,12 +142,20 @@ impl Delivery {
     }
 
     /// What came in while the message was being written is made good in the store.
-    async fn answered_meanwhile(&self, push: &Push, waiting: Option<Waiting>) -> Outcome {
+    async fn answered_meanwhile(
+        self: &Arc<Self>,
+        push: &Push,
+        waiting: Option<Waiting>,
+    ) -> Outcome {
         match waiting.and_then(Waiting::close) {
             Some(Verdict::Acknowledged) => {
-                self.forwarded(push.key).await;
-                // Only now, lest the message be looked at once more.
-                self.backlog.heard(&push.registration.owner);
+                let (this, key) = (Arc::clone(self), push.key);
+                let owner = push.registration.owner.clone();
+                self.tasks.spawn(async move {
+                    this.forwarded(key).await;
+                    // Only now, lest the message be looked at once more.
+                    this.backlog.heard(&owner);
+                });
                 return acknowledged(push);
             }
             Some(Verdict::Revoked) => {

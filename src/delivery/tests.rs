@@ -7,7 +7,7 @@ mod world;
 
 use bytes::Bytes;
 
-use self::world::{PHONE, WEEK, World, accepted_ttl, jid, message};
+use self::world::{PHONE, WEEK, World, accepted_ttl, jid, message, text};
 use super::*;
 use crate::{link::Answer, token::Backend};
 

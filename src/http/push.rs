@@ -5,7 +5,11 @@ use std::sync::Arc;
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, header::CONTENT_TYPE, request::Parts},
+    http::{
+        HeaderMap,
+        header::{CONTENT_TYPE, EXPECT},
+        request::Parts,
+    },
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -26,6 +30,9 @@ use crate::{
     payload::{MAX_PAYLOAD, Payload, PayloadError},
 };
 
+/// Bytes of a body that is refused: more than proxies let through in general.
+const MAX_SKIPPED: u64 = 64 * 1024;
+
 /// The same for every token, so that it tells nothing about one.
 pub async fn discover() -> Response {
     let body = r#"{"unifiedpush":{"version":1}}"#;
@@ -37,9 +44,16 @@ pub async fn post<D: Deliver>(State(public): State<Arc<Public<D>>>, request: Req
         metrics: &public.metrics,
         result: PushResult::Abandoned,
     };
-    let (parts, body) = request.into_parts();
-    let (result, response) = match read(&public, &parts.headers, body).await {
-        Err(refusal) => refusal.answer(),
+    let (parts, mut body) = request.into_parts();
+    let (result, response) = match read(&public, &parts.headers, &mut body).await {
+        Err(refusal) => {
+            if matches!(refusal, Refusal::TooLarge | Refusal::Header(_)) {
+                let rest = skip(&parts.headers, &mut body);
+                // Whoever takes longer is refused all the same.
+                let _ = timeout(public.body_timeout, rest).await;
+            }
+            refusal.answer()
+        }
         Ok(message) => {
             let token = last_segment(&parts.uri);
             let outcome = public.delivery.push(token, message).await;
@@ -75,7 +89,11 @@ impl Drop for CountOnDrop<'_> {
     }
 }
 
-async fn read<D>(public: &Public<D>, headers: &HeaderMap, body: Body) -> Result<Message, Refusal> {
+async fn read<D>(
+    public: &Public<D>,
+    headers: &HeaderMap,
+    body: &mut Body,
+) -> Result<Message, Refusal> {
     // Before anything is read: who waits for `100 Continue` need not send the body at all.
     if body.size_hint().lower() > MAX_PAYLOAD as u64 {
         return Err(Refusal::TooLarge);
@@ -101,10 +119,21 @@ async fn read<D>(public: &Public<D>, headers: &HeaderMap, body: Body) -> Result<
 }
 
 /// Never holds more than the largest payload, whatever length was announced.
-async fn collect(body: Body) -> Result<Bytes, Refusal> {
+async fn collect(body: &mut Body) -> Result<Bytes, Refusal> {
     match Limited::new(body, MAX_PAYLOAD).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
         Err(_) => Err(Refusal::Broken),
     }
+}
+
+/// Reads what is left of a body that is refused, if it is not much: a connection that is closed on
+/// unread bytes is reset, and proxies that are still sending then make a 502 of the answer.
+async fn skip(headers: &HeaderMap, body: &mut Body) {
+    // Who waits for `100 Continue` has not sent it.
+    if headers.contains_key(EXPECT) || body.size_hint().lower() > MAX_SKIPPED {
+        return;
+    }
+    let mut rest = Limited::new(body, MAX_SKIPPED as usize);
+    while let Some(Ok(_)) = rest.frame().await {}
 }

@@ -17,13 +17,17 @@ mod url;
 mod waiting;
 
 use std::{
+    hash::{BuildHasher, RandomState},
     sync::atomic::{AtomicBool, AtomicI64, Ordering},
     time::Duration,
 };
 
 use jid::{BareJid, Jid};
 use ring::digest;
-use tokio::time::timeout;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::timeout,
+};
 
 use self::{
     connect::{Connection, Pool, Source},
@@ -39,11 +43,15 @@ use crate::link::Answer;
 /// How long a caller waits for its work, from asking for a connection on.
 const LIMIT: Duration = Duration::from_secs(3);
 
+/// How much of it may be spent on the wait for others of the same account.
+const TURN: Duration = Duration::from_secs(2);
+
 /// The same for what the command line, or a start, reads whole.
 const LONG_LIMIT: Duration = Duration::from_secs(60);
 
 pub struct Postgres {
     pool: Pool,
+    turns: Turns,
     pub(super) url: PostgresUrl,
     listener: Listener,
     /// The last change of revocations that this replica knows.
@@ -71,6 +79,7 @@ impl Postgres {
         let (instance, changes, queued_bytes) = begun.map_err(failed)?;
         Ok(Self {
             pool,
+            turns: Turns::new(),
             url: url.clone(),
             listener: Listener::new(source, instance),
             changes: AtomicI64::new(changes),
@@ -128,6 +137,28 @@ impl Postgres {
         let db = self.pool.begin().await?;
         db.batch("SET LOCAL statement_timeout = '60s'").await?;
         Ok(db)
+    }
+}
+
+/// Who waits for an account's lock waits here first, without a connection: one account that gets very
+/// many messages must not take them all.
+struct Turns {
+    hasher: RandomState,
+    locks: Vec<Mutex<()>>,
+}
+
+impl Turns {
+    fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            locks: (0..64).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    async fn take(&self, account: &BareJid) -> Result<MutexGuard<'_, ()>, StoreError> {
+        let number = self.hasher.hash_one(account) % self.locks.len() as u64;
+        let turn = self.locks[number as usize].lock();
+        timeout(TURN, turn).await.map_err(|_| StoreError::Busy)
     }
 }
 

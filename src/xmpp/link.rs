@@ -76,7 +76,7 @@ impl Default for Timings {
 /// What the rest of the daemon holds of the link.
 #[derive(Clone)]
 pub struct LinkHandle {
-    /// Use `try_send`: a full queue is an answer.
+    /// Whose sender waits uses `try_send`: a full queue is an answer.
     pub pushes: mpsc::Sender<PushStanza>,
     /// Goes out before any push.
     pub replies: mpsc::Sender<RegisterReply>,

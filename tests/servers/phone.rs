@@ -250,6 +250,8 @@ impl Phone {
             "<register xmlns='{NS}' application='{}' instance='{}'/>",
             pair.application, pair.instance
         );
+        // What waits for it may come as soon as the answer.
+        self.remember(pair);
         let answer = self.iq("set", Some(service), &register).await;
         if answer.is("iq", "error") {
             return Err(Refusal::of(&answer));
@@ -263,7 +265,6 @@ impl Phone {
         assert!(endpoint.len() <= 1000, "{} bytes", endpoint.len());
         let whole_seconds = "YYYY-MM-DDTHH:MM:SSZ".len();
         assert!(expiration.ends_with('Z') && expiration.len() == whole_seconds);
-        self.shared.state().known.push(pair.clone());
         Ok(Registered {
             endpoint: endpoint.to_owned(),
             expires: humantime::parse_rfc3339(expiration).expect("XEP-0082"),

@@ -21,6 +21,7 @@ pub fn on_both() -> Vec<Test> {
         a_hibernation_that_ends_loses_and_doubles_nothing,
         a_session_that_is_not_resumed_loses_and_doubles_nothing,
         a_phone_that_registers_elsewhere_while_its_old_session_hibernates_gets_all,
+        a_phone_that_announces_itself_before_it_registers_elsewhere_gets_all,
         a_phone_that_resumes_answers_the_next_daemon,
     ]
 }
@@ -99,6 +100,31 @@ async fn a_phone_that_registers_elsewhere_while_its_old_session_hibernates_gets_
     phone.remember(&away.pair);
     let registered = phone.register(&service, &away.pair).await.unwrap();
     phone.announce(&service).await;
+    let mut line = away.with(phone);
+    line.endpoint = registered.endpoint;
+    let mut got = Vec::new();
+    for _ in 0..3 {
+        got.push(line.phone.push().await.payload);
+    }
+    got.sort();
+    let mut all: [&[u8]; 3] = [b"one", b"two", b"three"];
+    all.sort();
+    assert_eq!(got, all);
+    for kept in &kept {
+        is_over(kept).await;
+    }
+    line.works().await;
+}
+
+async fn a_phone_that_announces_itself_before_it_registers_elsewhere_gets_all(bed: Rc<Bed>) {
+    let server = bed.server().await;
+    let (away, _) = Line::resumable(&bed).await.vanish().await;
+    let kept = three_pushes(&away).await;
+    let service = away.daemon.service().to_owned();
+    let mut phone = Phone::log_in_at(&server, away.user(), "reinstalled").await;
+    phone.remember(&away.pair);
+    phone.announce(&service).await;
+    let registered = phone.register(&service, &away.pair).await.unwrap();
     let mut line = away.with(phone);
     line.endpoint = registered.endpoint;
     let mut got = Vec::new();

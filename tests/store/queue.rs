@@ -30,6 +30,7 @@ pub fn tests() -> Vec<Test> {
         an_account_is_listed_and_dropped,
         what_was_revoked_is_dropped,
         what_was_revoked_meanwhile_is_not_stored,
+        what_is_revoked_is_not_what_was_registered_again,
         a_message_goes_where_its_phone_registered_last,
         what_was_never_held_goes_before_what_was,
         what_has_expired_is_purged_and_counted,
@@ -340,6 +341,22 @@ async fn what_was_revoked_is_dropped(store: &Store) {
     assert_eq!(revoke(all, after(1)).await, 2);
     assert_eq!(totals(store).await, (1, size(&message(4))));
     assert_eq!(drain(store, BALCONY, after(5)).await, keys(&[4]));
+}
+
+async fn what_is_revoked_is_not_what_was_registered_again(store: &Store) {
+    store
+        .register(crate::registrations::romeo(1, NOW))
+        .await
+        .unwrap();
+    // The same URL, for which a push is in flight since before.
+    store
+        .register(crate::registrations::romeo(1, after(1)))
+        .await
+        .unwrap();
+    let scope = Scope::Registration(registration(ORCHARD, 1).key());
+    store.revoke(scope, NOW, after(1000)).await.unwrap();
+    let answer = store.enqueue(message(1), AMPLE, after(2)).await.unwrap();
+    assert!(matches!(answer, Enqueued::Stored { .. }), "{answer:?}");
 }
 
 async fn what_was_revoked_meanwhile_is_not_stored(store: &Store) {

@@ -11,13 +11,15 @@ use tokio::time::timeout;
 use unified_push::{
     link::Answer,
     message::MessageKey,
+    registration::Registration,
     store::{Caps, Claim, Enqueued, NewMessage, News, Store},
 };
 
 use crate::{
     PostgresTest,
     messages::{
-        AMPLE, NOW, ORCHARD, STORED, after, claim, full, key, message, message_to, put, size,
+        AMPLE, NOW, ORCHARD, STORED, after, claim, full, key, message, message_to, put,
+        registration, size,
     },
     postgres::Postgres,
     postgres_tests,
@@ -33,6 +35,7 @@ pub fn tests() -> Vec<PostgresTest> {
         no_two_send_to_one_phone_at_a_time,
         news_reach_the_others_only,
         news_may_be_of_the_longest_jid,
+        the_others_hear_where_messages_have_moved,
         answers_are_passed_on,
         a_revocation_reaches_the_others,
         purges_at_once_delete_each_message_once,
@@ -130,6 +133,26 @@ async fn news_reach_the_others_only(postgres: &Postgres) {
     assert_eq!(news(&a).await, News::Drained { owner });
     put(&a, message_to("juliet@example.org/x", 1, 2)).await;
     assert!(matches!(news(&b).await, News::Stored { owner, .. } if owner != full(ORCHARD)));
+}
+
+/// The replica to which the phone has registered may be gone before it has sent them.
+async fn the_others_hear_where_messages_have_moved(postgres: &Postgres) {
+    let [a, b] = two_that_listen(postgres).await;
+    put(&a, message(1)).await;
+    assert!(matches!(news(&b).await, News::Stored { owner, .. } if owner == full(ORCHARD)));
+    let street = "romeo@example.org/street";
+    let moved = Registration {
+        issued: after(50),
+        ..registration(street, 1)
+    };
+    assert_eq!(a.redirect(&moved).await.unwrap(), 1);
+    assert_eq!(claim(&b, ORCHARD, after(60)).await, Claim::Empty);
+    // b has nothing left to try, and the message waits.
+    let heard = timeout(std::time::Duration::from_secs(3), b.news()).await;
+    assert!(
+        matches!(&heard, Ok(News::Stored { owner, .. }) if *owner == full(street)),
+        "{heard:?}"
+    );
 }
 
 async fn news_may_be_of_the_longest_jid(postgres: &Postgres) {

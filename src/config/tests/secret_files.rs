@@ -151,11 +151,7 @@ fn weak_empty_and_unreadable_secrets_are_refused_without_showing_them() {
         ("UNIFIED_PUSH_SECRET_FILE", &empty, "names an empty file"),
         ("UNIFIED_PUSH_SECRET_FILE", "", "is empty"),
         ("UNIFIED_PUSH_SECRET_FILE", "/nonexistent", "cannot be read"),
-        (
-            "UNIFIED_PUSH_SECRET_FILE",
-            "relative",
-            "$CREDENTIALS_DIRECTORY is not set",
-        ),
+        ("UNIFIED_PUSH_SECRET_FILE", "relative", "cannot be read"),
         (
             "UNIFIED_PUSH_PREVIOUS_SECRETS",
             "hunter2hunter2",
@@ -259,6 +255,16 @@ fn relative_paths_start_in_the_credentials_directory() {
     // Not named, not used.
     let loaded = files.load("", &env[..3]).unwrap();
     assert_eq!(loaded.config.secret, None);
+}
+
+#[test]
+fn without_credentials_relative_paths_start_beside_the_file() {
+    let files = Files::new();
+    files.write_private("component-secret", "7\n");
+    let toml = "[component]\nsecret_file = 'component-secret'";
+    let loaded = files.load(toml, &[DOMAIN]).unwrap();
+    assert_eq!(bytes(&loaded.config.component.secret), "7");
+    assert_eq!(loaded.warnings, Vec::<String>::new());
 }
 
 #[test]

@@ -34,10 +34,16 @@ pub struct Phone {
     pub gone: bool,
     /// What is held and was sent since then is to be sent as well.
     pub release: Option<Timestamp>,
+    /// Messages that are being stored.
+    pub writing: u32,
+    /// The store has messages for it, as far as is known.
+    pub kept: bool,
     /// What happened since the last look at the store.
     pub stored: bool,
     pub heard: bool,
     pub bounced: bool,
+    /// The link was lost.
+    pub doubted: bool,
 }
 
 impl Phone {
@@ -136,6 +142,13 @@ impl Table {
     pub fn schedule_by(&mut self, phone: &Jid, at: Instant) {
         let next = self.get(phone).and_then(|phone| phone.next);
         self.schedule(phone, next.map_or(at, |next| next.min(at)));
+    }
+
+    /// No later than it is to be tried already; unless it is left alone.
+    pub fn schedule_unless_resting(&mut self, phone: &Jid, at: Instant) {
+        if self.get(phone).is_some_and(|phone| !phone.resting) {
+            self.schedule_by(phone, at);
+        }
     }
 
     /// A phone that is being tried, or that cannot be reached, is scheduled later.

@@ -190,6 +190,34 @@ async fn what_is_stored_waits_only_for_a_phone_that_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_phone_is_quiet_on_a_new_link() {
+    let backlog = backlog();
+    let phone = jid(ROMEO);
+    backlog.unanswered(&phone);
+    backlog.link_down(EVER);
+    backlog.link_up();
+    assert_eq!(backlog.due().await, phone);
+    backlog.look(&phone);
+    backlog.end(&phone, End::Later(Instant::now() + HOLD));
+    backlog.stored(&phone, Instant::now());
+    assert_eq!(wait(&backlog, ROMEO), secs(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_released_is_not_tried_without_a_pause() {
+    let backlog = backlog();
+    let phone = jid(ROMEO);
+    backlog.unanswered(&phone);
+    backlog.announced(&phone);
+    assert_eq!(backlog.due().await, phone);
+    assert_eq!(backlog.look(&phone), Some(EVER));
+    backlog.release_later(&phone, EVER);
+    backlog.end(&phone, End::Later(Instant::now() + FIRST_PAUSE));
+    assert_eq!(wait(&backlog, ROMEO), secs(5));
+    assert_eq!(backlog.look(&phone), Some(EVER));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_link_that_is_lost_releases_what_was_sent_last() {
     let backlog = backlog();
     let phone = jid(ROMEO);
@@ -202,4 +230,42 @@ async fn a_link_that_is_lost_releases_what_was_sent_last() {
     backlog.release_later(&phone, since(7));
     backlog.announced(&phone);
     assert_eq!(backlog.look(&phone), Some(EVER));
+}
+
+/// Presence comes on the link's task, the look at the store on another.
+#[test]
+fn an_announcement_releases_what_is_held_whenever_it_comes() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        for round in 0..20_000 {
+            let backlog = Arc::new(backlog());
+            let phone = jid(ROMEO);
+            let far = Instant::now() + HOLD;
+            backlog.stored(&phone, far);
+            let forwarder = {
+                let (backlog, phone) = (backlog.clone(), phone.clone());
+                tokio::spawn(async move {
+                    backlog.due().await;
+                    let released = backlog.look(&phone).is_some();
+                    // What waits is held still.
+                    if !released {
+                        backlog.end(&phone, End::Later(far));
+                    }
+                    released
+                })
+            };
+            tokio::task::yield_now().await;
+            backlog.announced(&phone);
+            let released = forwarder.await.unwrap();
+            let soon = backlog.next(&phone).is_some_and(|next| next < far);
+            assert!(
+                released || soon,
+                "round {round}: held for a quarter of an hour"
+            );
+        }
+    });
 }

@@ -5,15 +5,6 @@ use crate::delivery::backlog::HOLD;
 
 const OTHER: &str = "romeo@example.org/balcony";
 
-/// A push to a silent phone, stored; gives its stanza.
-async fn unanswered(world: &mut World, token: &str) -> PushStanza {
-    let push = world.push(token, None);
-    let stanza = world.sent().await;
-    world.time_out().await;
-    assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
-    stanza
-}
-
 /// A push that is stored without being sent.
 async fn stored(world: &World, token: &str, urgency: Urgency, text: &'static str) {
     let message = Message {
@@ -26,15 +17,11 @@ async fn stored(world: &World, token: &str, urgency: Urgency, text: &'static str
     world.clock.advance(Duration::from_millis(1));
 }
 
-fn text(stanza: &PushStanza) -> &str {
-    std::str::from_utf8(stanza.payload.as_bytes()).unwrap()
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_unanswered_message_is_sent_again_after_its_hold_only() {
     let mut world = World::new().await;
     let token = world.endpoint().await;
-    let first = unanswered(&mut world, &token).await;
+    let first = world.unanswered(&token).await;
     world.advance(HOLD - Duration::from_secs(2)).await;
     world.silence().await;
     world.advance(Duration::from_secs(3)).await;
@@ -51,7 +38,7 @@ async fn an_unanswered_message_is_sent_again_after_its_hold_only() {
 async fn a_late_acknowledgement_ends_the_quiet_and_is_no_duplicate() {
     let mut world = World::new().await;
     let token = world.endpoint().await;
-    let first = unanswered(&mut world, &token).await;
+    let first = world.unanswered(&token).await;
     stored(&world, &token, Urgency::Normal, "second").await;
     world.silence().await;
     world.answer(&first, Answer::Acknowledged);
@@ -66,7 +53,7 @@ async fn a_late_acknowledgement_ends_the_quiet_and_is_no_duplicate() {
 async fn any_word_of_the_phone_flushes_but_what_is_held() {
     let mut world = World::new().await;
     let token = world.endpoint().await;
-    unanswered(&mut world, &token).await;
+    world.unanswered(&token).await;
     stored(&world, &token, Urgency::Normal, "second").await;
     world.delivery.heard(&jid(PHONE));
     let second = world.sent().await;
@@ -80,7 +67,7 @@ async fn any_word_of_the_phone_flushes_but_what_is_held() {
 async fn presence_flushes_even_what_is_held() {
     let mut world = World::new().await;
     let token = world.endpoint().await;
-    let first = unanswered(&mut world, &token).await;
+    let first = world.unanswered(&token).await;
     world.delivery.presence(&jid(PHONE), true);
     let again = world.sent().await;
     assert_eq!(text(&again), text(&first));
@@ -140,7 +127,7 @@ async fn temporary_errors_are_met_with_longer_and_longer_pauses() {
 async fn a_bounce_that_comes_late_sets_its_message_free() {
     let mut world = World::new().await;
     let token = world.endpoint().await;
-    let first = unanswered(&mut world, &token).await;
+    let first = world.unanswered(&token).await;
     world.answer(&first, Answer::Unreachable);
     world.written().await;
     world.advance(Duration::from_secs(5)).await;
@@ -160,7 +147,7 @@ async fn a_bounce_that_comes_late_sets_its_message_free() {
 async fn a_late_refusal_revokes_and_drops_what_waits() {
     let mut world = World::new().await;
     let token = world.endpoint().await;
-    let first = unanswered(&mut world, &token).await;
+    let first = world.unanswered(&token).await;
     stored(&world, &token, Urgency::Normal, "second").await;
     world.answer(&first, Answer::NotRegistered);
     world.written().await;
@@ -173,7 +160,7 @@ async fn a_late_refusal_revokes_and_drops_what_waits() {
 async fn a_late_refusal_spares_a_later_registration() {
     let mut world = World::new().await;
     let old = world.endpoint().await;
-    let first = unanswered(&mut world, &old).await;
+    let first = world.unanswered(&old).await;
     world.advance(Duration::from_secs(5)).await;
     let new = world.registered(PHONE).await;
     world.silence().await;
@@ -245,7 +232,7 @@ async fn a_resource_that_comes_serves_those_that_are_gone() {
 async fn what_went_out_just_before_the_link_was_lost_is_sent_again() {
     let mut world = World::new().await;
     let token = world.endpoint().await;
-    let first = unanswered(&mut world, &token).await;
+    let first = world.unanswered(&token).await;
     world.advance(Duration::from_secs(30)).await;
     world.delivery.link_down();
     world.delivery.link_up();
@@ -264,7 +251,7 @@ async fn what_went_out_just_before_the_link_was_lost_is_sent_again() {
 async fn another_daemon_goes_on_where_one_has_ended() {
     let mut world = World::new().await;
     let token = world.endpoint().await;
-    let first = unanswered(&mut world, &token).await;
+    let first = world.unanswered(&token).await;
     stored(&world, &token, Urgency::Normal, "second").await;
     let mut world = world.restart().await;
     let second = world.sent().await;

@@ -5,30 +5,6 @@ use crate::{delivery::backlog::HOLD, link::PushStanza};
 
 const OTHER: &str = "romeo@example.org/balcony";
 
-fn text(stanza: &PushStanza) -> &str {
-    std::str::from_utf8(stanza.payload.as_bytes()).unwrap()
-}
-
-/// A push to a silent phone, stored; gives its stanza.
-async fn unanswered(world: &mut World, token: &str) -> PushStanza {
-    let push = world.push(token, None);
-    let stanza = world.sent().await;
-    world.time_out().await;
-    assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
-    stanza
-}
-
-/// A push that is stored without being sent.
-async fn stored(world: &World, token: &str, text: &'static str) {
-    let message = Message {
-        payload: Payload::new(Bytes::from_static(text.as_bytes())).unwrap(),
-        ..message(None)
-    };
-    let outcome = world.delivery.push(token, message).await;
-    assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
-    world.clock.advance(Duration::from_millis(1));
-}
-
 /// A push that was stored because the phone's resource is not there; another one is.
 async fn with_a_stand_in(world: &mut World, token: &str) -> PushStanza {
     world.delivery.presence(&jid(OTHER), true);
@@ -39,30 +15,19 @@ async fn with_a_stand_in(world: &mut World, token: &str) -> PushStanza {
     stanza
 }
 
-/// What goes out within this time, moved on in small steps.
-async fn within(world: &mut World, secs: u64) -> Option<PushStanza> {
-    for _ in 0..=2 * secs {
-        if let Some(stanza) = world.sent_now().await {
-            return Some(stanza);
-        }
-        world.advance(Duration::from_millis(500)).await;
-    }
-    None
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_phone_that_answers_gets_new_pushes_though_an_old_one_is_held() {
     let mut world = World::new().await;
     let token = world.endpoint().await;
-    unanswered(&mut world, &token).await;
-    stored(&world, &token, "second").await;
+    world.unanswered(&token).await;
+    world.stored(&token, "second").await;
     world.delivery.heard(&jid(PHONE));
     let second = world.sent().await;
     world.answer(&second, Answer::Acknowledged);
     world.silence().await;
     world.ended(&jid(PHONE)).await;
-    stored(&world, &token, "third").await;
-    let third = within(&mut world, 0).await.unwrap();
+    world.stored(&token, "third").await;
+    let third = world.within(0).await.unwrap();
     assert_eq!(text(&third), "third");
 }
 
@@ -78,8 +43,8 @@ async fn a_restart_makes_no_phone_quiet() {
     let mut world = world.restart().await;
     world.silence().await;
     world.ended(&jid(PHONE)).await;
-    stored(&world, &token, "second").await;
-    let second = within(&mut world, 0).await.unwrap();
+    world.stored(&token, "second").await;
+    let second = world.within(0).await.unwrap();
     assert_eq!(text(&second), "second");
 }
 
@@ -107,10 +72,10 @@ async fn what_is_answered_while_the_daemon_stops_is_not_sent_again() {
 async fn one_message_that_is_never_answered_does_not_block_the_others() {
     let mut world = World::new().await;
     let token = world.endpoint().await;
-    unanswered(&mut world, &token).await;
-    stored(&world, &token, "second").await;
+    world.unanswered(&token).await;
+    world.stored(&token, "second").await;
     world.advance(HOLD).await;
-    let next = within(&mut world, 5).await.unwrap();
+    let next = world.within(5).await.unwrap();
     assert_eq!(text(&next), "second");
 }
 
@@ -138,7 +103,7 @@ async fn a_late_acknowledgement_of_a_stand_in_lets_the_rest_follow() {
     let mut world = World::new().await;
     let token = world.endpoint().await;
     let first = with_a_stand_in(&mut world, &token).await;
-    stored(&world, &token, "second").await;
+    world.stored(&token, "second").await;
     world.time_out().await;
     world.ended(&jid(PHONE)).await;
     world.silence().await;
@@ -159,7 +124,7 @@ async fn a_late_error_of_a_stand_in_frees_its_message() {
         world.ended(&jid(PHONE)).await;
         world.answer(&first, answer);
         world.written().await;
-        let again = within(&mut world, 6).await.unwrap();
+        let again = world.within(6).await.unwrap();
         assert_eq!(text(&again), "hello");
         assert_eq!(world.metrics.revocations.get(), 0);
     }
@@ -172,8 +137,8 @@ async fn a_stand_in_that_is_quiet_is_left_alone() {
     with_a_stand_in(&mut world, &token).await;
     world.time_out().await;
     world.ended(&jid(PHONE)).await;
-    stored(&world, &token, "second").await;
-    assert!(within(&mut world, 60).await.is_none());
+    world.stored(&token, "second").await;
+    assert!(world.within(60).await.is_none());
     // Its next session may have lost what the last one was sent.
     world.delivery.presence(&jid(OTHER), true);
     let next = world.sent().await;
@@ -193,7 +158,7 @@ async fn a_registration_during_an_attempt_takes_the_message_along() {
         world.registered(OTHER).await;
         world.silence().await;
         world.answer(&at_old, answer);
-        let at_new = within(&mut world, 1).await.unwrap();
+        let at_new = world.within(1).await.unwrap();
         assert_eq!(at_new.to, jid(OTHER), "{answer:?}");
     }
 }
@@ -208,7 +173,7 @@ async fn a_refusal_that_a_registration_overtook_leaves_no_lease() {
     world.clock.advance(Duration::from_millis(5));
     world.registered(PHONE).await;
     world.answer(&stanza, Answer::NotRegistered);
-    assert!(within(&mut world, 10).await.is_some());
+    assert!(world.within(10).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,7 +188,7 @@ async fn a_push_in_flight_follows_a_registration() {
     assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
     world.answer(&first, Answer::Unreachable);
     world.written().await;
-    let second = within(&mut world, 6).await.unwrap();
+    let second = world.within(6).await.unwrap();
     assert_eq!(second.to, jid(OTHER));
 }
 
@@ -231,14 +196,14 @@ async fn a_push_in_flight_follows_a_registration() {
 async fn a_bounce_of_the_former_resource_frees_the_message_for_the_present_one() {
     let mut world = World::issuing(Backend::Storage).await;
     let token = world.endpoint().await;
-    let first = unanswered(&mut world, &token).await;
+    let first = world.unanswered(&token).await;
     world.delivery.presence(&jid(OTHER), true);
     world.clock.advance(Duration::from_millis(1));
     world.registered(OTHER).await;
     world.silence().await;
     world.answer(&first, Answer::Unreachable);
     world.written().await;
-    let second = within(&mut world, 6).await.unwrap();
+    let second = world.within(6).await.unwrap();
     assert_eq!(second.to, jid(OTHER));
 }
 
@@ -246,13 +211,13 @@ async fn a_bounce_of_the_former_resource_frees_the_message_for_the_present_one()
 async fn a_refusal_of_an_older_registration_frees_the_message() {
     let mut world = World::new().await;
     let old = world.endpoint().await;
-    let first = unanswered(&mut world, &old).await;
+    let first = world.unanswered(&old).await;
     world.advance(Duration::from_secs(5)).await;
     world.registered(PHONE).await;
     world.silence().await;
     world.answer(&first, Answer::NotRegistered);
     world.written().await;
-    assert!(within(&mut world, 6).await.is_some());
+    assert!(world.within(6).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -266,8 +231,8 @@ async fn a_revocation_that_fails_is_tried_again_after_a_pause() {
     let broken = "ALTER TABLE revocations RENAME TO gone";
     other.execute_batch(broken).unwrap();
     world.answer(&stanza, Answer::NotRegistered);
-    assert!(within(&mut world, 6).await.is_none());
-    assert!(within(&mut world, 5).await.is_some());
+    assert!(world.within(6).await.is_none());
+    assert!(world.within(5).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,4 +262,138 @@ async fn a_push_that_is_withdrawn_is_not_called_sent() {
     world.time_out().await;
     assert_eq!(push.await.unwrap(), Outcome::Unanswered);
     assert!(!stanza.sent.take(), "the link must not send it any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_in_flight_is_no_404_while_its_url_lives() {
+    let mut world = World::issuing(Backend::Storage).await;
+    let token = world.endpoint().await;
+    let (first, second) = (world.push(&token, None), world.push(&token, None));
+    let (_, refused) = (world.sent().await, world.sent().await);
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!(world.registered(PHONE).await, token, "the URL lives on");
+    // What was asked before the registration; the first push's answer does not come.
+    world.answer(&refused, Answer::NotRegistered);
+    let refused = second.await.unwrap();
+    assert!(matches!(refused, Outcome::Stored { .. }), "{refused:?}");
+    world.time_out().await;
+    let outcome = first.await.unwrap();
+    assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_phone_that_comes_back_during_a_first_attempt_is_not_left_alone() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let push = world.push(&token, None);
+    world.sent().await;
+    world.advance(Duration::from_millis(500)).await;
+    // It binds anew: its former session has taken the push to the grave.
+    world.delivery.presence(&jid(PHONE), true);
+    world.advance(Duration::from_millis(500)).await;
+    assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
+    assert!(world.within(60).await.is_some());
+}
+
+/// For comparison: what happens to an attempt from the queue.
+
+#[tokio::test(start_paused = true)]
+async fn a_phone_that_comes_back_during_a_later_attempt_is_not_left_alone() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    world.answered(&token, Answer::Failed).await;
+    world.advance(Duration::from_secs(5)).await;
+    world.sent().await;
+    world.advance(Duration::from_millis(500)).await;
+    world.delivery.presence(&jid(PHONE), true);
+    world.advance(Duration::from_millis(500)).await;
+    assert!(world.within(60).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_lost_while_an_attempt_is_put_back_is_not_forgotten() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    world.answered(&token, Answer::Failed).await;
+    world.advance(Duration::from_secs(5)).await;
+    world.sent().await;
+    let other = world.other_process();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    world.time_out().await;
+    world.settle().await;
+    world.delivery.link_down();
+    world.delivery.link_up();
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(world.within(60).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_phones_registration_does_not_end_the_quiet() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    world.unanswered(&token).await;
+    world.stored(&token, "second").await;
+    // Of another application.
+    let digest = crate::registration::Digest::from_bytes([2; 32]);
+    let issued = world.tokens.issue(&jid(OTHER), digest, digest).await;
+    let registration = issued.unwrap().registration;
+    world.delivery.registered(&registration).await;
+    assert!(world.within(30).await.is_none());
+    world.stored(&token, "third").await;
+    assert!(world.within(30).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stand_in_is_tried_at_once_though_the_phone_was_quiet() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    world.delivery.presence(&jid(OTHER), true);
+    let first = world.push(&token, None);
+    world.sent().await;
+    world.advance(Duration::from_millis(500)).await;
+    let second = world.push(&token, None);
+    let unreachable = world.sent().await;
+    world.advance(Duration::from_millis(500)).await;
+    assert!(matches!(first.await.unwrap(), Outcome::Stored { .. }));
+    world.answer(&unreachable, Answer::Unreachable);
+    assert!(matches!(second.await.unwrap(), Outcome::Stored { .. }));
+    let stanza = world.within(60).await.unwrap();
+    assert_eq!(stanza.to, jid(OTHER));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgement_of_what_moved_lets_the_rest_follow() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    world.answered(&token, Answer::Failed).await;
+    world.stored(&token, "second").await;
+    world.advance(Duration::from_secs(5)).await;
+    let first = world.sent().await;
+    world.clock.advance(Duration::from_millis(5));
+    world.registered(OTHER).await;
+    world.silence().await;
+    world.ended(&jid(OTHER)).await;
+    world.answer(&first, Answer::Acknowledged);
+    let second = world.within(10).await.unwrap();
+    assert_eq!((&second.to, text(&second)), (&jid(OTHER), "second"));
+}
+
+/// In real time: a database that is locked makes each commit wait for 5 s.
+
+#[tokio::test(start_paused = true)]
+async fn one_account_cannot_keep_others_from_announcing_themselves() {
+    let world = World::new().await;
+    let resource = "r".repeat(1000);
+    for number in 0..20_000 {
+        let jid = jid(&format!("eve@example.org/{number}{resource}"));
+        world.delivery.presence(&jid, true);
+    }
+    for number in 0..20 {
+        world
+            .delivery
+            .presence(&jid(&format!("eve@example.org/{number}")), true);
+    }
+    world.delivery.presence(&jid(OTHER), true);
+    let other = world.delivery.announced.other_than(&jid(PHONE));
+    assert_eq!(other, Some(jid(OTHER)));
 }

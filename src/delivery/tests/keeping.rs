@@ -208,3 +208,70 @@ async fn ttl_0_goes_out_at_once_and_is_never_stored() {
     assert!(matches!(outcome, Outcome::SentUnanswered { .. }));
     assert_eq!(world.waiting().await, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_whose_push_the_phone_has_does_not_wait_for_the_store() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let push = world.push(&token, None);
+    let stanza = world.sent().await;
+    let other = world.other_process();
+    let broken = "BEGIN IMMEDIATE; CREATE TRIGGER broken BEFORE DELETE ON queue
+                  BEGIN SELECT RAISE(ABORT, 'broken'); END";
+    other.execute_batch(broken).unwrap();
+    world.time_out().await;
+    world.settle().await;
+    world.answer(&stanza, Answer::Acknowledged);
+    other.execute_batch("COMMIT").unwrap();
+    for _ in 0..60 {
+        world.sent_now().await;
+        world.advance(Duration::from_secs(1)).await;
+    }
+    assert!(push.is_finished(), "a minute later the sender waits still");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_does_not_cut_off_a_phone_for_which_nothing_waits() {
+    let mut world = World::new().await;
+    let token = world.endpoint().await;
+    let other = world.other_process();
+    other
+        .execute_batch("ALTER TABLE queue RENAME TO gone")
+        .unwrap();
+    let failed = world.answered(&token, Answer::Failed).await;
+    assert_eq!(failed, Outcome::StoreFailed);
+    world.delivery.heard(&jid(PHONE));
+    world.advance(Duration::from_secs(10)).await;
+    let push = world.push(&token, None);
+    let stanza = world.within(1).await;
+    let outcome = push.is_finished().then_some(push);
+    assert!(stanza.is_some(), "{:?}", outcome.unwrap().await);
+}
+
+#[tokio::test]
+async fn nobody_waits_in_line_for_a_store_that_hangs() {
+    let world = World::new().await;
+    world.link.send_replace(LinkState::Connecting);
+    world.delivery.link_down();
+    let mut tokens = Vec::new();
+    for number in 0..15 {
+        tokens.push(
+            world
+                .endpoint_of(&format!("romeo{number}@example.org/orchard"))
+                .await,
+        );
+    }
+    let other = world.other_process();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begun = Instant::now();
+    let pushes = (0..1500).map(|number| world.push(&tokens[number % 15], None));
+    let pushes: Vec<_> = pushes.collect();
+    for push in pushes {
+        assert_eq!(push.await.unwrap(), Outcome::StoreFailed);
+    }
+    let took = begun.elapsed();
+    assert!(
+        took < Duration::from_secs(12),
+        "the last has waited {took:?}"
+    );
+}

@@ -166,6 +166,44 @@ impl World {
         }
     }
 
+    /// A push to a silent phone, stored; gives its stanza.
+    pub async fn unanswered(&mut self, token: &str) -> PushStanza {
+        let push = self.push(token, None);
+        let stanza = self.sent().await;
+        self.time_out().await;
+        assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
+        stanza
+    }
+
+    /// A push that is stored without being sent.
+    pub async fn stored(&self, token: &str, text: &'static str) {
+        let message = Message {
+            payload: Payload::new(Bytes::from_static(text.as_bytes())).unwrap(),
+            ..message(None)
+        };
+        let outcome = self.delivery.push(token, message).await;
+        assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
+        self.clock.advance(Duration::from_millis(1));
+    }
+
+    /// What goes out within this time, moved on in small steps.
+    pub async fn within(&mut self, secs: u64) -> Option<PushStanza> {
+        for _ in 0..=2 * secs {
+            if let Some(stanza) = self.sent_now().await {
+                return Some(stanza);
+            }
+            self.advance(Duration::from_millis(500)).await;
+        }
+        None
+    }
+
+    /// Lets everything that waits for nothing but a turn have it.
+    pub async fn settle(&self) {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The phone registers again.
     pub async fn registered(&self, phone: &str) -> String {
         let digest = Digest::from_bytes([1; 32]);
@@ -274,6 +312,10 @@ pub fn message(ttl: Option<u64>) -> Message {
         urgency: Urgency::Normal,
         payload: Payload::new(Bytes::from_static(b"hello")).unwrap(),
     }
+}
+
+pub fn text(stanza: &PushStanza) -> &str {
+    std::str::from_utf8(stanza.payload.as_bytes()).unwrap()
 }
 
 pub fn accepted_ttl(outcome: &Outcome) -> u32 {

@@ -72,7 +72,7 @@ async fn sizes_are_held_to_with_a_length() {
 
 #[tokio::test]
 async fn sizes_are_held_to_in_chunks() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::with(|public| public.body_timeout = SHORT);
     let server = Server::start(&fixture, settings(&fixture.metrics)).await;
     let head = "POST /base/push/t HTTP/1.1\r\nHost: x\r\n\
         Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -109,6 +109,27 @@ async fn a_body_too_large_is_refused_before_it_is_sent() {
     assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 100 "));
     stream.write_all(b"x").await.unwrap();
     assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 201 "));
+}
+
+#[tokio::test]
+async fn who_is_refused_may_finish_first() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let cases = [
+        (post("t", 4097, ""), "413"),
+        (post("t", 60_000, ""), "413"),
+        (post("t", 4096, "TTL: soon\r\n"), "400"),
+    ];
+    for (request, status) in cases {
+        let (most, last) = request.split_at(request.len() - 1);
+        let mut stream = server.connect().await;
+        stream.write_all(most).await.unwrap();
+        let early = timeout(SHORT, stream.read_u8()).await;
+        assert!(early.is_err(), "{status}: answered before the end");
+        stream.write_all(last).await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert_eq!(statuses(&to_end(&mut stream).await), [status]);
+    }
 }
 
 #[tokio::test]

@@ -32,12 +32,15 @@ impl Postgres {
         now: Timestamp,
     ) -> Result<Enqueued, StoreError> {
         self.within(async {
-            let db = self.pool.begin().await?;
             let key = message.registration.key();
+            let _turn = self.turns.take(&key.owner).await?;
+            let db = self.pool.begin().await?;
             lock_account(&db, &key.owner).await?;
             let former = &message.registration;
+            let renewed = renewed(&db, former).await?;
+            let registration = renewed.as_ref().unwrap_or(former);
             let revoked = revoked_up_to(&db, &key).await?;
-            if revoked.is_some_and(|at| former.issued <= at) {
+            if revoked.is_some_and(|at| registration.issued <= at) {
                 db.commit().await?;
                 return Ok(Enqueued::Revoked);
             }
@@ -59,8 +62,6 @@ impl Postgres {
                 true => (0, 0),
                 false => delete(&db, "number = ANY($1)", &[&numbers]).await?,
             };
-            let renewed = renewed(&db, former).await?;
-            let registration = renewed.as_ref().unwrap_or(former);
             insert(&db, &message, registration).await?;
             let notice = Notice::stored(&registration.owner, message.try_at);
             self.listener.tell(&db, notice).await?;
@@ -80,8 +81,10 @@ impl Postgres {
         lease: Timestamp,
     ) -> Result<Claim, StoreError> {
         self.within(async {
+            let account = owner.to_bare();
+            let _turn = self.turns.take(&account).await?;
             let db = self.pool.begin().await?;
-            lock_account(&db, &owner.to_bare()).await?;
+            lock_account(&db, &account).await?;
             let claim = claim(&db, owner, now, lease).await?;
             if claim == Claim::Empty {
                 self.listener.tell(&db, Notice::drained(owner)).await?;

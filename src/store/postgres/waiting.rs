@@ -5,6 +5,7 @@ use jid::{BareJid, Jid};
 use super::{
     Postgres,
     columns::{Millis, bare_jid, count, jid, owner_key, registration},
+    listen::Notice,
     lock_account,
     queue::{REGISTRATION, delete},
 };
@@ -112,6 +113,10 @@ impl Postgres {
                     ],
                 )
                 .await?;
+            if moved > 0 {
+                let notice = Notice::stored(&to.owner, to.issued);
+                self.listener.tell(&db, notice).await?;
+            }
             db.commit().await?;
             Ok(moved)
         })

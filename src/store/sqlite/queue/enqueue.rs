@@ -23,8 +23,10 @@ pub fn enqueue(
     now: Timestamp,
 ) -> rusqlite::Result<Enqueued> {
     let former = &message.registration;
+    let renewed = renewed(db, former)?;
+    let registration = renewed.as_ref().unwrap_or(former);
     let revoked = revoked_up_to(db, &former.key())?;
-    if revoked.is_some_and(|at| former.issued <= at) {
+    if revoked.is_some_and(|at| registration.issued <= at) {
         return Ok(Enqueued::Revoked);
     }
     let (mut stored, leaving) = make_room(db, message, caps, now)?;
@@ -41,8 +43,7 @@ pub fn enqueue(
         db.prepare_cached("DELETE FROM queue WHERE seq = ?")?
             .execute([row.seq])?;
     }
-    let renewed = renewed(db, former)?;
-    insert(db, message, renewed.as_ref().unwrap_or(former))?;
+    insert(db, message, registration)?;
     *redirected = renewed.map(|renewed| renewed.owner);
     Ok(stored)
 }

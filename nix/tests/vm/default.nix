@@ -1,0 +1,5 @@
+{
+  prosody = ./prosody.nix;
+  ejabberd = ./ejabberd.nix;
+  postgresql = ./postgresql.nix;
+}
