@@ -138,7 +138,8 @@ macro_rules! each {
     ($store:ident, $engine:ident => $work:expr) => {
         match &*$store.0 {
             Engine::Sqlite($engine) => $work,
-            Engine::Postgres($engine) => $work,
+            // Apart: what waits for the network is large, and each push would hold room for it.
+            Engine::Postgres($engine) => Box::pin(async { $work }).await,
         }
     };
 }

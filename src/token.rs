@@ -7,6 +7,7 @@ mod claims;
 mod issuers;
 mod jwt;
 mod keyring;
+mod opened;
 mod paseto;
 mod state_secret;
 mod stored;
@@ -24,6 +25,7 @@ use std::{
 
 use jid::Jid;
 
+use self::opened::Opened;
 pub use self::{
     issuers::{IssuersError, KeyIds, check_issuers},
     keyring::Keyring,
@@ -79,6 +81,7 @@ pub struct Tokens(Arc<Inner>);
 
 struct Inner {
     keyring: Keyring,
+    opened: Opened,
     policy: Policy,
     store: Store,
     revocations: RevocationList,
@@ -148,6 +151,7 @@ impl Tokens {
     ) -> Result<Self, StoreError> {
         let tokens = Self(Arc::new(Inner {
             keyring,
+            opened: Opened::default(),
             policy,
             store,
             revocations: RevocationList::default(),
@@ -264,13 +268,17 @@ impl Tokens {
         if token.len() > MAX_TOKEN {
             return Err(InspectError::Forged);
         }
-        let keyring = &self.0.keyring;
+        let Inner {
+            keyring, opened, ..
+        } = &*self.0;
         if token.starts_with(paseto::PREFIX) {
-            let (key, registration) = paseto::open(keyring, token).ok_or(InspectError::Forged)?;
+            let content = opened.get_or(token, || paseto::open(keyring, token));
+            let (key, registration) = content.ok_or(InspectError::Forged)?;
             return Ok(self.judge(Backend::Paseto, key, registration, false));
         }
         if token.starts_with("eyJ") && token.matches('.').count() == 2 {
-            let (key, registration) = jwt::open(keyring, token).ok_or(InspectError::Forged)?;
+            let content = opened.get_or(token, || jwt::open(keyring, token));
+            let (key, registration) = content.ok_or(InspectError::Forged)?;
             return Ok(self.judge(Backend::Jwt, key, registration, false));
         }
         let (key, name) = stored::verify(keyring, token).ok_or(InspectError::Forged)?;

@@ -5,7 +5,7 @@ use std::{env, process::Command};
 use axum::{Router, body::Bytes, http::StatusCode, routing::post, serve::ListenerExt};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use crate::process::{Process, free_port};
+use crate::{measured::Process, process::free_port};
 
 /// Runs in a process of its own, with the runtime that the daemon has.
 pub fn serve(port: u16) {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::{
     Options, bare,
     daemon::{BACKENDS, Daemon, Start},
+    host::Host,
     load::{Load, Measured, Requests, requests},
-    process::Process,
+    measured::Process,
     report::{Spread, Table, mib},
 };
 
@@ -32,7 +33,7 @@ enum Server {
 
 struct Servers {
     bare: (Process, u16),
-    daemons: Vec<(Daemon, Vec<String>)>,
+    daemons: Vec<(Daemon, Host, Vec<String>)>,
 }
 
 pub async fn run(options: &Options) {
@@ -97,9 +98,9 @@ impl Servers {
     async fn start(options: &Options) -> Self {
         let mut daemons = Vec::new();
         for backend in BACKENDS {
-            let mut daemon = Start::new(&options.daemon, backend).run().await;
-            let endpoints = daemon.host.register(PHONES);
-            daemons.push((daemon, endpoints));
+            let (daemon, mut host) = Start::new(&options.daemon, backend).run().await;
+            let endpoints = host.register(PHONES);
+            daemons.push((daemon, host, endpoints));
         }
         Self {
             bare: bare::start().await,
@@ -139,13 +140,11 @@ impl Servers {
             Server::Bare => (
                 &self.bare.0,
                 self.bare.1,
-                requests(&self.daemons[0].1, body),
+                requests(&self.daemons[0].2, body),
             ),
             Server::Daemon(index) => {
-                let (daemon, endpoints) = &self.daemons[index];
-                daemon
-                    .host
-                    .hold_back(if subject.late { LATE } else { Duration::ZERO });
+                let (daemon, host, endpoints) = &self.daemons[index];
+                host.hold_back(if subject.late { LATE } else { Duration::ZERO });
                 (&daemon.process, daemon.http, requests(endpoints, body))
             }
         }

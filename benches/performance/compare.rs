@@ -17,9 +17,9 @@ pub async fn run(options: &Options, before: &Path) {
     let rounds = if options.quick { 7 } else { 25 };
     let mut daemons = Vec::new();
     for binary in [before, &options.daemon] {
-        let mut daemon = Start::new(binary, Backend::Paseto).run().await;
-        let requests = requests(&daemon.host.register(100), 200);
-        daemons.push((daemon, requests));
+        let (daemon, mut host) = Start::new(binary, Backend::Paseto).run().await;
+        let requests = requests(&host.register(100), 200);
+        daemons.push((daemon, host, requests));
     }
     let mut table = Table::new(&[
         "connections",
@@ -38,7 +38,7 @@ pub async fn run(options: &Options, before: &Path) {
         let mut measured = Vec::new();
         for _ in 0..rounds {
             let mut round = Vec::new();
-            for (daemon, requests) in &daemons {
+            for (daemon, _, requests) in &daemons {
                 round.push(load.run(&daemon.process, daemon.http, requests).await);
             }
             measured.push(round);

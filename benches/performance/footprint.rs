@@ -2,15 +2,15 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
+use tokio::{net::TcpStream, time::sleep};
 use unified_push::token::Backend;
 
 use crate::{
     Options,
     daemon::{Daemon, Start},
     in_flight,
-    load::{created, requests},
-    process::Resident,
+    load::{exchange, requests},
+    measured::Resident,
     report::{Spread, Table, mib},
     rows::{MILLION, state_with},
 };
@@ -85,7 +85,7 @@ async fn starts(options: &Options, state_dir: Option<&Path>) -> Spread {
             Some(state_dir) => start.on(state_dir),
             None => start,
         };
-        let daemon = start.run().await;
+        let (daemon, _host) = start.run().await;
         times.push(daemon.start.as_secs_f64() * 1000.0);
         daemon.process.stop();
     }
@@ -94,8 +94,9 @@ async fn starts(options: &Options, state_dir: Option<&Path>) -> Spread {
 
 /// Memory when idle, and when there are many connections that have pushed once and are kept.
 async fn connections(options: &Options) -> (Resident, Resident) {
-    let mut daemon = Start::new(&options.daemon, Backend::Paseto).run().await;
-    let endpoints = daemon.host.register(1);
+    let start = Start::new(&options.daemon, Backend::Paseto);
+    let (daemon, mut host) = start.run().await;
+    let endpoints = host.register(1);
     sleep(Duration::from_secs(1)).await;
     let idle = daemon.process.resident();
     let request = &requests(&endpoints, 200)[0];
@@ -112,7 +113,6 @@ async fn push_once(daemon: &Daemon, request: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", daemon.http))
         .await
         .unwrap();
-    stream.write_all(request).await.unwrap();
-    created(&mut stream).await.unwrap();
+    exchange(&mut stream, request).await.unwrap();
     stream
 }

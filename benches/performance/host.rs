@@ -1,12 +1,12 @@
 //! An XMPP server that costs next to nothing: it admits one component and acknowledges what that
-//! sends. It knows how this component writes, and nothing else.
+//! sends, or says that its phones are away. It knows how this component writes, and nothing else.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
@@ -33,6 +33,9 @@ pub struct Host {
 struct Shared {
     /// Milliseconds that acknowledgements are held back.
     delay: AtomicU64,
+    /// All phones.
+    away: AtomicBool,
+    acknowledged: AtomicU64,
     stream: OnceLock<Mutex<TcpStream>>,
 }
 
@@ -62,14 +65,31 @@ impl Host {
         }
     }
 
-    pub fn has_admitted(&self) -> bool {
-        self.shared.stream.get().is_some()
-    }
-
     /// How late to acknowledge from now on.
     pub fn hold_back(&self, delay: Duration) {
         let millis = delay.as_millis().try_into().unwrap();
         self.shared.delay.store(millis, Ordering::Relaxed);
+    }
+
+    /// From now on no phone is there.
+    pub fn send_away(&self) {
+        self.shared.away.store(true, Ordering::Relaxed);
+    }
+
+    /// The phones that registered first are there again, and say so.
+    pub fn bring_back(&self, count: usize) {
+        self.shared.away.store(false, Ordering::Relaxed);
+        let presences = (1..=count).map(|n| {
+            let phone = phone(n);
+            format!("<presence from='{phone}' to='{DOMAIN}'/>")
+        });
+        let presences: String = presences.collect();
+        self.shared.write(presences.as_bytes()).unwrap();
+    }
+
+    /// How many pushes were acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.shared.acknowledged.load(Ordering::Relaxed)
     }
 
     /// Registers that many apps, of a phone each, and returns their endpoints.
@@ -95,13 +115,18 @@ impl Host {
         let mut digest = [0; 32];
         digest[..8].copy_from_slice(&n.to_le_bytes());
         let digest = STANDARD.encode(digest);
-        let namespace = registration::NS;
+        let (phone, namespace) = (phone(n), registration::NS);
         format!(
-            "<iq type='set' id='r{n}' from='user-{n}@example.org/Conversations.AbCd' \
+            "<iq type='set' id='r{n}' from='{phone}' \
              to='{DOMAIN}'><register xmlns='{namespace}' application='{digest}' \
              instance='{digest}'/></iq>"
         )
     }
+}
+
+/// The JID of the phone that registered as the nth.
+pub fn phone(n: usize) -> String {
+    format!("user-{n}@example.org/Conversations.AbCd")
 }
 
 impl Shared {
@@ -132,7 +157,7 @@ fn serve(
             answers.clear();
         }
         next_tag(&mut reader, &mut tag)?;
-        acknowledge(&tag, &mut answers)?;
+        answer(&tag, shared, &mut answers)?;
         while !tag.ends_with(b"</iq>") {
             next_tag(&mut reader, &mut tag)?;
             if tag.starts_with(b"<registered ") {
@@ -188,22 +213,36 @@ fn next_tag(reader: &mut impl BufRead, tag: &mut Vec<u8>) -> io::Result<()> {
 }
 
 /// `<iq type='set' id='ID' from='FROM' to='TO'>`: what asks for an answer gets it.
-fn acknowledge(iq: &[u8], answers: &mut Vec<u8>) -> io::Result<()> {
+fn answer(iq: &[u8], shared: &Shared, answers: &mut Vec<u8>) -> io::Result<()> {
     let mut values = iq.split(|byte| *byte == b'\'').skip(1).step_by(2);
     let mut next = || values.next().ok_or(io::ErrorKind::InvalidData);
     let (kind, id, from, to) = (next()?, next()?, next()?, next()?);
-    if kind == b"set" || kind == b"get" {
-        for part in [
-            b"<iq type='result' id='".as_slice(),
-            id,
-            b"' from='",
-            to,
-            b"' to='",
-            from,
-            b"'/>",
-        ] {
-            answers.extend_from_slice(part);
-        }
+    if kind != b"set" && kind != b"get" {
+        return Ok(());
+    }
+    let (kind, end): (&[u8], &[u8]) = match shared.away.load(Ordering::Relaxed) {
+        false => (b"result", b"'/>"),
+        true => (
+            b"error",
+            b"'><error type='cancel'>\
+              <service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>",
+        ),
+    };
+    if kind == b"result" {
+        shared.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+    for part in [
+        b"<iq type='",
+        kind,
+        b"' id='",
+        id,
+        b"' from='",
+        to,
+        b"' to='",
+        from,
+        end,
+    ] {
+        answers.extend_from_slice(part);
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ use unified_push::{
     token::{Backend, Keyring, Policy, Tokens},
 };
 
-use crate::{daemon::SECRET, process::resident};
+use crate::{daemon::SECRET, measured::resident};
 
 const PHONES: usize = 100;
 const DAY: Duration = Duration::from_secs(86_400);

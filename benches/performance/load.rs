@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::process::{Process, Resident, cpu_seconds, machine_cpu_seconds};
+use crate::measured::{Process, Resident, cpu_seconds, machine_cpu_seconds, resident};
 
 /// Requests, ready to be sent; connections take turns with them.
 pub type Requests = Arc<[Vec<u8>]>;
@@ -30,7 +30,10 @@ pub struct Measured {
     pub p99: f64,
     pub p999: f64,
     pub resident: Resident,
-    /// How many CPUs were busy with neither the measured process nor with this one.
+    /// CPU seconds of the measured process for each push, and of the server beside it.
+    pub cpu: f64,
+    pub cpu_beside: f64,
+    /// How many CPUs were busy with neither the measured processes nor with this one.
     pub others: f64,
 }
 
@@ -56,6 +59,17 @@ pub fn requests(endpoints: &[String], body: usize) -> Requests {
 impl Load {
     /// Puts this load on a process that listens on `port`.
     pub async fn run(self, process: &Process, port: u16, requests: &Requests) -> Measured {
+        self.run_beside(process.id(), None, port, requests).await
+    }
+
+    /// With another process whose CPU seconds count, too.
+    pub async fn run_beside(
+        self,
+        process: u32,
+        beside: Option<u32>,
+        port: u16,
+        requests: &Requests,
+    ) -> Measured {
         let from = Instant::now() + self.warm_up;
         let until = from + self.window;
         let mut connections = JoinSet::new();
@@ -63,14 +77,19 @@ impl Load {
             connections.spawn(connection(port, requests.clone(), first, from, until));
         }
         sleep_until(from).await;
-        let start = Usage::now(process);
+        let start = Usage::now(process, beside);
         sleep_until(until).await;
-        let used = Usage::now(process).since(&start);
-        let resident = process.resident();
+        let used = Usage::now(process, beside).since(&start);
+        let resident = resident(&process.to_string());
         let mut latencies = Vec::new();
         while let Some(ended) = connections.join_next().await {
             latencies.extend(ended.unwrap().unwrap());
         }
+        self.measured(latencies, used, resident)
+    }
+
+    /// `latencies` are in microseconds.
+    pub fn measured(self, mut latencies: Vec<u32>, used: Usage, resident: Resident) -> Measured {
         latencies.sort_unstable();
         let at = |share: f64| {
             let index = (latencies.len() as f64 * share) as usize;
@@ -85,30 +104,36 @@ impl Load {
             p99: at(0.99),
             p999: at(0.999),
             resident,
-            others: (used.machine - used.process - used.own) / self.window.as_secs_f64(),
+            cpu: used.process / answers,
+            cpu_beside: used.beside / answers,
+            others: (used.machine - used.process - used.beside - used.own)
+                / self.window.as_secs_f64(),
         }
     }
 }
 
 /// CPU seconds.
-struct Usage {
+pub struct Usage {
     process: f64,
+    beside: f64,
     own: f64,
     machine: f64,
 }
 
 impl Usage {
-    fn now(process: &Process) -> Self {
+    pub fn now(process: u32, beside: Option<u32>) -> Self {
         Self {
-            process: process.cpu_seconds(),
+            process: cpu_seconds(&process.to_string()),
+            beside: beside.map_or(0.0, |pid| cpu_seconds(&pid.to_string())),
             own: cpu_seconds("self"),
             machine: machine_cpu_seconds(),
         }
     }
 
-    fn since(&self, start: &Self) -> Self {
+    pub fn since(&self, start: &Self) -> Self {
         Self {
             process: self.process - start.process,
+            beside: self.beside - start.beside,
             own: self.own - start.own,
             machine: self.machine - start.machine,
         }
@@ -131,8 +156,7 @@ async fn connection(
         if start >= until {
             break;
         }
-        stream.write_all(request).await?;
-        created(&mut stream).await?;
+        exchange(&mut stream, request).await?;
         let end = Instant::now();
         if (from..until).contains(&end) {
             latencies.push((end - start).as_micros() as u32);
@@ -141,8 +165,14 @@ async fn connection(
     Ok(latencies)
 }
 
+/// Sends a request and awaits its 201.
+pub async fn exchange(stream: &mut TcpStream, request: &[u8]) -> io::Result<()> {
+    stream.write_all(request).await?;
+    created(stream).await
+}
+
 /// Reads one answer, which has no body.
-pub async fn created(stream: &mut TcpStream) -> io::Result<()> {
+async fn created(stream: &mut TcpStream) -> io::Result<()> {
     let mut answer = [0; 1024];
     let mut filled = 0;
     while !answer[..filled].ends_with(b"\r\n\r\n") {

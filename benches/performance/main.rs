@@ -6,18 +6,42 @@
 #![expect(clippy::unwrap_used, reason = "a measurement that fails ends the run")]
 
 mod bare;
+mod bare_sqlite;
 mod ceiling;
 mod compare;
 mod daemon;
+#[path = "../../tests/servers/ejabberd.rs"]
+mod ejabberd;
 mod footprint;
 mod host;
 mod hot_path;
 mod in_flight;
 mod load;
+#[expect(dead_code, reason = "the tests use the rest")]
+#[path = "../../tests/servers/login.rs"]
+mod login;
+mod measured;
+mod phones;
+#[expect(dead_code, reason = "the tests use the rest")]
+#[path = "../../tests/common/postgres.rs"]
+mod postgres;
+#[expect(dead_code, reason = "the tests use the rest")]
+#[path = "../../tests/common/process.rs"]
 mod process;
+#[path = "../../tests/servers/prosody.rs"]
+mod prosody;
+mod queue;
 mod registration;
 mod report;
+mod round_trip;
 mod rows;
+#[expect(dead_code, reason = "the tests use the rest")]
+#[path = "../../tests/servers/server.rs"]
+mod server;
+mod side_by_side;
+#[expect(dead_code, reason = "the tests use the rest")]
+#[path = "../../tests/servers/xml.rs"]
+mod xml;
 
 use std::path::PathBuf;
 
@@ -57,6 +81,10 @@ pub struct Options {
 enum Part {
     /// Pushes per second and per CPU second, beside an axum handler that does nothing
     Ceiling,
+    /// Through a real Prosody, beside its own module, and through ejabberd
+    SideBySide,
+    /// Messages stored and forwarded per second, beside SQLite alone
+    Queue,
     /// Registrations per second, and pushes with many registrations present
     Registration,
     /// Binary, start, memory
@@ -82,6 +110,8 @@ fn main() {
     let runtime = runtime.unwrap();
     match part {
         Part::Ceiling => runtime.block_on(ceiling::run(&options)),
+        Part::SideBySide => runtime.block_on(side_by_side::run(&options)),
+        Part::Queue => runtime.block_on(queue::run(&options)),
         Part::Registration => runtime.block_on(registration::run(&options)),
         Part::Footprint => runtime.block_on(footprint::run(&options)),
         Part::HotPath { check } => runtime.block_on(hot_path::run(&options, check)),

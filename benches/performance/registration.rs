@@ -86,9 +86,9 @@ async fn round(
     } else {
         start
     };
-    let mut daemon = start.run().await;
+    let (daemon, mut host) = start.run().await;
     let (begin, cpu) = (Instant::now(), daemon.process.cpu_seconds());
-    let endpoints = daemon.host.register(count);
+    let endpoints = host.register(count);
     let seconds = begin.elapsed().as_secs_f64();
     let cpu = daemon.process.cpu_seconds() - cpu;
     let load = Load {

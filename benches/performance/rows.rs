@@ -1,6 +1,4 @@
-//! Many registrations, put into a store's file faster than by registering.
-
-use std::path::Path;
+//! Many registrations or messages, put into a store's file faster than in earnest.
 
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -14,18 +12,39 @@ use crate::daemon::SECRET;
 
 pub const MILLION: u32 = 1_000_000;
 
-/// A state directory whose store holds that many, of accounts with four each.
+/// The store's, in its state directory.
+pub const FILE: &str = "unified-push.db";
+
+/// A message.
+pub const INSERT: &str = "INSERT INTO queue
+     (key, id, account, owner, application, instance, issued, registration_expires, topic,
+      urgency, payload, arrived, expires, attempts, sent, held_until)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+/// A state directory whose store holds that many registrations, of accounts with four each.
 pub fn state_with(count: u32) -> TempDir {
+    filled(|db, now| fill_registrations(db, count, now))
+}
+
+/// One whose store holds that many messages, 500 for each phone, all of them held.
+pub fn queue_with(count: u32) -> TempDir {
+    filled(|db, now| fill_queue(db, count, now))
+}
+
+fn filled(fill: impl FnOnce(&Connection, i64) -> rusqlite::Result<usize>) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     drop(Store::open(dir.path()).unwrap());
-    fill(dir.path(), count).unwrap();
+    let db = Connection::open(dir.path().join(FILE)).unwrap();
+    let now = SystemClock.now().as_millis() as i64;
+    db.execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -200000; BEGIN")
+        .unwrap();
+    fill(&db, now).unwrap();
+    db.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
     dir
 }
 
-fn fill(state_dir: &Path, count: u32) -> rusqlite::Result<()> {
-    let db = Connection::open(state_dir.join("unified-push.db"))?;
-    db.execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -200000; BEGIN")?;
-    let now = SystemClock.now().as_millis() as i64;
+fn fill_registrations(db: &Connection, count: u32, now: i64) -> rusqlite::Result<usize> {
     db.execute(
         "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1)
          INSERT INTO registrations
@@ -34,6 +53,19 @@ fn fill(state_dir: &Path, count: u32) -> rusqlite::Result<()> {
              'owner-' || n / 4 || '@example.org/Conversations.AbCd',
              randomblob(32), randomblob(32), ?3, ?3 + 604800000 FROM numbers",
         (count, Secret::new(SECRET).id().as_bytes(), now),
-    )?;
-    db.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")
+    )
+}
+
+fn fill_queue(db: &Connection, count: u32, now: i64) -> rusqlite::Result<usize> {
+    db.execute(
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1)
+         INSERT INTO queue
+             (key, id, account, owner, application, instance, issued, registration_expires, topic,
+              urgency, payload, arrived, expires, attempts, sent, held_until)
+         SELECT randomblob(16), randomblob(16), 'waiting-' || n / 500 || '@example.org',
+             'waiting-' || n / 500 || '@example.org/Conversations.AbCd',
+             zeroblob(32), zeroblob(32), ?2, ?2 + 604800000, NULL,
+             2, randomblob(200), ?2 + n, ?2 + 604800000, 1, ?2, ?2 + 604800000 FROM numbers",
+        (count, now),
+    )
 }

@@ -75,22 +75,41 @@ impl Delivery {
     pub(super) async fn settle(
         self: &Arc<Self>,
         token: &str,
-        mut push: Push,
+        push: Push,
         offered: Offered,
         arrival: Instant,
         deadline: Instant,
     ) -> Outcome {
         let Offered { mut waiting, sent } = offered;
+        let verdict = waiting.wait(deadline).await;
+        if verdict == Some(Verdict::Acknowledged) {
+            let seconds = arrival.elapsed().as_secs_f64();
+            self.with.metrics.acknowledgement_seconds.observe(seconds);
+            return Outcome::Acknowledged {
+                ttl: push.ttl,
+                message: push.id,
+            };
+        }
+        // Apart, so that a push in flight holds no room for what seldom happens.
+        let offered = Offered { waiting, sent };
+        Box::pin(self.unacknowledged(token, push, offered, verdict, arrival, deadline)).await
+    }
+
+    async fn unacknowledged(
+        self: &Arc<Self>,
+        token: &str,
+        mut push: Push,
+        Offered { waiting, sent }: Offered,
+        verdict: Option<Verdict>,
+        arrival: Instant,
+        deadline: Instant,
+    ) -> Outcome {
         let owner = &push.registration.owner;
-        match waiting.wait(deadline).await {
-            Some(Verdict::Acknowledged) => {
-                let seconds = arrival.elapsed().as_secs_f64();
-                self.with.metrics.acknowledgement_seconds.observe(seconds);
-                Outcome::Acknowledged {
-                    ttl: push.ttl,
-                    message: push.id,
-                }
-            }
+        match verdict {
+            Some(Verdict::Acknowledged) => Outcome::Acknowledged {
+                ttl: push.ttl,
+                message: push.id,
+            },
             Some(Verdict::Revoked) => match self.with.tokens.open(token).await {
                 // The phone has registered again meanwhile, and the URL lives on.
                 Ok(registration) => {

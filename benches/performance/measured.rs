@@ -2,9 +2,7 @@
 
 use std::{
     fs, io,
-    net::TcpListener,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
@@ -28,6 +26,10 @@ pub struct Resident {
 impl Process {
     pub fn start(command: &mut Command) -> Self {
         Self(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
     }
 
     pub async fn listening(&self, port: u16) {
@@ -96,16 +98,5 @@ pub fn resident(pid: &str) -> Resident {
     Resident {
         all: bytes("VmRSS:"),
         own: bytes("RssAnon:"),
-    }
-}
-
-/// Below those that outgoing connections use.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(21_000);
-    loop {
-        let port = NEXT.fetch_add(1, Ordering::Relaxed);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }

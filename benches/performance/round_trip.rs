@@ -1,0 +1,159 @@
+//! What any component can do at most behind a server: it sends IQs to phones as fast as they are
+//! answered, and does nothing else.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jid::{BareJid, Jid};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, sleep_until},
+};
+use unified_push::{
+    link::{PushStanza, Sent},
+    payload::Payload,
+    registration::Digest,
+    xmpp::writer,
+};
+
+use crate::{
+    daemon::Component,
+    load::{Load, Measured, Usage},
+    measured::resident,
+    phones::{attribute, tags},
+};
+
+/// A component's stream.
+pub struct RoundTrip {
+    domain: BareJid,
+    stream: TcpStream,
+}
+
+/// An IQ on its way, by its number.
+struct Waiting {
+    since: Instant,
+    stanza: PushStanza,
+}
+
+impl RoundTrip {
+    pub async fn connect(component: &Component<'_>) -> Self {
+        let address = ("127.0.0.1", component.port);
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let header = format!(
+            "<stream:stream xmlns='jabber:component:accept' to='{}' \
+             xmlns:stream='http://etherx.jabber.org/streams'>",
+            component.domain
+        );
+        let id = ask(&mut stream, &header, "<stream:stream ").await;
+        let id = attribute(&id, "id").unwrap();
+        let hash = format!("{id}{}", component.secret);
+        let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, hash.as_bytes());
+        let hex: String = hash.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        ask(
+            &mut stream,
+            &format!("<handshake>{hex}</handshake>"),
+            "<handshake",
+        )
+        .await;
+        Self {
+            domain: BareJid::new(component.domain).unwrap(),
+            stream,
+        }
+    }
+
+    /// Keeps as many IQs on their way as the load has connections, each with a body of that size for
+    /// one of the phones.
+    pub async fn run(&mut self, load: Load, server: u32, jids: &[String], body: usize) -> Measured {
+        let jids: Vec<Jid> = jids.iter().map(|jid| jid.parse().unwrap()).collect();
+        let payload = Payload::new(Bytes::from(vec![b'x'; body])).unwrap();
+        let from = Instant::now() + load.warm_up;
+        let until = from + load.window;
+        let (mut out, mut buffer) = (Vec::new(), Vec::with_capacity(64 << 10));
+        let mut next = jids.iter().cycle();
+        let mut waiting: Vec<Waiting> = (0..load.connections)
+            .map(|number| Waiting {
+                since: Instant::now(),
+                // As long as the daemon's.
+                stanza: stanza(format!("{number:051}"), next.next().unwrap(), &payload),
+            })
+            .collect();
+        for sent in &waiting {
+            writer::push(&mut out, &self.domain, &sent.stanza);
+        }
+        let (mut latencies, mut left) = (Vec::new(), waiting.len());
+        let at_start = async {
+            sleep_until(from).await;
+            Usage::now(server, None)
+        };
+        let mut at_start = std::pin::pin!(at_start);
+        let mut start = None;
+        let mut used = None;
+        while left > 0 {
+            self.stream.write_all(&out).await.unwrap();
+            out.clear();
+            tokio::select! {
+                usage = &mut at_start, if start.is_none() => {
+                    start = Some(usage);
+                    continue;
+                }
+                read = self.stream.read_buf(&mut buffer) => assert_ne!(read.unwrap(), 0),
+            }
+            let now = Instant::now();
+            if now >= until && used.is_none() {
+                used = start
+                    .as_ref()
+                    .map(|start| Usage::now(server, None).since(start));
+            }
+            let taken = tags(&buffer, |tag| {
+                if !tag.starts_with("<iq ") {
+                    return;
+                }
+                assert_eq!(attribute(tag, "type"), Some("result"), "{tag}");
+                let number: usize = attribute(tag, "id").unwrap().parse().unwrap();
+                let sent = &mut waiting[number];
+                if (from..until).contains(&now) {
+                    latencies.push((now - sent.since).as_micros() as u32);
+                }
+                if now >= until {
+                    left -= 1;
+                    return;
+                }
+                sent.since = now;
+                sent.stanza.to = next.next().unwrap().clone();
+                writer::push(&mut out, &self.domain, &sent.stanza);
+            });
+            buffer.drain(..taken);
+        }
+        load.measured(latencies, used.unwrap(), resident(&server.to_string()))
+    }
+}
+
+fn stanza(id: String, to: &Jid, payload: &Payload) -> PushStanza {
+    PushStanza {
+        id,
+        to: to.clone(),
+        application: Digest::from_bytes([7; 32]),
+        instance: Digest::from_bytes([7; 32]),
+        payload: payload.clone(),
+        deadline: Instant::now() + Duration::from_secs(3600),
+        sent: Sent::default(),
+    }
+}
+
+/// Returns the tag that was waited for.
+async fn ask(stream: &mut TcpStream, xml: &str, wanted: &str) -> String {
+    stream.write_all(xml.as_bytes()).await.unwrap();
+    let (mut buffer, mut found) = (Vec::new(), None);
+    while found.is_none() {
+        assert_ne!(stream.read_buf(&mut buffer).await.unwrap(), 0, "refused");
+        tags(&buffer, |tag| {
+            if tag.starts_with(wanted) {
+                found = Some(tag.to_owned());
+            }
+        });
+    }
+    found.unwrap()
+}

@@ -1,0 +1,240 @@
+//! The daemon as a component of a real Prosody, beside Prosody's own mod_unified_push and beside
+//! what any component could do at most there; and on a real ejabberd.
+
+use std::{fmt::Write, fs, path::Path, time::Duration};
+
+use unified_push::token::Backend;
+
+use crate::{
+    Options,
+    daemon::{Component, Daemon, Start},
+    load::{Load, Measured, Requests, requests},
+    phones::Phones,
+    prosody::ORACLE,
+    report::{Spread, Table},
+    round_trip::RoundTrip,
+    server::{Account, Kind, Server},
+};
+
+const PHONES: usize = 100;
+const CONNECTIONS: usize = 32;
+const BODIES: [usize; 2] = [200, 3072];
+
+/// The component that is Prosody's own push service with the back end storage; [`ORACLE`] is the one
+/// with jwt.
+const STORING: &str = "storing-oracle.example.test";
+
+enum Subject {
+    /// The server's most.
+    RoundTrip(RoundTrip),
+    Daemon(Backend, Daemon, Vec<String>),
+    Module(Backend, Vec<String>),
+}
+
+pub async fn run(options: &Options) {
+    let mut table = Table::new(&[
+        "server",
+        "body",
+        "who",
+        "pushes/s",
+        "of the module's",
+        "of round trips",
+        "p50 ms",
+        "p99 ms",
+        "CPU µs of the server",
+        "its own",
+        "of the module's",
+    ]);
+    for kind in Kind::ALL {
+        if kind.installed() {
+            on(kind, options, &mut table).await;
+        } else {
+            println!("left out: there is no {kind} here");
+        }
+    }
+    table.publish("side by side", options.write);
+}
+
+async fn on(kind: Kind, options: &Options, table: &mut Table) {
+    let server = Server::prepare(kind);
+    if kind == Kind::Prosody {
+        add_storing_oracle(&server);
+    }
+    server.start().await;
+    let pid = child_with(&server.layout.dir);
+    let mut phones = Phones::log_in(&server, PHONES).await;
+    let mut subjects = subjects(kind, options, &server, &mut phones).await;
+    let rounds = if options.quick { 1 } else { 7 };
+    let load = Load {
+        connections: CONNECTIONS,
+        warm_up: Duration::from_millis(500),
+        window: Duration::from_millis(if options.quick { 500 } else { 1500 }),
+    };
+    for body in BODIES {
+        let mut measured = Vec::new();
+        for _ in 0..rounds {
+            let mut round = Vec::new();
+            for subject in &mut subjects {
+                let before = phones.pushed();
+                let one = subject.run(load, &server, pid, &phones.jids, body).await;
+                let answered = one.per_second * load.window.as_secs_f64();
+                assert!((phones.pushed() - before) as f64 >= answered.floor());
+                round.push(one);
+            }
+            measured.push(round);
+        }
+        for (index, subject) in subjects.iter().enumerate() {
+            let mut row = vec![kind.to_string(), body.to_string(), subject.name()];
+            row.extend(cells(&measured, &subjects, index));
+            println!("{}", row.join("  "));
+            table.row(&row);
+        }
+    }
+    server.stop().await;
+}
+
+async fn subjects(
+    kind: Kind,
+    options: &Options,
+    server: &Server,
+    phones: &mut Phones,
+) -> Vec<Subject> {
+    let account = server.component();
+    let round_trip = RoundTrip::connect(&component(server, &account)).await;
+    let mut subjects = vec![Subject::RoundTrip(round_trip)];
+    let modules: &[(Backend, &str)] = match kind {
+        Kind::Prosody => &[(Backend::Storage, STORING), (Backend::Jwt, ORACLE)],
+        Kind::Ejabberd => &[],
+    };
+    for backend in [Backend::Storage, Backend::Jwt] {
+        let account = server.component();
+        let start = Start::new(&options.daemon, backend);
+        let daemon = start.at(&component(server, &account)).await;
+        let endpoints = phones.register(&account.domain).await;
+        subjects.push(Subject::Daemon(backend, daemon, endpoints));
+    }
+    for (backend, service) in modules {
+        let endpoints = phones.register(service).await;
+        subjects.push(Subject::Module(*backend, endpoints));
+    }
+    subjects
+}
+
+fn component<'a>(server: &Server, account: &'a Account) -> Component<'a> {
+    Component {
+        domain: &account.domain,
+        secret: &account.secret,
+        port: server.layout.components,
+    }
+}
+
+/// Prosody tells its two push services apart by the host that is asked.
+fn add_storing_oracle(server: &Server) {
+    let file = server.layout.dir.join("prosody.cfg.lua");
+    let mut config = fs::read_to_string(&file).unwrap();
+    let port = server.layout.http;
+    write!(
+        config,
+        r#"
+Component "{STORING}" "unified_push"
+    unified_push_acl = {{ "example.test" }}
+    unified_push_backend = "storage"
+    http_external_url = "http://{STORING}:{port}/"
+"#
+    )
+    .unwrap();
+    fs::write(file, config).unwrap();
+}
+
+/// The process of ours that was started with this directory.
+fn child_with(dir: &Path) -> u32 {
+    let dir = dir.to_str().unwrap();
+    let children = fs::read_dir("/proc/self/task").unwrap().flat_map(|task| {
+        let children = fs::read_to_string(task.unwrap().path().join("children")).unwrap();
+        let pids: Vec<u32> = children
+            .split_whitespace()
+            .map(|pid| pid.parse().unwrap())
+            .collect();
+        pids
+    });
+    let mut named = children.filter(|pid| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        String::from_utf8_lossy(&command).contains(dir)
+    });
+    named.next().unwrap()
+}
+
+impl Subject {
+    fn name(&self) -> String {
+        match self {
+            Self::RoundTrip(_) => "round trips alone".to_owned(),
+            Self::Daemon(backend, ..) => backend.to_string(),
+            Self::Module(backend, _) => format!("mod_unified_push, {backend}"),
+        }
+    }
+
+    async fn run(
+        &mut self,
+        load: Load,
+        server: &Server,
+        pid: u32,
+        jids: &[String],
+        body: usize,
+    ) -> Measured {
+        let bodies = |endpoints: &[String]| -> Requests { requests(endpoints, body) };
+        match self {
+            Self::RoundTrip(component) => component.run(load, pid, jids, body).await,
+            Self::Daemon(_, daemon, endpoints) => {
+                let (own, requests) = (daemon.process.id(), bodies(endpoints));
+                load.run_beside(pid, Some(own), daemon.http, &requests)
+                    .await
+            }
+            Self::Module(_, endpoints) => {
+                let requests = bodies(endpoints);
+                load.run_beside(pid, None, server.layout.http, &requests)
+                    .await
+            }
+        }
+    }
+
+    fn backend(&self) -> Option<Backend> {
+        match self {
+            Self::RoundTrip(_) => None,
+            Self::Daemon(backend, ..) | Self::Module(backend, _) => Some(*backend),
+        }
+    }
+}
+
+fn cells(rounds: &[Vec<Measured>], subjects: &[Subject], index: usize) -> [String; 8] {
+    let subject = &subjects[index];
+    let ours = matches!(subject, Subject::Daemon(..));
+    let module = subjects
+        .iter()
+        .position(|other| {
+            matches!(other, Subject::Module(..)) && other.backend() == subject.backend()
+        })
+        .filter(|_| ours);
+    let spread = |figure: &dyn Fn(&Measured) -> f64| {
+        Spread::of(rounds.iter().map(|round| figure(&round[index])))
+    };
+    let ratio = |to: Option<usize>, figure: &dyn Fn(&Measured, &Measured) -> f64| {
+        let to = to?;
+        let ratios = rounds.iter().map(|round| figure(&round[index], &round[to]));
+        Some(Spread::of(ratios))
+    };
+    let shown = |ratio: Option<Spread>| ratio.map_or(String::new(), |r| format!("{r:.2}"));
+    let speed = |one: &Measured, other: &Measured| one.per_second / other.per_second;
+    [
+        format!("{:.0}", spread(&|m| m.per_second)),
+        shown(ratio(module, &speed)),
+        shown(ratio((index > 0).then_some(0), &speed)),
+        format!("{:.1}", spread(&|m| m.p50).median),
+        format!("{:.1}", spread(&|m| m.p99).median),
+        format!("{:.0}", spread(&|m| m.cpu * 1e6).median),
+        match ours {
+            true => format!("{:.0}", spread(&|m| m.cpu_beside * 1e6).median),
+            false => String::new(),
+        },
+        shown(ratio(module, &|one, other| one.cpu_beside / other.cpu)),
+    ]
+}
