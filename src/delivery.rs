@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     announced::Announced,
+    attempt::Offered,
     backlog::Backlog,
     in_flight::{InFlight, Verdict},
     keep::Tried,
@@ -159,14 +160,25 @@ pub struct StoreFailed;
 struct Push {
     key: MessageKey,
     id: MessageId,
-    registration: Registration,
+    registration: Arc<Registration>,
     /// As accepted.
     ttl: Ttl,
     topic: Option<Topic>,
     urgency: Urgency,
     payload: Payload,
     arrived: Timestamp,
+    /// The same; dates the delay of the answer.
+    arrival: Instant,
+    /// Its sender waits for the phone until then.
+    deadline: Instant,
     _share: Share,
+}
+
+/// What became of a push at once.
+enum Begun<Kept> {
+    Ended(Outcome),
+    Kept(Kept),
+    Sent(Box<Push>, Offered),
 }
 
 impl Delivery {
@@ -206,24 +218,62 @@ impl Delivery {
             Ok(Err(OpenError::Dead)) => return Outcome::Gone,
             Ok(Err(OpenError::Store(_))) | Err(_) => return Outcome::StoreFailed,
         };
+        match self.begin(registration, message, arrival, deadline) {
+            Begun::Ended(outcome) => outcome,
+            Begun::Kept(outcome) => outcome.await,
+            Begun::Sent(push, offered) => self.settle(token, push, offered).await,
+        }
+    }
+
+    /// What needs no waiting. Apart, so that a push in flight holds no room for it.
+    fn begin(
+        self: &Arc<Self>,
+        registration: Arc<Registration>,
+        message: Message,
+        arrival: Instant,
+        deadline: Instant,
+    ) -> Begun<impl Future<Output = Outcome> + use<>> {
         if !self.endpoint_rate.admit(&registration.key()) {
-            return Outcome::RateLimited;
+            return Begun::Ended(Outcome::RateLimited);
         }
         let Some(share) = self.share(message.payload.len() + OVERHEAD) else {
-            return Outcome::MemoryFull;
+            return Begun::Ended(Outcome::MemoryFull);
         };
-        let push = self.accept(registration, message, share);
-        if !self.can_send() {
-            return self.keep_unless_transient(push, Outcome::LinkDown).await;
-        }
+        let now = self.with.clock.now();
+        let requested = message.ttl.unwrap_or(self.settings.default_ttl);
+        let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
+        // Both at once, since each time is a call to the kernel.
+        let mut random = [[0; 16]; 2];
+        self.with.random.fill(random.as_flattened_mut());
+        let [key, id] = random;
+        let push = Box::new(Push {
+            key,
+            id: MessageId::from_bytes(id),
+            registration,
+            ttl: requested.min(self.settings.max_ttl).min(lifetime),
+            topic: message.topic,
+            urgency: message.urgency,
+            payload: message.payload,
+            arrived: now,
+            arrival,
+            deadline,
+            _share: share,
+        });
         // What is not kept can overtake: it is now or never.
-        if !push.is_transient() && self.backlog.contains(&push.registration.owner) {
-            return self.keep(push, Tried::No, None).await;
+        let is_held_back = || self.backlog.contains(&push.registration.owner);
+        let instead = if !self.can_send() {
+            Outcome::LinkDown
+        } else if !push.is_transient() && is_held_back() {
+            return Begun::Kept(self.keep(push, Tried::No, None));
+        } else if let Some(offered) = self.offer(&push) {
+            return Begun::Sent(push, offered);
+        } else {
+            Outcome::LinkBusy
+        };
+        if push.is_transient() {
+            return Begun::Ended(instead);
         }
-        match self.offer(&push, deadline) {
-            Some(offered) => self.settle(token, push, offered, arrival, deadline).await,
-            None => self.keep_unless_transient(push, Outcome::LinkBusy).await,
-        }
+        Begun::Kept(self.keep(push, Tried::No, None))
     }
 
     /// Whether a message waits still (RFC 8030 §6).
@@ -256,27 +306,6 @@ impl Delivery {
     /// Forgets rate limits that have recovered.
     pub fn forget_idle(&self) {
         self.endpoint_rate.forget_idle();
-    }
-
-    fn accept(&self, registration: Registration, message: Message, share: Share) -> Push {
-        let now = self.with.clock.now();
-        let requested = message.ttl.unwrap_or(self.settings.default_ttl);
-        let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
-        // Both at once, since each time is a call to the kernel.
-        let mut random = [[0; 16]; 2];
-        self.with.random.fill(random.as_flattened_mut());
-        let [key, id] = random;
-        Push {
-            key,
-            id: MessageId::from_bytes(id),
-            registration,
-            ttl: requested.min(self.settings.max_ttl).min(lifetime),
-            topic: message.topic,
-            urgency: message.urgency,
-            payload: message.payload,
-            arrived: now,
-            _share: share,
-        }
     }
 
     fn can_send(&self) -> bool {

@@ -127,20 +127,24 @@ fn observed<S: Clone + Send + Sync + 'static>(
 }
 
 /// Logs how a request ended. A panic ends in a 500 that tells nothing.
-async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+fn observe(
+    State(metrics): State<Arc<Metrics>>,
+    request: Request,
+    next: Next,
+) -> impl Future<Output = Response> + Send {
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
-    let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        Ok(response) => response,
-        Err(_) => {
+    let response = AssertUnwindSafe(next.run(request)).catch_unwind();
+    async move {
+        let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+        let response = response.await.unwrap_or_else(|_| {
             metrics.http_panics.inc();
             error!(%method, route, "a request ended in a panic; please report this defect");
             answer::internal_error()
-        }
-    };
-    debug!(%method, route, status = response.status().as_u16(), "request");
-    response
+        });
+        debug!(%method, route, status = response.status().as_u16(), "request");
+        response
+    }
 }
 
 /// Web pages may push from any origin: an endpoint is its own permission.

@@ -25,7 +25,7 @@ use std::{
 
 use jid::Jid;
 
-use self::opened::Opened;
+use self::opened::{Content, Miss, Opened};
 pub use self::{
     issuers::{IssuersError, KeyIds, check_issuers},
     keyring::Keyring,
@@ -135,7 +135,7 @@ pub struct Inspection {
     pub key: KeyId,
     /// None: of [`Backend::Storage`], and the store has it no longer. It has expired, and nothing
     /// more is known.
-    pub registration: Option<Registration>,
+    pub registration: Option<Arc<Registration>>,
     pub expired: bool,
     pub revoked: bool,
 }
@@ -235,19 +235,24 @@ impl Tokens {
             Registered::Stored {
                 generation,
                 expires,
-            } => Ok(Issued {
-                token: stored::TokenId::new(key, &owner, &generation).token(key),
-                registration: Registration {
-                    expires,
-                    ..registration
-                },
-            }),
+            } => {
+                let token = stored::TokenId::new(key, &owner, &generation).token(key);
+                // It may be at another resource now.
+                self.0.opened.forget(&token);
+                Ok(Issued {
+                    token,
+                    registration: Registration {
+                        expires,
+                        ..registration
+                    },
+                })
+            }
             Registered::TooMany => Err(IssueError::TooMany),
         }
     }
 
     /// The registration that a token stands for, if it lives.
-    pub async fn open(&self, token: &str) -> Result<Registration, OpenError> {
+    pub async fn open(&self, token: &str) -> Result<Arc<Registration>, OpenError> {
         let Inspection {
             registration,
             expired,
@@ -271,37 +276,63 @@ impl Tokens {
         let Inner {
             keyring, opened, ..
         } = &*self.0;
-        if token.starts_with(paseto::PREFIX) {
-            let content = opened.get_or(token, || paseto::open(keyring, token));
-            let (key, registration) = content.ok_or(InspectError::Forged)?;
-            return Ok(self.judge(Backend::Paseto, key, registration, false));
-        }
-        if token.starts_with("eyJ") && token.matches('.').count() == 2 {
-            let content = opened.get_or(token, || jwt::open(keyring, token));
-            let (key, registration) = content.ok_or(InspectError::Forged)?;
-            return Ok(self.judge(Backend::Jwt, key, registration, false));
-        }
-        let (key, name) = stored::verify(keyring, token).ok_or(InspectError::Forged)?;
+        let miss = match opened.get(token) {
+            Ok(content) => return Ok(self.judge(content, false)),
+            Err(miss) => miss,
+        };
+        let (backend, said) = if token.starts_with(paseto::PREFIX) {
+            (Backend::Paseto, paseto::open(keyring, token))
+        } else if token.starts_with("eyJ") && token.matches('.').count() == 2 {
+            (Backend::Jwt, jwt::open(keyring, token))
+        } else {
+            return self.look_up(token, miss).await;
+        };
+        let (key, registration) = said.ok_or(InspectError::Forged)?;
+        let content = Content {
+            backend,
+            key,
+            registration: Arc::new(registration),
+        };
+        opened.insert(token, content.clone(), miss);
+        Ok(self.judge(content, false))
+    }
+
+    async fn look_up(&self, token: &str, miss: Miss) -> Result<Inspection, InspectError> {
+        let Inner {
+            keyring,
+            opened,
+            store,
+            ..
+        } = &*self.0;
         let backend = Backend::Storage;
-        Ok(match self.0.store.find(name.hash()).await? {
-            Some(row) => self.judge(backend, key, row.registration, row.revoked),
-            None => Inspection {
+        let (key, name) = stored::verify(keyring, token).ok_or(InspectError::Forged)?;
+        let Some(row) = store.find(name.hash()).await? else {
+            return Ok(Inspection {
                 backend,
                 key,
                 registration: None,
                 expired: true,
                 revoked: false,
-            },
-        })
+            });
+        };
+        let content = Content {
+            backend,
+            key,
+            registration: Arc::new(row.registration),
+        };
+        // Of what another replica registers anew nobody tells.
+        if !row.revoked && !store.is_shared() {
+            opened.insert(token, content.clone(), miss);
+        }
+        Ok(self.judge(content, row.revoked))
     }
 
-    fn judge(
-        &self,
-        backend: Backend,
-        key: KeyId,
-        registration: Registration,
-        revoked: bool,
-    ) -> Inspection {
+    fn judge(&self, content: Content, revoked: bool) -> Inspection {
+        let Content {
+            backend,
+            key,
+            registration,
+        } = content;
         Inspection {
             backend,
             key,
@@ -334,6 +365,7 @@ impl Tokens {
     pub async fn refresh(&self) -> Result<(), StoreError> {
         if let Some(revocations) = self.0.store.revocations_if_changed().await? {
             self.0.noted_until.store(0, Ordering::Relaxed);
+            self.0.opened.forget_all();
             self.take_over(revocations);
         }
         Ok(())

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     Delivery, Outcome, Push,
     in_flight::{Asked, Verdict, Waiting},
-    keep::Tried,
+    keep::{Tried, acknowledged},
     stanza_id::Attempt,
 };
 use crate::{
@@ -26,7 +26,7 @@ pub(super) struct Offered {
 
 impl Delivery {
     /// Hands a push to the link as its first attempt; None when the link's queue is full.
-    pub(super) fn offer(&self, push: &Push, deadline: Instant) -> Option<Offered> {
+    pub(super) fn offer(&self, push: &Push) -> Option<Offered> {
         let slot = self.with.pushes.try_reserve().ok()?;
         let asked = Asked {
             registration: push.registration.clone(),
@@ -34,7 +34,8 @@ impl Delivery {
             fallback: false,
         };
         let to = push.registration.owner.clone();
-        let (stanza, offered) = self.stanza(push.key, to, asked, push.payload.clone(), deadline);
+        let payload = push.payload.clone();
+        let (stanza, offered) = self.stanza(push.key, to, asked, payload, push.deadline);
         slot.send(stanza);
         Some(offered)
     }
@@ -71,51 +72,40 @@ impl Delivery {
         (stanza, Offered { waiting, sent })
     }
 
-    /// Waits for the answer to a push's first attempt; `arrival` dates its delay.
+    /// Waits for the answer to a push's first attempt.
     pub(super) async fn settle(
         self: &Arc<Self>,
         token: &str,
-        push: Push,
-        offered: Offered,
-        arrival: Instant,
-        deadline: Instant,
+        push: Box<Push>,
+        mut offered: Offered,
     ) -> Outcome {
-        let Offered { mut waiting, sent } = offered;
-        let verdict = waiting.wait(deadline).await;
+        let verdict = offered.waiting.wait(push.deadline).await;
         if verdict == Some(Verdict::Acknowledged) {
-            let seconds = arrival.elapsed().as_secs_f64();
+            let seconds = push.arrival.elapsed().as_secs_f64();
             self.with.metrics.acknowledgement_seconds.observe(seconds);
-            return Outcome::Acknowledged {
-                ttl: push.ttl,
-                message: push.id,
-            };
+            return acknowledged(&push);
         }
         // Apart, so that a push in flight holds no room for what seldom happens.
-        let offered = Offered { waiting, sent };
-        Box::pin(self.unacknowledged(token, push, offered, verdict, arrival, deadline)).await
+        Box::pin(self.unacknowledged(token, push, offered, verdict)).await
     }
 
     async fn unacknowledged(
         self: &Arc<Self>,
         token: &str,
-        mut push: Push,
+        mut push: Box<Push>,
         Offered { waiting, sent }: Offered,
         verdict: Option<Verdict>,
-        arrival: Instant,
-        deadline: Instant,
     ) -> Outcome {
         let owner = &push.registration.owner;
         match verdict {
-            Some(Verdict::Acknowledged) => Outcome::Acknowledged {
-                ttl: push.ttl,
-                message: push.id,
-            },
+            Some(Verdict::Acknowledged) => acknowledged(&push),
             Some(Verdict::Revoked) => match self.with.tokens.open(token).await {
+                Ok(_) if push.is_transient() => Outcome::PhoneError,
                 // The phone has registered again meanwhile, and the URL lives on.
                 Ok(registration) => {
                     drop(waiting);
                     push.registration = registration;
-                    self.keep_unless_transient(push, Outcome::PhoneError).await
+                    self.keep(push, Tried::No, None).await
                 }
                 Err(OpenError::Dead | OpenError::Forged) => Outcome::Revoked,
                 Err(OpenError::Store(_)) => Outcome::StoreFailed,
@@ -137,39 +127,27 @@ impl Delivery {
             // No answer, and none will come in time.
             verdict @ (Some(Verdict::LinkLost | Verdict::Stopping) | None) => {
                 let lost = verdict == Some(Verdict::LinkLost);
+                let withdrawn = sent.withdraw();
                 if push.is_transient() {
-                    return match (lost, sent.withdraw()) {
+                    return match (lost, withdrawn) {
                         (true, _) => Outcome::LinkDown,
                         (false, true) => Outcome::Unanswered,
                         (false, false) => Outcome::SentUnanswered { message: push.id },
                     };
                 }
+                if withdrawn {
+                    drop(waiting);
+                    return self.keep(push, Tried::No, None).await;
+                }
                 // A session that another one has replaced answers no more.
-                let lost = lost || self.announced.since(owner, arrival);
-                let offered = Offered { waiting, sent };
-                self.without_answer(push, offered, lost, deadline).await
+                if lost || self.announced.since(owner, push.arrival) {
+                    return self.keep(push, Tried::Lost, Some(waiting)).await;
+                }
+                self.backlog.unanswered(owner);
+                self.hear_until(push.deadline);
+                self.keep(push, Tried::Unanswered, Some(waiting)).await
             }
         }
-    }
-
-    /// `lost`: with the link, or with the phone's session.
-    async fn without_answer(
-        self: &Arc<Self>,
-        push: Push,
-        Offered { waiting, sent }: Offered,
-        lost: bool,
-        deadline: Instant,
-    ) -> Outcome {
-        if sent.withdraw() {
-            drop(waiting);
-            return self.keep(push, Tried::No, None).await;
-        }
-        if lost {
-            return self.keep(push, Tried::Lost, Some(waiting)).await;
-        }
-        self.backlog.unanswered(&push.registration.owner);
-        self.hear_until(deadline);
-        self.keep(push, Tried::Unanswered, Some(waiting)).await
     }
 
     /// A daemon that stops hears answers for as long as they are in time.

@@ -146,7 +146,7 @@ impl Delivery {
         let stand_in = gone.then(|| self.announced.other_than(phone)).flatten();
         let fallback = stand_in.is_some();
         let asked = Asked {
-            registration,
+            registration: Arc::new(registration),
             attempt,
             fallback,
         };

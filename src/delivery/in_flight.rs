@@ -32,7 +32,7 @@ pub enum Verdict {
 /// Whom an attempt asked.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    pub registration: Registration,
+    pub registration: Arc<Registration>,
     pub attempt: u16,
     /// Another resource of the account: what it refuses, the registered one may take.
     pub fallback: bool,
@@ -197,13 +197,13 @@ mod tests {
 
     fn asked(attempt: u16) -> Asked {
         Asked {
-            registration: Registration {
+            registration: Arc::new(Registration {
                 owner: Jid::new("romeo@example.org/orchard").unwrap(),
                 application: Digest::from_bytes([1; 32]),
                 instance: Digest::from_bytes([2; 32]),
                 issued: Timestamp::from_secs(1),
                 expires: Timestamp::from_secs(2),
-            },
+            }),
             attempt,
             fallback: false,
         }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     metrics::QueueEvent,
+    registration::Registration,
     store::{Enqueued, NewMessage, StoreError},
 };
 
@@ -38,34 +39,27 @@ pub(super) enum Tried {
 }
 
 impl Delivery {
-    /// For what was not sent. `instead` is the outcome of a push that must not be kept.
-    pub(super) async fn keep_unless_transient(
-        self: &Arc<Self>,
-        push: Push,
-        instead: Outcome,
-    ) -> Outcome {
-        if push.is_transient() {
-            return instead;
-        }
-        self.keep(push, Tried::No, None).await
-    }
-
     /// Stores a push, whether or not its sender stays to hear of it. `waiting` is its attempt's, of
     /// which an answer may come until the message is in the store.
-    pub(super) async fn keep(
+    pub(super) fn keep(
         self: &Arc<Self>,
-        push: Push,
+        push: Box<Push>,
         tried: Tried,
         waiting: Option<Waiting>,
-    ) -> Outcome {
+    ) -> impl Future<Output = Outcome> + use<> {
         self.backlog.enter(&push.registration.owner);
         let this = Arc::clone(self);
         let kept = self.tasks.spawn(this.store(push, tried, waiting));
         // It ends early only by a panic, which is logged.
-        kept.await.unwrap_or(Outcome::StoreFailed)
+        async { kept.await.unwrap_or(Outcome::StoreFailed) }
     }
 
-    async fn store(self: Arc<Self>, push: Push, tried: Tried, waiting: Option<Waiting>) -> Outcome {
+    async fn store(
+        self: Arc<Self>,
+        push: Box<Push>,
+        tried: Tried,
+        waiting: Option<Waiting>,
+    ) -> Outcome {
         let now = self.with.clock.now();
         let message = self.message(&push, tried, now);
         let stored = async {
@@ -126,7 +120,7 @@ impl Delivery {
         NewMessage {
             key: push.key,
             id: push.id,
-            registration: push.registration.clone(),
+            registration: Registration::clone(&push.registration),
             topic: push.topic.clone(),
             urgency: push.urgency,
             payload: push.payload.clone(),
@@ -183,7 +177,7 @@ impl Delivery {
     }
 }
 
-fn acknowledged(push: &Push) -> Outcome {
+pub(super) fn acknowledged(push: &Push) -> Outcome {
     Outcome::Acknowledged {
         ttl: push.ttl,
         message: push.id,

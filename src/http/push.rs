@@ -39,33 +39,38 @@ pub async fn discover() -> Response {
     ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-pub async fn post<D: Deliver>(State(public): State<Arc<Public<D>>>, request: Request) -> Response {
-    let mut count = CountOnDrop {
-        metrics: &public.metrics,
-        result: PushResult::Abandoned,
-    };
+pub fn post<D: Deliver>(
+    State(public): State<Arc<Public<D>>>,
+    request: Request,
+) -> impl Future<Output = Response> + Send {
     let (parts, mut body) = request.into_parts();
-    let (result, response) = match read(&public, &parts.headers, &mut body).await {
-        Err(refusal) => {
-            if matches!(refusal, Refusal::TooLarge | Refusal::Header(_)) {
-                let rest = skip(&parts.headers, &mut body);
-                // Whoever takes longer is refused all the same.
-                let _ = timeout(public.body_timeout, rest).await;
+    async move {
+        let mut count = CountOnDrop {
+            metrics: &public.metrics,
+            result: PushResult::Abandoned,
+        };
+        let (result, response) = match read(&public, &parts.headers, &mut body).await {
+            Err(refusal) => {
+                if matches!(refusal, Refusal::TooLarge | Refusal::Header(_)) {
+                    let rest = skip(&parts.headers, &mut body);
+                    // Whoever takes longer is refused all the same.
+                    let _ = timeout(public.body_timeout, rest).await;
+                }
+                refusal.answer()
             }
-            refusal.answer()
-        }
-        Ok(message) => {
-            let token = last_segment(&parts.uri);
-            let outcome = public.delivery.push(token, message).await;
-            if outcome == Outcome::BadToken && !public.admits_guess(&parts) {
-                answer::guessing()
-            } else {
-                answer::outcome(&outcome, &public.public_url)
+            Ok(message) => {
+                let token = last_segment(&parts.uri);
+                let outcome = public.delivery.push(token, message).await;
+                if outcome == Outcome::BadToken && !public.admits_guess(&parts) {
+                    answer::guessing()
+                } else {
+                    answer::outcome(&outcome, &public.public_url)
+                }
             }
-        }
-    };
-    count.result = result;
-    response
+        };
+        count.result = result;
+        response
+    }
 }
 
 impl<D> Public<D> {

@@ -1,52 +1,87 @@
-//! The stateless tokens that were opened lately: most of what a push costs is to authenticate one,
-//! and apps get several pushes in a row.
+//! The tokens that were opened lately: most of what a push costs is to authenticate one, or to look
+//! it up, and apps get several pushes in a row.
 //!
-//! It holds what was authentic for good, whatever the time and the revocations say: whoever opens a
-//! token looks at these each time.
+//! It holds what is true whatever the time and the revocations say: whoever opens a token looks at
+//! these each time.
 
 use std::{
     hash::RandomState,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use hashlink::LruCache;
 
+use super::Backend;
 use crate::{registration::Registration, secret::KeyId};
 
 /// A token has some 400 bytes in general, at most [`MAX_TOKEN`](super::MAX_TOKEN): 3 MiB in all, or
 /// 20 MiB at the worst.
 const CAPACITY: usize = 4096;
 
-pub(super) struct Opened(Mutex<LruCache<String, Content, RandomState>>);
+pub(super) struct Opened(Mutex<Known>);
+
+struct Known {
+    tokens: LruCache<String, Content, RandomState>,
+    /// How often something was forgotten because it has changed.
+    changes: u64,
+}
 
 /// What a token says, and the secret that it rests on.
-type Content = (KeyId, Registration);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    pub backend: Backend,
+    pub key: KeyId,
+    pub registration: Arc<Registration>,
+}
+
+/// A token was not known when so much had changed: what is read from the store may be older than
+/// the next change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Miss(u64);
 
 impl Default for Opened {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::with_hasher(
-            CAPACITY,
-            RandomState::new(),
-        )))
+        Self(Mutex::new(Known {
+            tokens: LruCache::with_hasher(CAPACITY, RandomState::new()),
+            changes: 0,
+        }))
     }
 }
 
 impl Opened {
-    /// Opens a token unless that was done lately.
-    pub(super) fn get_or(
-        &self,
-        token: &str,
-        open: impl FnOnce() -> Option<Content>,
-    ) -> Option<Content> {
-        if let Some(known) = self.with(|tokens| tokens.get(token).cloned()) {
-            return Some(known);
-        }
-        let content = open()?;
-        self.with(|tokens| tokens.insert(token.to_owned(), content.clone()));
-        Some(content)
+    pub(super) fn get(&self, token: &str) -> Result<Content, Miss> {
+        self.with(|known| {
+            let content = known.tokens.get(token).cloned();
+            content.ok_or(Miss(known.changes))
+        })
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut LruCache<String, Content, RandomState>) -> T) -> T {
+    /// Remembers what a token says, unless something has changed since the miss.
+    pub(super) fn insert(&self, token: &str, content: Content, miss: Miss) {
+        self.with(|known| {
+            if known.changes == miss.0 {
+                known.tokens.insert(token.to_owned(), content);
+            }
+        });
+    }
+
+    /// The store says something else now.
+    pub(super) fn forget(&self, token: &str) {
+        self.with(|known| {
+            known.tokens.remove(token);
+            known.changes += 1;
+        });
+    }
+
+    /// The store may say something else now.
+    pub(super) fn forget_all(&self) {
+        self.with(|known| {
+            known.tokens.clear();
+            known.changes += 1;
+        });
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Known) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -59,33 +94,48 @@ mod tests {
     use crate::{clock::Timestamp, registration::Digest, secret::Secret};
 
     fn content() -> Content {
-        let registration = Registration {
-            owner: Jid::new("romeo@example.org/orchard").unwrap(),
-            application: Digest::from_bytes([1; 32]),
-            instance: Digest::from_bytes([2; 32]),
-            issued: Timestamp::from_secs(1),
-            expires: Timestamp::from_secs(2),
-        };
-        (Secret::new([7; 32]).id(), registration)
+        Content {
+            backend: Backend::Paseto,
+            key: Secret::new([7; 32]).id(),
+            registration: Arc::new(Registration {
+                owner: Jid::new("romeo@example.org/orchard").unwrap(),
+                application: Digest::from_bytes([1; 32]),
+                instance: Digest::from_bytes([2; 32]),
+                issued: Timestamp::from_secs(1),
+                expires: Timestamp::from_secs(2),
+            }),
+        }
     }
 
-    #[test]
-    fn what_is_authentic_is_opened_once_and_what_is_not_is_forgotten() {
-        let opened = Opened::default();
-        assert_eq!(opened.get_or("token", || None), None);
-        assert_eq!(opened.get_or("token", || Some(content())), Some(content()));
-        assert_eq!(opened.get_or("token", || None), Some(content()));
-        assert_eq!(opened.get_or("tokens", || None), None);
+    fn miss(opened: &Opened, token: &str) -> Miss {
+        opened.get(token).unwrap_err()
     }
 
     #[test]
     fn the_latest_are_kept() {
         let opened = Opened::default();
         for number in 0..=CAPACITY {
-            opened.get_or(&number.to_string(), || Some(content()));
+            let token = number.to_string();
+            opened.insert(&token, content(), miss(&opened, &token));
         }
-        assert_eq!(opened.with(|tokens| tokens.len()), CAPACITY);
-        assert_eq!(opened.get_or("0", || None), None);
-        assert_eq!(opened.get_or("1", || None), Some(content()));
+        assert_eq!(opened.with(|known| known.tokens.len()), CAPACITY);
+        miss(&opened, "0");
+        assert_eq!(opened.get("1"), Ok(content()));
+    }
+
+    #[test]
+    fn what_has_changed_is_forgotten_even_while_it_is_read() {
+        let opened = Opened::default();
+        let reading = miss(&opened, "token");
+        opened.forget("token");
+        opened.insert("token", content(), reading);
+        let reading = miss(&opened, "token");
+        opened.insert("token", content(), reading);
+        assert_eq!(opened.get("token"), Ok(content()));
+        opened.forget("token");
+        let reading = miss(&opened, "token");
+        opened.forget_all();
+        opened.insert("token", content(), reading);
+        miss(&opened, "token");
     }
 }
