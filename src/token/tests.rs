@@ -179,6 +179,7 @@ async fn a_revoked_token_is_dead_and_the_next_one_lives() {
     for backend in BACKENDS {
         let rig = Rig::new(backend).await;
         let token = rig.issue().await;
+        rig.tokens.open(&token).await.unwrap();
         rig.tokens.revoke(scope(), NOW, NOW).await.unwrap();
         assert_dead(rig.tokens.open(&token).await);
         assert!(rig.tokens.inspect(&token).await.unwrap().revoked);
@@ -198,20 +199,34 @@ async fn a_revoked_token_is_dead_and_the_next_one_lives() {
 
 #[tokio::test]
 async fn a_revocation_by_another_process_is_taken_over() {
-    let rig = Rig::new(Backend::Paseto).await;
+    for backend in BACKENDS {
+        let rig = Rig::new(backend).await;
+        let token = rig.issue().await;
+        rig.tokens.open(&token).await.unwrap();
+        let cli = Store::open_existing(rig.dir.path()).unwrap();
+        cli.revoke(scope(), NOW, NOW).await.unwrap();
+        rig.tokens.refresh().await.unwrap();
+        assert_dead(rig.tokens.open(&token).await);
+        assert_eq!(rig.tokens.revocations(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_another_process_forgets_is_looked_up_again() {
+    let rig = Rig::new(Backend::Storage).await;
     let token = rig.issue().await;
-    let cli = Store::open_existing(rig.dir.path()).unwrap();
-    cli.revoke(scope(), NOW, NOW).await.unwrap();
     rig.tokens.open(&token).await.unwrap();
+    let cli = Store::open_existing(rig.dir.path()).unwrap();
+    cli.forget_key(secret().id()).await.unwrap();
     rig.tokens.refresh().await.unwrap();
     assert_dead(rig.tokens.open(&token).await);
-    assert_eq!(rig.tokens.revocations(), 1);
 }
 
 #[tokio::test]
 async fn storage_gives_the_same_url_while_it_lives_and_never_after() {
     let rig = Rig::new(Backend::Storage).await;
     let first = rig.issue().await;
+    rig.tokens.open(&first).await.unwrap();
     rig.clock.advance(Duration::from_secs(3600));
     assert_eq!(
         issue(&rig.tokens, "romeo@example.org/balcony", 1).await,
@@ -228,7 +243,9 @@ async fn storage_gives_the_same_url_while_it_lives_and_never_after() {
     // Known to have been ours even when nothing is left of it.
     rig.tokens.purge().await.unwrap();
     assert_dead(rig.tokens.open(&first).await);
-    let restarted = rig.rotated(Backend::Storage, Keyring::new(&secret(), &[])).await;
+    let restarted = rig
+        .rotated(Backend::Storage, Keyring::new(&secret(), &[]))
+        .await;
     let inspection = restarted.inspect(&first).await.unwrap();
     assert_eq!(inspection.registration, None);
     let Sizes { registrations, .. } = rig.tokens.0.store.sizes().await.unwrap();

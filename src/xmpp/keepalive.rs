@@ -1,4 +1,4 @@
-//! Notices that the server is gone: silence, then pings (XEP-0199), then silence still.
+//! Notices that the server is gone, or reads no more: pings (XEP-0199) that nothing comes of.
 
 use std::time::Duration;
 
@@ -8,18 +8,25 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
     Fine,
-    /// Nothing was heard for a while: ask.
+    /// It was not shown for a while that the server reads what we send: ask.
     Ping,
-    /// Nothing came, not even after asking.
+    /// Nothing came of it.
     Dead,
 }
 
-/// Takes events and the time. Whatever the server sends shows that it lives.
+/// How many times longer than silence it may last that the server talks, but no ping comes back: of
+/// several connections with one name, ejabberd gives ping and answer to any.
+const DEAF: u32 = 4;
+
+/// Takes events and the time.
 pub struct Keepalive {
     ping_after: Duration,
     pong_within: Duration,
+    /// When anything came.
     heard: Instant,
-    /// When the first ping of this silence went out.
+    /// When one of our pings came back, or its answer.
+    echoed: Instant,
+    /// When the first ping since then went out.
     pinged: Option<Instant>,
 }
 
@@ -29,26 +36,34 @@ impl Keepalive {
             ping_after,
             pong_within,
             heard: now,
+            echoed: now,
             pinged: None,
         }
     }
 
+    /// The server talks; whether it listens is another matter.
     pub fn heard(&mut self, now: Instant) {
         self.heard = now;
+    }
+
+    /// The server has read one of our pings.
+    pub fn echoed(&mut self, now: Instant) {
+        self.echoed = now;
         self.pinged = None;
     }
 
-    /// To be asked regularly. `Ping` is said each time while there is silence, because the answer
-    /// to one may go astray: of several connections with one name, ejabberd gives it to any.
+    /// To be asked regularly. `Ping` is said each time until one comes back.
     pub fn check(&mut self, now: Instant) -> Life {
-        if now - self.heard < self.ping_after {
+        if now - self.echoed < self.ping_after {
             return Life::Fine;
         }
         let pinged = *self.pinged.get_or_insert(now);
-        if now - pinged < self.pong_within {
-            Life::Ping
-        } else {
+        let silent = now - pinged.max(self.heard) >= self.pong_within;
+        let deaf = now - pinged >= self.pong_within * DEAF;
+        if silent || deaf {
             Life::Dead
+        } else {
+            Life::Ping
         }
     }
 }
@@ -69,12 +84,24 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_heard_starts_the_count_again() {
+    fn a_server_that_talks_has_longer_to_show_that_it_listens() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let mut life = Keepalive::new(Duration::from_secs(25), Duration::from_secs(15), start);
+        for secs in 25..85 {
+            life.heard(at(secs));
+            assert_eq!(life.check(at(secs)), Life::Ping);
+        }
+        assert_eq!(life.check(at(85)), Life::Dead);
+    }
+
+    #[test]
+    fn a_ping_that_comes_back_starts_the_count_again() {
         let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
         let mut life = Keepalive::new(Duration::from_secs(25), Duration::from_secs(15), start);
         assert_eq!(life.check(at(25)), Life::Ping);
-        life.heard(at(39));
+        life.echoed(at(39));
         assert_eq!(life.check(at(63)), Life::Fine);
         assert_eq!(life.check(at(64)), Life::Ping);
     }

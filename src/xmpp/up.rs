@@ -143,6 +143,9 @@ impl<'a> Up<'a> {
         {
             match event {
                 Event::Stanza(stanza) => {
+                    if stanza.head.id == self.session.ping_id() {
+                        self.keepalive.echoed(Instant::now());
+                    }
                     if let Some(action) = self.session.handle(stanza) {
                         self.act(action)?;
                     }

@@ -116,7 +116,7 @@ impl World {
                 replica.proxy.stall(stall(planned.form));
                 eventually(
                     "the daemon gives a dead link up",
-                    3 * PATIENCE,
+                    4 * PATIENCE,
                     async || (!replica.daemon.has_link().await).then_some(()),
                 )
                 .await;

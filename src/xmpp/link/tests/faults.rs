@@ -124,6 +124,26 @@ async fn a_server_that_says_nothing_is_dead() {
 }
 
 #[tokio::test]
+async fn a_server_that_talks_but_does_not_listen_is_dead() {
+    let (_host, mut wire, mut bench) = connected(Timings {
+        ping_after: SHORT,
+        pong_within: SHORT,
+        ..timings()
+    })
+    .await;
+    let talk = async {
+        while wire.send("<message from='example.org'/>").await.is_ok() {
+            tokio::time::sleep(SHORT / 10).await;
+        }
+    };
+    tokio::select! {
+        () = talk => {}
+        () = bench.hears(Heard::Down) => {}
+    }
+    bench.gets(LinkState::DeadPeer).await;
+}
+
+#[tokio::test]
 async fn a_server_that_answers_pings_lives() {
     let pong_within = Duration::from_secs(5);
     let (_host, mut wire, mut bench) = connected(Timings {
@@ -137,8 +157,10 @@ async fn a_server_that_answers_pings_lives() {
         let ping = receive(&mut wire).await;
         let end = "from='up.example.org' to='up.example.org'><ping xmlns='urn:xmpp:ping'/></iq>";
         assert!(ping.ends_with(end), "{ping}");
-        // Anything that comes will do.
-        wire.send(" ").await.unwrap();
+        // As any server passes it on.
+        wire.send(&ping).await.unwrap();
+        let pong = receive(&mut wire).await;
+        assert!(pong.contains("type='result'"), "{pong}");
     }
     assert!(bench.heard.try_recv().is_err(), "it was never down");
 }
