@@ -136,7 +136,7 @@ impl App {
         let admin = listener("admin.listen", &config.admin.listen, sockets.admin).await?;
 
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let metrics = Arc::new(Metrics::new());
         let store = match &config.store {
             config::Store::Sqlite => Store::open(&config.state_dir)?,

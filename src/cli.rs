@@ -80,7 +80,7 @@ pub fn main() -> ExitCode {
         Command::CheckConfig { print } => check_config(config, print),
         Command::Healthcheck => healthcheck(config),
         Command::GenSecret => {
-            println!("{}", gen_secret(&SystemRandom::new()));
+            println!("{}", gen_secret(&SystemRandom));
             Ok(true)
         }
         Command::Demo => Runtime::new()

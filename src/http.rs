@@ -18,6 +18,7 @@ use axum::{
 use futures::FutureExt;
 use ipnet::IpNet;
 use jid::BareJid;
+use tower::ServiceBuilder;
 use tower_http::cors::{Any, CorsLayer};
 use tracing::{debug, error};
 
@@ -110,20 +111,12 @@ pub fn public<D: Deliver>(public: Public<D>) -> Router {
     if !prefix.is_empty() {
         router = router.route(&prefix, root);
     }
-    let metrics = public.metrics.clone();
-    observed(router, metrics)
-        .layer(cors())
-        .with_state(Arc::new(public))
-}
-
-/// Adds what every router needs: the 404 for unknown paths, and [`observe`].
-fn observed<S: Clone + Send + Sync + 'static>(
-    router: Router<S>,
-    metrics: Arc<Metrics>,
-) -> Router<S> {
+    let observe = middleware::from_fn_with_state(public.metrics.clone(), observe);
     router
         .fallback(|| async { answer::not_found() })
-        .layer(middleware::from_fn_with_state(metrics, observe))
+        // Together: each layer of a router copies the whole route for each request.
+        .layer(ServiceBuilder::new().layer(cors()).layer(observe))
+        .with_state(Arc::new(public))
 }
 
 /// Logs how a request ended. A panic ends in a 500 that tells nothing.

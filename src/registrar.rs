@@ -218,7 +218,7 @@ mod tests {
             },
             Store::open(dir.path()).unwrap(),
             Arc::new(ManualClock::new(Timestamp::from_secs(1_764_000_000))),
-            Arc::new(SystemRandom::new()),
+            Arc::new(SystemRandom),
         );
         let registrar = Registrar::new(
             Acl::new(vec!["example.org".parse().unwrap()]),

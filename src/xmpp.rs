@@ -2,8 +2,8 @@
 //!
 //! - `link`: the task that keeps a connection; `up`: what it does with one
 //! - `stream`: connects and authenticates
-//! - `reader`: bytes into stanzas within limits; `frame`: where stanzas begin and end;
-//!   `stanza`: what they say
+//! - `reader`: bytes into stanzas within limits; `frame`: where stanzas begin and end; `parse`: their
+//!   XML; `stanza`: what they say
 //! - `session`: what they mean to this component
 //! - `outbox`: stanzas on their way out; `writer`: their XML
 //! - `keepalive`: notices that the server is gone
@@ -20,6 +20,7 @@ mod keepalive;
 pub mod link;
 mod loss;
 mod outbox;
+mod parse;
 pub mod reader;
 mod report;
 pub mod session;

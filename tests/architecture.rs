@@ -69,13 +69,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const FOREIGN: &[(&str, &[&str])] = &[
     (
         "delivery",
-        &["axum", "hyper", "tokio_xmpp", "xmpp_parsers", "rxml"],
+        &["axum", "hyper", "tokio_xmpp", "xmpp_parsers", "quick_xml"],
     ),
     (
         "registrar",
-        &["axum", "hyper", "tokio_xmpp", "xmpp_parsers", "rxml"],
+        &["axum", "hyper", "tokio_xmpp", "xmpp_parsers", "quick_xml"],
     ),
-    ("http", &["tokio_xmpp", "xmpp_parsers", "rxml", "rusqlite"]),
+    (
+        "http",
+        &["tokio_xmpp", "xmpp_parsers", "quick_xml", "rusqlite"],
+    ),
     (
         "xmpp",
         &["axum", "hyper", "rusqlite", "jsonwebtoken", "pasetors"],

@@ -43,7 +43,7 @@ impl Bench {
     pub async fn new(backend: Backend) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let secret = Secret::new(SECRET);
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom::new()));
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
         let policy = Policy {
             backend,
             ttl: DAY,

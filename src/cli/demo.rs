@@ -27,8 +27,8 @@ const PHONE: &str = "you@demo.example/phone";
 /// Sends a first push and shows each that arrives, until it is stopped.
 pub async fn run() -> Result<bool, String> {
     let shutdown = lifecycle::shutdown_signal().map_err(text)?;
-    let state = StateDir::make(&SystemRandom::new())?;
-    let secret = gen_secret(&SystemRandom::new());
+    let state = StateDir::make(&SystemRandom)?;
+    let secret = gen_secret(&SystemRandom);
     let domain = BareJid::new(DOMAIN).map_err(text)?;
     let server = Server::start(domain, Secret::new(secret.clone()))
         .await

@@ -20,7 +20,7 @@ pub async fn tokens(config: &Config) -> Result<Tokens, String> {
         format!("no secret is configured, and there is none in {path}")
     })?;
     let keyring = Keyring::new(&secret, &config.previous_secrets);
-    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom::new()));
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     Tokens::load(keyring, policy(config), store, clock, random)
         .await
         .map_err(|error| error.to_string())

@@ -6,6 +6,7 @@ use axum::{
     Router,
     extract::State,
     http::{StatusCode, header::CONTENT_TYPE},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -13,18 +14,20 @@ use tracing::error;
 
 use crate::{
     health::Health,
-    http::{answer, observed},
+    http::{answer, observe},
     metrics::{Label, Metrics},
 };
 
 /// The routes of the admin listener.
 pub fn admin(metrics: Arc<Metrics>, health: Health) -> Router {
     let rendered = metrics.clone();
-    let router = Router::new()
+    Router::new()
         .route("/metrics", get(move || async move { render(&rendered) }))
         .route("/healthz", get(async || "alive\n"))
-        .route("/readyz", get(ready));
-    observed(router, metrics).with_state(health)
+        .route("/readyz", get(ready))
+        .fallback(|| async { answer::not_found() })
+        .layer(middleware::from_fn_with_state(metrics, observe))
+        .with_state(health)
 }
 
 fn render(metrics: &Metrics) -> Response {

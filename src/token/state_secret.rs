@@ -131,7 +131,7 @@ mod tests {
         state_dir: &Path,
         store: &Store,
     ) -> Result<StateSecret, StateSecretError> {
-        StateSecret::load_or_make(state_dir, store, NOW, &SystemRandom::new()).await
+        StateSecret::load_or_make(state_dir, store, NOW, &SystemRandom).await
     }
 
     #[tokio::test]

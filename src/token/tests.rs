@@ -57,7 +57,7 @@ async fn with(store: &Store, clock: &Arc<ManualClock>, backend: Backend, keys: K
         ttl: WEEK,
         registrations_per_jid: 100_000,
     };
-    let random = Arc::new(SystemRandom::new());
+    let random = Arc::new(SystemRandom);
     Tokens::load(keys, policy, store.clone(), clock.clone(), random)
         .await
         .unwrap()

@@ -64,12 +64,26 @@ impl Framer {
     /// Reads on. Returns how many bytes it took, and what the last of them means; all of them were
     /// taken when there is no mark.
     pub fn scan(&mut self, bytes: &[u8]) -> Result<(usize, Option<Mark>), NotWellFormed> {
-        for (index, &byte) in bytes.iter().enumerate() {
+        let mut index = 0;
+        while let Some(&byte) = bytes.get(index) {
+            index += 1;
             if let Some(mark) = self.step(byte)? {
-                return Ok((index + 1, Some(mark)));
+                return Ok((index, Some(mark)));
             }
+            index += self.meaningless(&bytes[index..]);
         }
-        Ok((bytes.len(), None))
+        Ok((index, None))
+    }
+
+    /// How many of the next bytes change nothing; most bytes of a stanza are of this kind.
+    fn meaningless(&self, bytes: &[u8]) -> usize {
+        let end = match self.state {
+            State::Value(quote) => quote,
+            State::Text if self.depth > 0 => b'<',
+            _ => return 0,
+        };
+        let until = bytes.iter().position(|byte| *byte == end);
+        until.unwrap_or(bytes.len())
     }
 
     fn step(&mut self, byte: u8) -> Result<Option<Mark>, NotWellFormed> {

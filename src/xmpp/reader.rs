@@ -6,11 +6,11 @@
 //! server's own end of the stream, or bytes that are no XML at all, ends the stream.
 
 use bytes::{Buf, BufMut, BytesMut, buf::Limit};
-use rxml::{Parse, WithOptions};
 
 use super::{
     frame::{Framer, Mark, NotWellFormed},
-    stanza::{Builder, Fault, Head, Stanza},
+    parse,
+    stanza::{Fault, Head, Stanza},
 };
 
 /// Larger stanzas are skipped; in bytes. The largest that has a purpose is far smaller.
@@ -43,7 +43,6 @@ pub struct Reader {
     framer: Framer,
     /// Set while the rest of a stanza is skipped.
     skipping: Option<Skip>,
-    parser: rxml::Parser,
 }
 
 struct Skip {
@@ -60,7 +59,6 @@ impl Default for Reader {
             scanned: 0,
             framer: Framer::new(MAX_DEPTH),
             skipping: None,
-            parser: parser(),
         }
     }
 }
@@ -109,7 +107,7 @@ impl Reader {
     }
 
     fn start_skipping(&mut self, fault: Fault) {
-        let head = head(&self.buffer[..self.scanned.min(MAX_STANZA)]);
+        let head = parse::head(&self.buffer[..self.scanned.min(MAX_STANZA)]);
         self.skipping = Some(Skip { head, fault });
     }
 
@@ -128,69 +126,13 @@ impl Reader {
                 }),
                 None => Event::Unreadable(fault),
             },
-            None => self.parse(),
+            None => match parse::stanza(&self.buffer[..self.scanned]) {
+                Ok(stanza) => Event::Stanza(stanza),
+                Err(fault) => Event::Unreadable(fault),
+            },
         };
         self.discard();
         event
-    }
-
-    fn parse(&mut self) -> Event {
-        let mut rest = &self.buffer[..self.scanned];
-        let mut builder: Option<Builder> = None;
-        loop {
-            match (self.parser.parse(&mut rest, false), &mut builder) {
-                (Ok(Some(rxml::Event::StartElement(_, name, attributes))), None) => {
-                    builder = Some(Builder::new(Head::new(&name, attributes)));
-                }
-                (Ok(Some(rxml::Event::StartElement(_, name, attributes))), Some(builder)) => {
-                    builder.open(&name, attributes);
-                }
-                (Ok(Some(rxml::Event::Text(_, text))), Some(builder)) => builder.text(&text),
-                (Ok(Some(rxml::Event::EndElement(_))), Some(open)) => {
-                    if open.close() {
-                        break;
-                    }
-                }
-                _ => {
-                    // Its state is of no use any more.
-                    self.parser = parser();
-                    return match builder {
-                        Some(builder) => Event::Stanza(builder.fail(Fault::Malformed)),
-                        None => Event::Unreadable(Fault::Malformed),
-                    };
-                }
-            }
-        }
-        match builder {
-            Some(builder) => Event::Stanza(builder.finish()),
-            None => Event::Unreadable(Fault::Malformed),
-        }
-    }
-}
-
-/// A parser within a stream, where the next thing is a stanza.
-fn parser() -> rxml::Parser {
-    let mut parser = rxml::Parser::with_options(rxml::parser::Options {
-        max_token_length: MAX_STANZA,
-        ..Default::default()
-    });
-    let mut header: &[u8] = b"<stream:stream xmlns='jabber:component:accept' \
-        xmlns:stream='http://etherx.jabber.org/streams'>";
-    while let Ok(Some(event)) = parser.parse(&mut header, false) {
-        if matches!(event, rxml::Event::StartElement(..)) {
-            break;
-        }
-    }
-    parser
-}
-
-/// The attributes of the stanza that begins with these bytes, if its start tag is among them.
-fn head(mut start: &[u8]) -> Option<Head> {
-    match parser().parse(&mut start, false) {
-        Ok(Some(rxml::Event::StartElement(_, name, attributes))) => {
-            Some(Head::new(&name, attributes))
-        }
-        _ => None,
     }
 }
 

@@ -3,10 +3,19 @@
 //!
 //! RFC 6120 §8; the requests are XEP-0030, XEP-0092, XEP-0199 and `register`.
 
-use rxml::{AttrMap, Namespace, QName};
+use std::borrow::Cow;
+
 use xmpp_parsers::ns;
 
 use crate::registration;
+
+/// A start tag.
+pub struct Tag<'a> {
+    pub namespace: &'a str,
+    pub name: &'a str,
+    /// As they are written, with what they mean.
+    pub attributes: Vec<(&'a str, Cow<'a, str>)>,
+}
 
 /// A stanza. `from` and the rest of its attributes are as they came.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,29 +84,35 @@ pub enum Fault {
     Malformed,
 }
 
+impl Tag<'_> {
+    fn attribute(&self, name: &str) -> Option<String> {
+        let mut attributes = self.attributes.iter();
+        let (_, value) = attributes.find(|(written, _)| *written == name)?;
+        Some(value.clone().into_owned())
+    }
+}
+
 impl Head {
-    pub fn new(name: &QName, attributes: AttrMap) -> Self {
-        let mut attributes = attributes;
-        let mut take = |name: &str| attributes.remove(Namespace::none(), name);
+    pub fn new(tag: &Tag) -> Self {
         Self {
-            kind: Kind::of(name),
-            r#type: take("type").unwrap_or_default(),
-            id: take("id").unwrap_or_default(),
-            from: take("from"),
-            to: take("to"),
+            kind: Kind::of(tag),
+            r#type: tag.attribute("type").unwrap_or_default(),
+            id: tag.attribute("id").unwrap_or_default(),
+            from: tag.attribute("from"),
+            to: tag.attribute("to"),
         }
     }
 }
 
 impl Kind {
-    fn of((namespace, name): &QName) -> Self {
+    fn of(tag: &Tag) -> Self {
         // Some servers leave the namespace in which the sender wrote the stanza.
-        let is_stanza = [ns::COMPONENT, ns::JABBER_CLIENT].contains(&namespace.as_str());
-        match name.as_str() {
+        let is_stanza = [ns::COMPONENT, ns::JABBER_CLIENT].contains(&tag.namespace);
+        match tag.name {
             "iq" if is_stanza => Self::Iq,
             "presence" if is_stanza => Self::Presence,
             "message" if is_stanza => Self::Message,
-            "error" if namespace.as_str() == ns::STREAM => Self::StreamError,
+            "error" if tag.namespace == ns::STREAM => Self::StreamError,
             _ => Self::Unknown,
         }
     }
@@ -127,17 +142,16 @@ impl Builder {
     }
 
     /// A start tag.
-    pub fn open(&mut self, name: &QName, attributes: AttrMap) {
+    pub fn open(&mut self, tag: &Tag) {
         self.depth += 1;
-        let (namespace, local) = (name.0.as_str(), name.1.as_str());
         if self.depth == self.conditions_at {
-            self.condition(namespace, local);
+            self.condition(tag.namespace, tag.name);
         } else if self.depth == 2 {
             self.content.children += 1;
-            if local == "error" {
+            if tag.name == "error" {
                 self.conditions_at = 3;
             } else if self.content.children == 1 {
-                self.content.request = Request::of(namespace, local, attributes);
+                self.content.request = Request::of(tag);
             }
         }
     }
@@ -187,16 +201,16 @@ impl Builder {
 }
 
 impl Request {
-    fn of(namespace: &str, name: &str, mut attributes: AttrMap) -> Option<Self> {
-        let mut take = |name: &str| attributes.remove(Namespace::none(), name);
-        match (namespace, name) {
-            (ns::DISCO_INFO, "query") => Some(Self::DiscoInfo { node: take("node") }),
-            (ns::DISCO_ITEMS, "query") => Some(Self::DiscoItems { node: take("node") }),
+    fn of(tag: &Tag) -> Option<Self> {
+        let node = || tag.attribute("node");
+        match (tag.namespace, tag.name) {
+            (ns::DISCO_INFO, "query") => Some(Self::DiscoInfo { node: node() }),
+            (ns::DISCO_ITEMS, "query") => Some(Self::DiscoItems { node: node() }),
             (ns::PING, "ping") => Some(Self::Ping),
             (ns::VERSION, "query") => Some(Self::Version),
             (registration::NS, "register") => Some(Self::Register {
-                application: take("application"),
-                instance: take("instance"),
+                application: tag.attribute("application"),
+                instance: tag.attribute("instance"),
             }),
             _ => None,
         }

@@ -77,7 +77,7 @@ impl World {
         };
         let clock = Arc::new(ManualClock::new(now));
         let store = Store::open(state_dir.path()).unwrap();
-        let random = Arc::new(SystemRandom::new());
+        let random = Arc::new(SystemRandom);
         let tokens = Tokens::load(
             Keyring::new(&secret, &[]),
             policy,

@@ -117,7 +117,7 @@ fn start(port: u16, timings: Timings) -> Bench {
         timings,
     };
     let metrics = Arc::new(Metrics::new());
-    let random = Arc::new(SystemRandom::new());
+    let random = Arc::new(SystemRandom);
     let (handle, task) = channel(settings, Arc::clone(&metrics), random);
     let (sender, heard) = mpsc::channel(20_000);
     let ears = Arc::new(Ears {
