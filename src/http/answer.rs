@@ -159,7 +159,7 @@ pub fn internal_error() -> Response {
 
 /// RFC 8030 §5: the message resource is named even when nothing is kept there any more.
 fn created(ttl: Ttl, message: MessageId, public_url: &str) -> Response {
-    let location = HeaderValue::try_from(format!("{public_url}/message/{message}"))
+    let location = HeaderValue::try_from([public_url, "/message/", &message.to_string()].concat())
         .expect("neither a URL nor base64 has control characters");
     let headers = [
         (

@@ -4,7 +4,7 @@ use quick_xml::{
     XmlVersion,
     escape::resolve_predefined_entity,
     events::{BytesStart, Event},
-    name::{Namespace, PrefixDeclaration, ResolveResult},
+    name::{Namespace, ResolveResult},
     reader::NsReader,
 };
 use xmpp_parsers::ns;
@@ -29,20 +29,11 @@ pub fn head(bytes: &[u8]) -> Option<Head> {
     start(&mut reader(bytes)).ok()
 }
 
-/// A reader within a stream.
 fn reader(bytes: &[u8]) -> NsReader<&[u8]> {
     // Where this ends too early, so does the stanza.
     let text = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
     let mut reader = NsReader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
-    let namespaces = [
-        (PrefixDeclaration::Default, ns::COMPONENT),
-        (PrefixDeclaration::Named("stream"), ns::STREAM),
-    ];
-    for (prefix, namespace) in namespaces {
-        let declared = reader.resolver_mut().add(prefix, Namespace(namespace));
-        declared.expect("neither is reserved");
-    }
     reader
 }
 
@@ -77,7 +68,9 @@ fn rest(reader: &mut NsReader<&[u8]>, builder: &mut Builder) -> Result<(), Malfo
 fn tag<'a>(namespace: &'a ResolveResult, start: &'a BytesStart) -> Result<Tag<'a>, Malformed> {
     let namespace = match namespace {
         ResolveResult::Bound(Namespace(namespace)) => namespace,
-        ResolveResult::Unbound => "",
+        // What the stream's own start tag declares.
+        ResolveResult::Unbound => ns::COMPONENT,
+        ResolveResult::Unknown(prefix) if prefix == "stream" => ns::STREAM,
         ResolveResult::Unknown(_) => return Err(Malformed),
     };
     let attributes = start.attributes().map(|attribute| {

@@ -1,0 +1,108 @@
+//! What a token says, dead or alive.
+
+use std::sync::Arc;
+
+use super::{
+    Backend, Inner, MAX_TOKEN, Tokens, jwt,
+    opened::{Content, Miss},
+    paseto, stored,
+};
+use crate::{registration::Registration, secret::KeyId, store::StoreError};
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum InspectError {
+    /// Made up, or of a secret that is gone.
+    #[error("no token of ours, or of a secret that is gone")]
+    Forged,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What there is to say about an authentic token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    pub backend: Backend,
+    /// The secret that it rests on.
+    pub key: KeyId,
+    /// None: of [`Backend::Storage`], and the store has it no longer. It has expired, and nothing
+    /// more is known.
+    pub registration: Option<Arc<Registration>>,
+    pub expired: bool,
+    pub revoked: bool,
+}
+
+impl Tokens {
+    /// What a token says, dead or alive.
+    pub async fn inspect(&self, token: &str) -> Result<Inspection, InspectError> {
+        if token.len() > MAX_TOKEN {
+            return Err(InspectError::Forged);
+        }
+        let Inner {
+            keyring, opened, ..
+        } = &*self.0;
+        let miss = match opened.get(token) {
+            Ok(content) => return Ok(self.judge(content, false)),
+            Err(miss) => miss,
+        };
+        let (backend, said) = if token.starts_with(paseto::PREFIX) {
+            (Backend::Paseto, paseto::open(keyring, token))
+        } else if token.starts_with("eyJ") && token.matches('.').count() == 2 {
+            (Backend::Jwt, jwt::open(keyring, token))
+        } else {
+            return self.look_up(token, miss).await;
+        };
+        let (key, registration) = said.ok_or(InspectError::Forged)?;
+        let content = Content {
+            backend,
+            key,
+            registration: Arc::new(registration),
+        };
+        opened.insert(token, content.clone(), miss);
+        Ok(self.judge(content, false))
+    }
+
+    async fn look_up(&self, token: &str, miss: Miss) -> Result<Inspection, InspectError> {
+        let Inner {
+            keyring,
+            opened,
+            store,
+            ..
+        } = &*self.0;
+        let backend = Backend::Storage;
+        let (key, name) = stored::verify(keyring, token).ok_or(InspectError::Forged)?;
+        let Some(row) = store.find(name.hash()).await? else {
+            return Ok(Inspection {
+                backend,
+                key,
+                registration: None,
+                expired: true,
+                revoked: false,
+            });
+        };
+        let content = Content {
+            backend,
+            key,
+            registration: Arc::new(row.registration),
+        };
+        // Of what another replica registers anew nobody tells.
+        if !row.revoked && !store.is_shared() {
+            opened.insert(token, content.clone(), miss);
+        }
+        Ok(self.judge(content, row.revoked))
+    }
+
+    fn judge(&self, content: Content, revoked: bool) -> Inspection {
+        let Content {
+            backend,
+            key,
+            registration,
+        } = content;
+        Inspection {
+            backend,
+            key,
+            expired: registration.expires <= self.0.clock.now(),
+            revoked: revoked || self.0.revocations.contains(&registration),
+            registration: Some(registration),
+        }
+    }
+}
