@@ -237,6 +237,17 @@ impl Store {
         each!(self, engine => engine.claim(owner, now, lease).await)
     }
 
+    /// [`acknowledge`](Self::acknowledge) and then [`claim`](Self::claim), in one commit.
+    pub async fn claim_after(
+        &self,
+        done: MessageKey,
+        owner: &Jid,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<(bool, Claim), StoreError> {
+        each!(self, engine => engine.claim_after(done, owner, now, lease).await)
+    }
+
     /// The phone has it: deletes it. False when it was not, or no longer, there.
     pub async fn acknowledge(&self, key: MessageKey) -> Result<bool, StoreError> {
         each!(self, engine => engine.acknowledge(key).await)

@@ -1,6 +1,6 @@
 //! What waits is forwarded: one message at a time to each phone, the most urgent first.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use jid::Jid;
 use tokio::{
@@ -16,7 +16,11 @@ use super::{
     backlog::{End, HOLD, PACE},
     in_flight::{Asked, Verdict},
 };
-use crate::store::{Claim, Claimed, News, StoreError};
+use crate::{
+    message::MessageKey,
+    metrics::QueueEvent,
+    store::{Claim, Claimed, News, StoreError},
+};
 
 /// Phones that are tried at a time.
 const AT_ONCE: usize = 512;
@@ -98,29 +102,37 @@ impl Delivery {
 
     /// Sends what waits for a phone until there is nothing more, or it does not take it.
     async fn drain(&self, phone: &Jid) -> End {
-        loop {
+        // What the phone has, and the store does not know of yet.
+        let mut done = None;
+        let end = loop {
             if !self.can_send() {
-                return End::Later(Instant::now() + LINK_PAUSE);
+                break End::Later(Instant::now() + LINK_PAUSE);
             }
-            let claimed = match self.claim(phone).await {
+            let claimed = match self.claim(phone, &mut done).await {
                 Ok(Claim::Message(claimed)) => claimed,
                 Ok(Claim::Later(at)) => {
                     let wait = self.with.clock.now().until(at);
-                    return End::Later(Instant::now() + wait);
+                    break End::Later(Instant::now() + wait);
                 }
-                Ok(Claim::Empty) => return End::Empty,
+                Ok(Claim::Empty) => break End::Empty,
                 Err(error) => {
                     debug!(%error, "the next message could not be read");
-                    return End::Later(Instant::now() + STORE_PAUSE);
+                    break End::Later(Instant::now() + STORE_PAUSE);
                 }
             };
-            if let Some(end) = self.attempt(phone, claimed).await {
-                return end;
+            match self.attempt(phone, claimed).await {
+                ControlFlow::Continue(acknowledged) => done = acknowledged,
+                ControlFlow::Break(end) => break end,
             }
+        };
+        if let Some(key) = done {
+            self.forwarded(key).await;
         }
+        end
     }
 
-    async fn claim(&self, phone: &Jid) -> Result<Claim, StoreError> {
+    /// Tells the store of what is done, if anything is, together with the claim.
+    async fn claim(&self, phone: &Jid, done: &mut Option<MessageKey>) -> Result<Claim, StoreError> {
         let _turn = self.turn().await?;
         if let Some(since) = self.backlog.look(phone)
             && let Err(error) = self.with.store.release(phone, since).await
@@ -130,11 +142,21 @@ impl Delivery {
         }
         let now = self.with.clock.now();
         let lease = now.saturating_add(LEASE);
-        self.with.store.claim(phone, now, lease).await
+        let store = &self.with.store;
+        let Some(key) = *done else {
+            return store.claim(phone, now, lease).await;
+        };
+        let (deleted, claim) = store.claim_after(key, phone, now, lease).await?;
+        *done = None;
+        if deleted {
+            self.with.metrics.queue_events.inc(QueueEvent::Forwarded);
+        }
+        Ok(claim)
     }
 
-    /// Sends a message; None when the next one may follow.
-    async fn attempt(&self, phone: &Jid, claimed: Claimed) -> Option<End> {
+    /// Sends a message. When the next one may follow, says which one the phone has: the store is
+    /// to be told.
+    async fn attempt(&self, phone: &Jid, claimed: Claimed) -> ControlFlow<End, Option<MessageKey>> {
         let Claimed {
             key,
             registration,
@@ -164,11 +186,12 @@ impl Delivery {
         let verdict = offered.waiting.close().or(verdict);
         let end = match verdict {
             Some(Verdict::Acknowledged) => {
+                let Some(other) = stand_in else {
+                    return ControlFlow::Continue(Some(key));
+                };
                 self.forwarded(key).await;
-                if let Some(other) = stand_in {
-                    self.backlog.served(&other);
-                }
-                return None;
+                self.backlog.served(&other);
+                return ControlFlow::Continue(None);
             }
             Some(Verdict::Failed | Verdict::Unreachable) => {
                 // When another one fails as well, the registered one comes first again.
@@ -198,6 +221,6 @@ impl Delivery {
             // It has found the message leased.
             self.backlog.stored(&owner, Instant::now());
         }
-        end
+        end.map_or(ControlFlow::Continue(None), ControlFlow::Break)
     }
 }

@@ -164,6 +164,21 @@ impl Sqlite {
             .await
     }
 
+    pub async fn claim_after(
+        &self,
+        done: MessageKey,
+        owner: &Jid,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<(bool, Claim), StoreError> {
+        let owner = owner.clone();
+        self.write(move |db| {
+            let deleted = queue::acknowledge(db, &done)?;
+            Ok((deleted, queue::claim(db, &owner, now, lease)?))
+        })
+        .await
+    }
+
     pub async fn acknowledge(&self, key: MessageKey) -> Result<bool, StoreError> {
         self.write(move |db| queue::acknowledge(db, &key)).await
     }

@@ -45,6 +45,11 @@ enum Operation {
         owner: &'static str,
         lease: u64,
     },
+    Next {
+        done: u32,
+        owner: &'static str,
+        lease: u64,
+    },
     Acknowledge(u32),
     PutBack {
         serial: u32,
@@ -157,6 +162,11 @@ fn operation() -> impl Strategy<Value = Operation> {
         held,
     });
     let claim = (owner(), 1..50_u64).prop_map(|(owner, lease)| Operation::Claim { owner, lease });
+    let next = (serial(), owner(), 1..50_u64).prop_map(|(done, owner, lease)| Operation::Next {
+        done,
+        owner,
+        lease,
+    });
     let asked =
         (serial(), 0..3_u16).prop_map(|(serial, attempt)| Operation::Asked(serial, attempt));
     let release = (owner(), 0..60_u64).prop_map(|(owner, ago)| Operation::Release { owner, ago });
@@ -167,6 +177,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         16 => (arrival, caps).prop_map(|(new, caps)| Operation::Enqueue(new, caps)),
         8 => claim,
+        4 => next,
         6 => (0..30_u64).prop_map(Operation::Wait),
         4 => put_back,
         3 => serial().prop_map(Operation::Acknowledge),
@@ -240,6 +251,15 @@ impl Pair<'_> {
             }
             Operation::Claim { owner, lease } => {
                 self.claim(owner, lease).await;
+            }
+            Operation::Next { done, owner, lease } => {
+                let (owner, lease) = (full(owner), ahead(now, lease));
+                let answer = store.claim_after(key(done), &owner, now, lease).await;
+                let expected = (
+                    model.acknowledge(key(done)),
+                    model.claim(&owner, now, lease),
+                );
+                assert_eq!(answer.unwrap(), expected);
             }
             Operation::Acknowledge(serial) => {
                 let answer = store.acknowledge(key(serial)).await.unwrap();

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    message::MessageKey,
     registration::{Registration, RegistrationKey},
     store::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, StoreError},
 };
@@ -80,17 +81,44 @@ impl Postgres {
         now: Timestamp,
         lease: Timestamp,
     ) -> Result<Claim, StoreError> {
+        let (_, claim) = self.acknowledge_and_claim(None, owner, now, lease).await?;
+        Ok(claim)
+    }
+
+    pub async fn claim_after(
+        &self,
+        done: MessageKey,
+        owner: &Jid,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<(bool, Claim), StoreError> {
+        self.acknowledge_and_claim(Some(done), owner, now, lease)
+            .await
+    }
+
+    async fn acknowledge_and_claim(
+        &self,
+        done: Option<MessageKey>,
+        owner: &Jid,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<(bool, Claim), StoreError> {
         self.within(async {
             let account = owner.to_bare();
             let _turn = self.turns.take(&account).await?;
             let db = self.pool.begin().await?;
             lock_account(&db, &account).await?;
+            let (deleted, left) = match done {
+                None => (0, 0),
+                Some(done) => delete(&db, "key = $1", &[&&done[..]]).await?,
+            };
             let claim = claim(&db, owner, now, lease).await?;
             if claim == Claim::Empty {
                 self.listener.tell(&db, Notice::drained(owner)).await?;
             }
             db.commit().await?;
-            Ok(claim)
+            self.left(left);
+            Ok((deleted > 0, claim))
         })
         .await
     }

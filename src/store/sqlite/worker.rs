@@ -14,7 +14,7 @@ use super::StoreError;
 /// How many jobs may wait for a thread.
 const QUEUE: usize = 1024;
 /// How many share a commit, and so one wait for the disk.
-const MAX_BATCH: usize = 256;
+const MAX_BATCH: usize = 512;
 
 pub(super) type Reader = Worker<ReadJob>;
 pub(super) type Writer = Worker<WriteJob>;
@@ -136,10 +136,10 @@ fn apart<T>(
         // transaction. The commit's failure is the answer.
         return Err(StoreError::failed("the transaction is gone"));
     }
-    let done = db
-        .execute_batch("SAVEPOINT job")
-        .and_then(|()| work(db))
-        .and_then(|done| db.execute_batch("RELEASE job").map(|()| done));
+    let run = |statement| db.prepare_cached(statement)?.execute([]);
+    let done = run("SAVEPOINT job")
+        .and_then(|_| work(db))
+        .and_then(|done| run("RELEASE job").map(|_| done));
     if done.is_err() && !db.is_autocommit() {
         let undone = db.execute_batch("ROLLBACK TO job; RELEASE job");
         undone.map_err(StoreError::failed)?;
