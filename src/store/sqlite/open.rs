@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, config::DbConfig};
 
 const FILE: &str = "unified-push.db";
 const LOCK: &str = "lock";
@@ -161,6 +161,8 @@ pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
 fn configure(db: &Connection) -> rusqlite::Result<()> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    // Or a statement that a partial index could serve is prepared anew for each value.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Only for a new file, and before its first page. To set it again writes to the file, which
     // another process would take for news.
     let auto_vacuum: u32 = db.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
