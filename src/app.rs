@@ -25,7 +25,7 @@ use crate::{
     limits::Limiter,
     link::RegisterReply,
     metrics::Metrics,
-    random::{Random, SystemRandom},
+    random::{Random, SeededRandom, SystemRandom},
     registrar::Registrar,
     secret::Secret,
     store::{self, Caps, Store, StoreError},
@@ -154,7 +154,7 @@ impl App {
             pushes: handle.pushes.clone(),
             link: handle.state.clone(),
             clock: clock.clone(),
-            random,
+            random: Arc::new(SeededRandom),
             metrics: metrics.clone(),
         };
         let previous = &config.previous_secrets;

@@ -242,13 +242,9 @@ impl Delivery {
         let now = self.with.clock.now();
         let requested = message.ttl.unwrap_or(self.settings.default_ttl);
         let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
-        // Both at once, since each time is a call to the kernel.
-        let mut random = [[0; 16]; 2];
-        self.with.random.fill(random.as_flattened_mut());
-        let [key, id] = random;
         let push = Box::new(Push {
-            key,
-            id: MessageId::from_bytes(id),
+            key: random_array(&*self.with.random),
+            id: MessageId::from_bytes(random_array(&*self.with.random)),
             registration,
             ttl: requested.min(self.settings.max_ttl).min(lifetime),
             topic: message.topic,

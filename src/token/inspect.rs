@@ -41,7 +41,14 @@ impl Tokens {
             keyring, opened, ..
         } = &*self.0;
         let miss = match opened.get(token) {
-            Ok(content) => return Ok(self.judge(content, false)),
+            Ok(content) => {
+                let known = self.judge(content, false);
+                if !known.revoked || known.backend != Backend::Storage {
+                    return Ok(known);
+                }
+                // The phone may be registering anew at this moment.
+                opened.forget(token)
+            }
             Err(miss) => miss,
         };
         let (backend, said) = if token.starts_with(paseto::PREFIX) {

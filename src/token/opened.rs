@@ -65,12 +65,13 @@ impl Opened {
         });
     }
 
-    /// The store says something else now.
-    pub(super) fn forget(&self, token: &str) {
+    /// The store says something else now, or may.
+    pub(super) fn forget(&self, token: &str) -> Miss {
         self.with(|known| {
             known.tokens.remove(token);
             known.changes += 1;
-        });
+            Miss(known.changes)
+        })
     }
 
     /// The store may say something else now.

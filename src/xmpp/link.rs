@@ -48,9 +48,9 @@ pub struct Timings {
     /// For resolving the host and for connecting to each of its addresses.
     pub connect: Duration,
     pub handshake: Duration,
-    /// Silence after which the server is asked whether it is there.
+    /// After a ping that came back: when the next one goes out.
     pub ping_after: Duration,
-    /// Silence after that which means that it is not.
+    /// Silence after that which means that the server is gone. One that talks has twice as long.
     pub pong_within: Duration,
     /// How long the server may take no byte although some are waiting.
     pub write: Duration,

@@ -32,7 +32,7 @@ pub enum Loss {
     Closed,
     #[error("the connection was cut: {0}")]
     Cut(io::Error),
-    #[error("the server answered no ping")]
+    #[error("no ping came back from the server")]
     Silent,
     #[error("the server reads no more")]
     Stuck,

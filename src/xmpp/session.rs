@@ -106,7 +106,8 @@ impl Session {
     }
 
     fn answer(&self, from: Jid, id: String, answer: Answer) -> Option<Action> {
-        if id == self.ping {
+        // The latter: to a ping of another connection with this name.
+        if id == self.ping || from == self.domain {
             return None;
         }
         Some(Action::Answer { from, id, answer })

@@ -197,8 +197,8 @@ impl<'a> Up<'a> {
         }
         match self.keepalive.check(now) {
             Life::Fine => Ok(()),
-            Life::Ping => {
-                self.ping();
+            Life::Ping(times) => {
+                (0..times).for_each(|_| self.ping());
                 Ok(())
             }
             Life::Dead => Err(Loss::Silent),
@@ -210,8 +210,8 @@ impl<'a> Up<'a> {
     fn ping(&mut self) {
         let domain = &self.task.settings.domain;
         let id = self.session.ping_id();
-        // No room means that the server does not read: the write timeout sees to that.
-        let _ = (self.outbox).answer(|out| writer::ping(out, domain, domain.as_str(), id));
+        // Not among the answers to strangers, who could leave no room for it.
+        writer::ping(self.outbox.batch(), domain, domain.as_str(), id);
     }
 
     /// Sends what is queued and ends the stream.

@@ -252,6 +252,8 @@ fn an_answer_however_odd_is_never_answered() {
 fn the_answer_to_its_own_ping_is_nobody_elses() {
     for kind in ["result", "error"] {
         assert!(act(&iq(kind, "").replace("id='1'", "id='ping'")).is_none());
+        let to_another_connections = iq(kind, "").replace("a@b/c", "up.example.org");
+        assert!(act(&to_another_connections).is_none());
     }
 }
 

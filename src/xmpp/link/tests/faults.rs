@@ -131,6 +131,8 @@ async fn a_server_that_talks_but_does_not_listen_is_dead() {
         ..timings()
     })
     .await;
+    let ping = receive(&mut wire).await;
+    wire.send(&ping).await.unwrap();
     let talk = async {
         while wire.send("<message from='example.org'/>").await.is_ok() {
             tokio::time::sleep(SHORT / 10).await;
