@@ -82,7 +82,11 @@ enum Part {
     /// Pushes per second and per CPU second, beside an axum handler that does nothing
     Ceiling,
     /// Through a real Prosody, beside its own module, and through ejabberd
-    SideBySide,
+    SideBySide {
+        /// The program of a Prosody 13, whose module has paseto: through that one, too
+        #[arg(long, value_name = "FILE")]
+        prosody_13: Option<PathBuf>,
+    },
     /// Messages stored and forwarded per second, beside SQLite alone
     Queue,
     /// Registrations per second, and pushes with many registrations present
@@ -110,7 +114,9 @@ fn main() {
     let runtime = runtime.unwrap();
     match part {
         Part::Ceiling => runtime.block_on(ceiling::run(&options)),
-        Part::SideBySide => runtime.block_on(side_by_side::run(&options)),
+        Part::SideBySide { prosody_13 } => {
+            runtime.block_on(side_by_side::run(&options, prosody_13.as_deref()));
+        }
         Part::Queue => runtime.block_on(queue::run(&options)),
         Part::Registration => runtime.block_on(registration::run(&options)),
         Part::Footprint => runtime.block_on(footprint::run(&options)),

@@ -10,7 +10,7 @@ use crate::{
     daemon::{Component, Daemon, Start},
     load::{Load, Measured, Requests, requests},
     phones::Phones,
-    prosody::ORACLE,
+    prosody::{ORACLE, ORACLE_SECRET},
     report::{Spread, Table},
     round_trip::RoundTrip,
     server::{Account, Kind, Server},
@@ -20,9 +20,13 @@ const PHONES: usize = 100;
 const CONNECTIONS: usize = 32;
 const BODIES: [usize; 2] = [200, 3072];
 
-/// The component that is Prosody's own push service with the back end storage; [`ORACLE`] is the one
+/// The components that are Prosody's own push service with the other back ends; [`ORACLE`] is the one
 /// with jwt.
 const STORING: &str = "storing-oracle.example.test";
+const PASETO: &str = "paseto-oracle.example.test";
+
+/// Back ends, and the components of the server's own that have them.
+type Modules = [(Backend, &'static str)];
 
 enum Subject {
     /// The server's most.
@@ -31,7 +35,7 @@ enum Subject {
     Module(Backend, Vec<String>),
 }
 
-pub async fn run(options: &Options) {
+pub async fn run(options: &Options, prosody_13: Option<&Path>) {
     let mut table = Table::new(&[
         "server",
         "body",
@@ -46,24 +50,64 @@ pub async fn run(options: &Options) {
         "of the module's",
     ]);
     for kind in Kind::ALL {
-        if kind.installed() {
-            on(kind, options, &mut table).await;
-        } else {
+        if !kind.installed() {
             println!("left out: there is no {kind} here");
+            continue;
+        }
+        let server = Server::prepare(kind);
+        let modules: &Modules = match kind {
+            Kind::Prosody => &[(Backend::Storage, STORING), (Backend::Jwt, ORACLE)],
+            Kind::Ejabberd => &[],
+        };
+        let backends = [Backend::Storage, Backend::Jwt];
+        on(
+            &kind.to_string(),
+            server,
+            &backends,
+            modules,
+            options,
+            &mut table,
+        )
+        .await;
+    }
+    match prosody_13 {
+        None => println!("left out: no Prosody 13 was named"),
+        Some(program) => {
+            let mut server = Server::prepare(Kind::Prosody);
+            server.layout.program = program.to_owned();
+            let modules = [(Backend::Paseto, PASETO)];
+            let backends = [Backend::Paseto];
+            on(
+                "prosody 13",
+                server,
+                &backends,
+                &modules,
+                options,
+                &mut table,
+            )
+            .await;
         }
     }
     table.publish("side by side", options.write);
 }
 
-async fn on(kind: Kind, options: &Options, table: &mut Table) {
-    let server = Server::prepare(kind);
-    if kind == Kind::Prosody {
-        add_storing_oracle(&server);
+async fn on(
+    name: &str,
+    server: Server,
+    backends: &[Backend],
+    modules: &Modules,
+    options: &Options,
+    table: &mut Table,
+) {
+    for (backend, service) in modules {
+        if *service != ORACLE {
+            add_oracle(&server, *backend, service);
+        }
     }
     server.start().await;
     let pid = child_with(&server.layout.dir);
     let mut phones = Phones::log_in(&server, PHONES).await;
-    let mut subjects = subjects(kind, options, &server, &mut phones).await;
+    let mut subjects = subjects(options, &server, &mut phones, backends, modules).await;
     let rounds = if options.quick { 1 } else { 7 };
     let load = Load {
         connections: CONNECTIONS,
@@ -84,7 +128,7 @@ async fn on(kind: Kind, options: &Options, table: &mut Table) {
             measured.push(round);
         }
         for (index, subject) in subjects.iter().enumerate() {
-            let mut row = vec![kind.to_string(), body.to_string(), subject.name()];
+            let mut row = vec![name.to_owned(), body.to_string(), subject.name()];
             row.extend(cells(&measured, &subjects, index));
             println!("{}", row.join("  "));
             table.row(&row);
@@ -94,24 +138,21 @@ async fn on(kind: Kind, options: &Options, table: &mut Table) {
 }
 
 async fn subjects(
-    kind: Kind,
     options: &Options,
     server: &Server,
     phones: &mut Phones,
+    backends: &[Backend],
+    modules: &Modules,
 ) -> Vec<Subject> {
     let account = server.component();
     let round_trip = RoundTrip::connect(&component(server, &account)).await;
     let mut subjects = vec![Subject::RoundTrip(round_trip)];
-    let modules: &[(Backend, &str)] = match kind {
-        Kind::Prosody => &[(Backend::Storage, STORING), (Backend::Jwt, ORACLE)],
-        Kind::Ejabberd => &[],
-    };
-    for backend in [Backend::Storage, Backend::Jwt] {
+    for backend in backends {
         let account = server.component();
-        let start = Start::new(&options.daemon, backend);
+        let start = Start::new(&options.daemon, *backend);
         let daemon = start.at(&component(server, &account)).await;
         let endpoints = phones.register(&account.domain).await;
-        subjects.push(Subject::Daemon(backend, daemon, endpoints));
+        subjects.push(Subject::Daemon(*backend, daemon, endpoints));
     }
     for (backend, service) in modules {
         let endpoints = phones.register(service).await;
@@ -128,18 +169,19 @@ fn component<'a>(server: &Server, account: &'a Account) -> Component<'a> {
     }
 }
 
-/// Prosody tells its two push services apart by the host that is asked.
-fn add_storing_oracle(server: &Server) {
+/// Prosody tells its push services apart by the host that is asked.
+fn add_oracle(server: &Server, backend: Backend, service: &str) {
     let file = server.layout.dir.join("prosody.cfg.lua");
     let mut config = fs::read_to_string(&file).unwrap();
     let port = server.layout.http;
     write!(
         config,
         r#"
-Component "{STORING}" "unified_push"
+Component "{service}" "unified_push"
     unified_push_acl = {{ "example.test" }}
-    unified_push_backend = "storage"
-    http_external_url = "http://{STORING}:{port}/"
+    unified_push_backend = "{backend}"
+    unified_push_secret = "{ORACLE_SECRET}"
+    http_external_url = "http://{service}:{port}/"
 "#
     )
     .unwrap();

@@ -64,7 +64,7 @@ pub fn command(layout: &Layout) -> Command {
     command.arg(format!("\"{}\"", layout.dir.join("mnesia").display()));
     command.args(["-s", "ejabberd"]);
     command.env("HOME", &layout.dir);
-    command.env("ERL_LIBS", libraries());
+    command.env("ERL_LIBS", libraries(&layout.program));
     command.env("ERL_CRASH_DUMP", layout.dir.join("crash.dump"));
     command.env("EJABBERD_CONFIG_PATH", layout.dir.join("ejabberd.yml"));
     command.env("EJABBERD_LOG_PATH", layout.dir.join("server.log"));
@@ -72,8 +72,8 @@ pub fn command(layout: &Layout) -> Command {
 }
 
 /// Debian's directory of the architecture, as its ejabberdctl names it.
-fn libraries() -> String {
-    let script = std::fs::read_to_string(Path::new(PROGRAM)).unwrap();
+fn libraries(ejabberdctl: &Path) -> String {
+    let script = std::fs::read_to_string(ejabberdctl).unwrap();
     let line = script
         .lines()
         .find_map(|line| line.strip_prefix("ERL_LIBS='"));

@@ -60,7 +60,7 @@ Component "{ORACLE}" "unified_push"
 }
 
 pub fn command(layout: &Layout) -> Command {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(&layout.program);
     command.arg("--config");
     command.arg(layout.dir.join("prosody.cfg.lua"));
     command.arg("-F");

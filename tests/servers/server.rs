@@ -50,11 +50,15 @@ impl Kind {
     pub const ALL: [Self; 2] = [Self::Prosody, Self::Ejabberd];
 
     pub fn installed(self) -> bool {
-        let program = match self {
+        self.program().exists()
+    }
+
+    /// Debian's.
+    fn program(self) -> &'static Path {
+        Path::new(match self {
             Self::Prosody => prosody::PROGRAM,
             Self::Ejabberd => ejabberd::PROGRAM,
-        };
-        Path::new(program).exists()
+        })
     }
 }
 
@@ -90,8 +94,9 @@ impl Account {
     }
 }
 
-/// Where a server listens and keeps its files.
+/// What a server is, where it listens and keeps its files.
 pub struct Layout {
+    pub program: PathBuf,
     pub dir: PathBuf,
     pub clients: u16,
     pub components: u16,
@@ -115,6 +120,7 @@ impl Server {
         let dir = TempDir::with_prefix_in(kind.to_string(), env!("CARGO_TARGET_TMPDIR")).unwrap();
         let components = free_port();
         let layout = Layout {
+            program: kind.program().to_owned(),
             dir: dir.path().to_owned(),
             clients: free_port(),
             components,
