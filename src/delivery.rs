@@ -255,11 +255,11 @@ impl Delivery {
             deadline,
             _share: share,
         });
-        // What is not kept can overtake: it is now or never.
-        let is_held_back = || self.backlog.contains(&push.registration.owner);
+        let owner = &push.registration.owner;
         let instead = if !self.can_send() {
             Outcome::LinkDown
-        } else if !push.is_transient() && is_held_back() {
+        // What is not kept can overtake: it is now or never.
+        } else if !push.is_transient() && self.backlog.contains(owner) {
             return Begun::Kept(self.keep(push, Tried::No, None));
         } else if let Some(offered) = self.offer(&push) {
             return Begun::Sent(push, offered);

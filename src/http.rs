@@ -128,6 +128,7 @@ fn observe(
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = AssertUnwindSafe(next.run(request)).catch_unwind();
+    // An async fn would hold the request twice.
     async move {
         let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
         let response = response.await.unwrap_or_else(|_| {

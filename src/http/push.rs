@@ -44,6 +44,7 @@ pub fn post<D: Deliver>(
     request: Request,
 ) -> impl Future<Output = Response> + Send {
     let (parts, mut body) = request.into_parts();
+    // An async fn would hold the request twice while the push is in flight.
     async move {
         let mut count = CountOnDrop {
             metrics: &public.metrics,
