@@ -277,6 +277,7 @@ async fn store_for_each(daemon: &Daemon, requests: &Requests) {
         let (port, requests) = (daemon.http, requests.clone());
         connections.spawn(async move {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            stream.set_nodelay(true).unwrap();
             for _ in 0..MESSAGES {
                 exchange(&mut stream, &requests[number]).await.unwrap();
             }

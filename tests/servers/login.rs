@@ -34,7 +34,10 @@ impl Stream {
     pub async fn log_in(server: &Server, user: &str) -> Self {
         let address = ("127.0.0.1", server.layout.clients);
         let socket = timeout(PATIENCE, TcpStream::connect(address)).await;
-        let (read, write) = socket.unwrap().unwrap().into_split();
+        let socket = socket.unwrap().unwrap();
+        // Or its second answer waits until the server has to acknowledge the first.
+        socket.set_nodelay(true).unwrap();
+        let (read, write) = socket.into_split();
         let mut stream = Self {
             reader: StreamReader::new(),
             read,
