@@ -227,25 +227,15 @@ impl Store {
     /// The message to send next to this full JID: the most urgent, of these the oldest; those whose
     /// hold has passed come after all that were never held, or are released. It counts as sent now,
     /// and is nobody else's until `lease`. One at a time: while a lease of this JID lasts, there is
-    /// no other.
+    /// no other. `done` is acknowledged first, in the same commit; whether it was there comes back.
     pub async fn claim(
         &self,
-        owner: &Jid,
-        now: Timestamp,
-        lease: Timestamp,
-    ) -> Result<Claim, StoreError> {
-        each!(self, engine => engine.claim(owner, now, lease).await)
-    }
-
-    /// [`acknowledge`](Self::acknowledge) and then [`claim`](Self::claim), in one commit.
-    pub async fn claim_after(
-        &self,
-        done: MessageKey,
+        done: Option<MessageKey>,
         owner: &Jid,
         now: Timestamp,
         lease: Timestamp,
     ) -> Result<(bool, Claim), StoreError> {
-        each!(self, engine => engine.claim_after(done, owner, now, lease).await)
+        each!(self, engine => engine.claim(done, owner, now, lease).await)
     }
 
     /// The phone has it: deletes it. False when it was not, or no longer, there.

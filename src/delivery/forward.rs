@@ -142,11 +142,7 @@ impl Delivery {
         }
         let now = self.with.clock.now();
         let lease = now.saturating_add(LEASE);
-        let store = &self.with.store;
-        let Some(key) = *done else {
-            return store.claim(phone, now, lease).await;
-        };
-        let (deleted, claim) = store.claim_after(key, phone, now, lease).await?;
+        let (deleted, claim) = self.with.store.claim(*done, phone, now, lease).await?;
         *done = None;
         if deleted {
             self.with.metrics.queue_events.inc(QueueEvent::Forwarded);

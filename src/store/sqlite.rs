@@ -155,26 +155,16 @@ impl Sqlite {
 
     pub async fn claim(
         &self,
-        owner: &Jid,
-        now: Timestamp,
-        lease: Timestamp,
-    ) -> Result<Claim, StoreError> {
-        let owner = owner.clone();
-        self.write(move |db| queue::claim(db, &owner, now, lease))
-            .await
-    }
-
-    pub async fn claim_after(
-        &self,
-        done: MessageKey,
+        done: Option<MessageKey>,
         owner: &Jid,
         now: Timestamp,
         lease: Timestamp,
     ) -> Result<(bool, Claim), StoreError> {
         let owner = owner.clone();
         self.write(move |db| {
-            let deleted = queue::acknowledge(db, &done)?;
-            Ok((deleted, queue::claim(db, &owner, now, lease)?))
+            let deleted = done.map(|key| queue::acknowledge(db, &key)).transpose()?;
+            let claim = queue::claim(db, &owner, now, lease)?;
+            Ok((deleted.unwrap_or(false), claim))
         })
         .await
     }

@@ -37,6 +37,22 @@ async fn three_pushes(away: &Away) -> [String; 3] {
     [first, second, third]
 }
 
+/// In whatever order.
+async fn gets_all_three(mut line: Line, kept: &[String; 3]) {
+    let mut got = Vec::new();
+    for _ in 0..3 {
+        got.push(line.phone.push().await.payload);
+    }
+    got.sort();
+    let mut all: [&[u8]; 3] = [b"one", b"two", b"three"];
+    all.sort();
+    assert_eq!(got, all);
+    for kept in kept {
+        is_over(kept).await;
+    }
+    line.works().await;
+}
+
 async fn forwarded(line: &Line) -> f64 {
     let events = "unified_push_queue_events_total";
     line.daemon.metric(events, "event=\"forwarded\"").await
@@ -102,18 +118,7 @@ async fn a_phone_that_registers_elsewhere_while_its_old_session_hibernates_gets_
     phone.announce(&service).await;
     let mut line = away.with(phone);
     line.endpoint = registered.endpoint;
-    let mut got = Vec::new();
-    for _ in 0..3 {
-        got.push(line.phone.push().await.payload);
-    }
-    got.sort();
-    let mut all: [&[u8]; 3] = [b"one", b"two", b"three"];
-    all.sort();
-    assert_eq!(got, all);
-    for kept in &kept {
-        is_over(kept).await;
-    }
-    line.works().await;
+    gets_all_three(line, &kept).await;
 }
 
 async fn a_phone_that_announces_itself_before_it_registers_elsewhere_gets_all(bed: Rc<Bed>) {
@@ -127,18 +132,7 @@ async fn a_phone_that_announces_itself_before_it_registers_elsewhere_gets_all(be
     let registered = phone.register(&service, &away.pair).await.unwrap();
     let mut line = away.with(phone);
     line.endpoint = registered.endpoint;
-    let mut got = Vec::new();
-    for _ in 0..3 {
-        got.push(line.phone.push().await.payload);
-    }
-    got.sort();
-    let mut all: [&[u8]; 3] = [b"one", b"two", b"three"];
-    all.sort();
-    assert_eq!(got, all);
-    for kept in &kept {
-        is_over(kept).await;
-    }
-    line.works().await;
+    gets_all_three(line, &kept).await;
 }
 
 async fn a_phone_that_resumes_answers_the_next_daemon(bed: Rc<Bed>) {

@@ -166,7 +166,7 @@ async fn purge_halves(store: &Store) {
 async fn one_more(store: &Store) -> Duration {
     let begun = Instant::now();
     let jid = full("nobody@example.org/phone");
-    let claim = in_time(store.claim(&jid, NOW, NOW)).await.unwrap();
+    let (_, claim) = in_time(store.claim(None, &jid, NOW, NOW)).await.unwrap();
     assert_eq!(claim, Claim::Empty);
     begun.elapsed()
 }

@@ -123,7 +123,8 @@ pub async fn put(store: &Store, message: NewMessage) {
 /// Claims for a minute.
 pub async fn claim(store: &Store, jid: &str, now: Timestamp) -> Claim {
     let lease = now.saturating_add(Duration::from_secs(60));
-    store.claim(&full(jid), now, lease).await.unwrap()
+    let claimed = store.claim(None, &full(jid), now, lease).await;
+    claimed.unwrap().1
 }
 
 pub async fn claimed(store: &Store, jid: &str, now: Timestamp) -> Claimed {

@@ -63,7 +63,7 @@ async fn fails(store: &Store) {
 
 async fn claim_of(store: &Store) -> Result<(), StoreError> {
     let owner = crate::messages::full(ORCHARD);
-    store.claim(&owner, NOW, after(60)).await.map(drop)
+    store.claim(None, &owner, NOW, after(60)).await.map(drop)
 }
 
 async fn works_again(store: &Store) {

@@ -254,7 +254,7 @@ impl Pair<'_> {
             }
             Operation::Next { done, owner, lease } => {
                 let (owner, lease) = (full(owner), ahead(now, lease));
-                let answer = store.claim_after(key(done), &owner, now, lease).await;
+                let answer = store.claim(Some(key(done)), &owner, now, lease).await;
                 let expected = (
                     model.acknowledge(key(done)),
                     model.claim(&owner, now, lease),
@@ -344,7 +344,8 @@ impl Pair<'_> {
 
     async fn claim(&mut self, owner: &str, lease: u64) -> Claim {
         let (owner, lease) = (full(owner), ahead(self.now, lease));
-        let answer = self.store.claim(&owner, self.now, lease).await.unwrap();
+        let claimed = self.store.claim(None, &owner, self.now, lease).await;
+        let (_, answer) = claimed.unwrap();
         assert_eq!(answer, self.model.claim(&owner, self.now, lease));
         answer
     }

@@ -77,27 +77,6 @@ impl Postgres {
 
     pub async fn claim(
         &self,
-        owner: &Jid,
-        now: Timestamp,
-        lease: Timestamp,
-    ) -> Result<Claim, StoreError> {
-        let (_, claim) = self.acknowledge_and_claim(None, owner, now, lease).await?;
-        Ok(claim)
-    }
-
-    pub async fn claim_after(
-        &self,
-        done: MessageKey,
-        owner: &Jid,
-        now: Timestamp,
-        lease: Timestamp,
-    ) -> Result<(bool, Claim), StoreError> {
-        self.acknowledge_and_claim(Some(done), owner, now, lease)
-            .await
-    }
-
-    async fn acknowledge_and_claim(
-        &self,
         done: Option<MessageKey>,
         owner: &Jid,
         now: Timestamp,

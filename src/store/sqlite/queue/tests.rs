@@ -162,7 +162,7 @@ async fn a_daemons_claims_end_with_it() {
     let message = message(1, None);
     let owner = message.registration.owner.clone();
     daemon.enqueue(message, CAPS, NOW).await.unwrap();
-    let claim = async |store: &Sqlite| store.claim(&owner, NOW, later(60)).await.unwrap();
+    let claim = async |store: &Sqlite| store.claim(None, &owner, NOW, later(60)).await.unwrap().1;
     assert!(matches!(claim(&daemon).await, Claim::Message(_)));
 
     let cli = Sqlite::open_existing(dir.path()).unwrap();
