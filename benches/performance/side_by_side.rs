@@ -17,6 +17,8 @@ use crate::{
 };
 
 const PHONES: usize = 100;
+/// What only exchanges stanzas, and a daemon for each back end.
+const COMPONENTS: usize = 3;
 const CONNECTIONS: usize = 32;
 const BODIES: [usize; 2] = [200, 3072];
 
@@ -54,7 +56,7 @@ pub async fn run(options: &Options, prosody_13: Option<&Path>) {
             println!("left out: there is no {kind} here");
             continue;
         }
-        let server = Server::prepare(kind);
+        let server = Server::prepare(kind, COMPONENTS);
         let modules: &Modules = match kind {
             Kind::Prosody => &[(Backend::Storage, STORING), (Backend::Jwt, ORACLE)],
             Kind::Ejabberd => &[],
@@ -73,7 +75,7 @@ pub async fn run(options: &Options, prosody_13: Option<&Path>) {
     match prosody_13 {
         None => println!("left out: no Prosody 13 was named"),
         Some(program) => {
-            let mut server = Server::prepare(Kind::Prosody);
+            let mut server = Server::prepare(Kind::Prosody, COMPONENTS);
             server.layout.program = program.to_owned();
             let modules = [(Backend::Paseto, PASETO)];
             let backends = [Backend::Paseto];

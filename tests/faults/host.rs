@@ -61,7 +61,7 @@ impl Host {
                 (Place::Loopback(loopback), account)
             }
             On::Real(kind) => {
-                let server = Server::prepare(kind);
+                let server = Server::prepare(kind, 1);
                 server.start().await;
                 let account = server.component();
                 (Place::Real(server), account)

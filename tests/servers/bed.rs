@@ -45,7 +45,7 @@ impl Bed {
             Kind::Ejabberd => &self.servers.ejabberd,
         };
         let start = async || {
-            let server = Arc::new(Server::prepare(self.kind));
+            let server = Arc::new(Server::prepare(self.kind, 128));
             self.keep_log(&server.log_path());
             server.start().await;
             server
@@ -57,7 +57,7 @@ impl Bed {
 
     /// A server that this test may stop; it is not running yet.
     pub fn own_server(&self) -> Server {
-        let server = Server::prepare(self.kind);
+        let server = Server::prepare(self.kind, 4);
         self.keep_log(&server.log_path());
         server
     }

@@ -49,7 +49,7 @@ Component "{ORACLE}" "unified_push"
     http_external_url = "http://127.0.0.1:{http}/"
 "#
     );
-    for Account { domain, secret } in Account::all() {
+    for Account { domain, secret } in Account::all(layout) {
         writeln!(
             config,
             r#"Component "{domain}" component_secret = "{secret}""#

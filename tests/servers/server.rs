@@ -35,9 +35,6 @@ pub const HIBERNATION: Duration = Duration::from_secs(10);
 /// The largest stanza that a client may send.
 pub const CLIENT_STANZA_LIMIT: usize = 256 * 1024;
 
-/// How many components a server knows.
-const COMPONENTS: usize = 128;
-
 const START: Duration = Duration::from_secs(40);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +86,8 @@ impl Account {
         }
     }
 
-    pub fn all() -> impl Iterator<Item = Self> {
-        (0..COMPONENTS).map(Self::numbered)
+    pub fn all(layout: &Layout) -> impl Iterator<Item = Self> {
+        (0..layout.names).map(Self::numbered)
     }
 }
 
@@ -98,6 +95,8 @@ impl Account {
 pub struct Layout {
     pub program: PathBuf,
     pub dir: PathBuf,
+    /// How many components it knows.
+    pub names: usize,
     pub clients: u16,
     pub components: u16,
     /// Where components connect whose names the server must know.
@@ -115,13 +114,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Its configuration is written and its ports are chosen; it is not running yet.
-    pub fn prepare(kind: Kind) -> Self {
+    /// Its configuration is written and its ports are chosen; it is not running yet. Each component
+    /// that it knows makes a Prosody slower.
+    pub fn prepare(kind: Kind, names: usize) -> Self {
         let dir = TempDir::with_prefix_in(kind.to_string(), env!("CARGO_TARGET_TMPDIR")).unwrap();
         let components = free_port();
         let layout = Layout {
             program: kind.program().to_owned(),
             dir: dir.path().to_owned(),
+            names,
             clients: free_port(),
             components,
             known_components: match kind {
@@ -175,7 +176,7 @@ impl Server {
     /// A component that no other test uses.
     pub fn component(&self) -> Account {
         let number = self.next_component.fetch_add(1, Ordering::Relaxed);
-        assert!(number < COMPONENTS, "raise COMPONENTS");
+        assert!(number < self.layout.names, "the server knows too few");
         Account::numbered(number)
     }
 
