@@ -11,13 +11,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::config::Listen;
 
 /// The socket is open to every account of the machine, like a port on loopback: a proxy runs as
 /// another user. The mode of its directory can narrow that.
 const SOCKET_MODE: u32 = 0o666;
+
+/// How many connections may wait to be accepted, unless the kernel permits fewer. Beyond it some that
+/// come at once are reset.
+const BACKLOG: u32 = 4096;
 
 #[derive(Debug)]
 pub enum Listener {
@@ -53,11 +57,12 @@ impl Listener {
     pub async fn bind(listen: &Listen) -> Result<Self, BindError> {
         match listen {
             Listen::Tcp(address) => {
-                let listener = TcpListener::bind(address).await;
-                listener.map(Self::Tcp).map_err(|source| BindError::Tcp {
-                    address: *address,
-                    source,
-                })
+                bind_tcp(*address)
+                    .map(Self::Tcp)
+                    .map_err(|source| BindError::Tcp {
+                        address: *address,
+                        source,
+                    })
             }
             Listen::Unix(path) => {
                 remove_stale(path)?;
@@ -110,6 +115,17 @@ impl TryFrom<unix::net::UnixListener> for Listener {
         listener.set_nonblocking(true)?;
         UnixListener::from_std(listener).map(Self::Unix)
     }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // What a daemon before this one has left in TIME_WAIT does not count.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
