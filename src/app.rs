@@ -242,9 +242,9 @@ impl App {
         shutdown: &CancellationToken,
         late: &CancellationToken,
     ) -> JoinSet<()> {
-        let open = &self.upkeep.metrics.http_connections;
-        let admin_settings = ServeSettings::new(ADMIN_CONNECTIONS, open.clone());
-        let http_settings = ServeSettings::new(self.connections, open.clone());
+        let metrics = &self.upkeep.metrics;
+        let admin_settings = ServeSettings::new(ADMIN_CONNECTIONS, metrics.clone());
+        let http_settings = ServeSettings::new(self.connections, metrics.clone());
         let registrar = self.upkeep.registrar.clone();
         let (registrations, screened) = mpsc::channel(REGISTRATION_QUEUE);
         let use_cases = UseCases {

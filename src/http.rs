@@ -5,22 +5,16 @@
 //! becomes a status. Statuses are destructive: senders forget a subscription for ever on most 4xx,
 //! so whatever may pass is a 503. No URI is logged: it is a bearer secret.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{MatchedPath, Request, State},
     http::{HeaderName, Method, Uri, header},
-    middleware::{self, Next},
-    response::Response,
     routing::get,
 };
-use futures::FutureExt;
 use ipnet::IpNet;
 use jid::BareJid;
-use tower::ServiceBuilder;
 use tower_http::cors::{Any, CorsLayer};
-use tracing::{debug, error};
 
 use crate::{
     delivery::{Delivery, Message, Outcome, StoreFailed},
@@ -111,34 +105,10 @@ pub fn public<D: Deliver>(public: Public<D>) -> Router {
     if !prefix.is_empty() {
         router = router.route(&prefix, root);
     }
-    let observe = middleware::from_fn_with_state(public.metrics.clone(), observe);
     router
         .fallback(|| async { answer::not_found() })
-        // Together: each layer of a router copies the whole route for each request.
-        .layer(ServiceBuilder::new().layer(cors()).layer(observe))
+        .layer(cors())
         .with_state(Arc::new(public))
-}
-
-/// Logs how a request ended. A panic ends in a 500 that tells nothing.
-fn observe(
-    State(metrics): State<Arc<Metrics>>,
-    request: Request,
-    next: Next,
-) -> impl Future<Output = Response> + Send {
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = AssertUnwindSafe(next.run(request)).catch_unwind();
-    // An async fn would hold the request twice.
-    async move {
-        let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
-        let response = response.await.unwrap_or_else(|_| {
-            metrics.http_panics.inc();
-            error!(%method, route, "a request ended in a panic; please report this defect");
-            answer::internal_error()
-        });
-        debug!(%method, route, status = response.status().as_u16(), "request");
-        response
-    }
 }
 
 /// Web pages may push from any origin: an endpoint is its own permission.

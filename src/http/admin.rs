@@ -6,7 +6,6 @@ use axum::{
     Router,
     extract::State,
     http::{StatusCode, header::CONTENT_TYPE},
-    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -14,19 +13,17 @@ use tracing::error;
 
 use crate::{
     health::Health,
-    http::{answer, observe},
+    http::answer,
     metrics::{Label, Metrics},
 };
 
 /// The routes of the admin listener.
 pub fn admin(metrics: Arc<Metrics>, health: Health) -> Router {
-    let rendered = metrics.clone();
     Router::new()
-        .route("/metrics", get(move || async move { render(&rendered) }))
+        .route("/metrics", get(move || async move { render(&metrics) }))
         .route("/healthz", get(async || "alive\n"))
         .route("/readyz", get(ready))
         .fallback(|| async { answer::not_found() })
-        .layer(middleware::from_fn_with_state(metrics, observe))
         .with_state(health)
 }
 

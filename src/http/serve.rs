@@ -1,12 +1,15 @@
 //! The accept loop: HTTP/1 only, every wait bounded, so that no client can hold the daemon.
 
 use std::{
+    convert::Infallible,
     io::{self, ErrorKind},
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, body::Body, response::Response};
+use futures::FutureExt;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::IntGauge;
@@ -19,11 +22,15 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
-use crate::http::{
-    client::Peer,
-    listener::{Accepted, Listener},
+use crate::{
+    http::{
+        answer,
+        client::Peer,
+        listener::{Accepted, Listener},
+    },
+    metrics::Metrics,
 };
 
 /// Bytes of request line and headers; more gets 431.
@@ -40,16 +47,16 @@ pub struct ServeSettings {
     pub patience: Duration,
     /// How long requests in flight may go on after the shutdown began.
     pub drain: Duration,
-    pub open: IntGauge,
+    pub metrics: Arc<Metrics>,
 }
 
 impl ServeSettings {
-    pub fn new(connections: usize, open: IntGauge) -> Self {
+    pub fn new(connections: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             connections,
             patience: Duration::from_secs(30),
             drain: Duration::from_secs(10),
-            open,
+            metrics,
         }
     }
 }
@@ -128,8 +135,9 @@ struct Connection {
 
 impl Connection {
     async fn run(self, accepted: Accepted) {
-        self.settings.open.inc();
-        let _closed = OnDrop(&self.settings.open);
+        let open = &self.settings.metrics.http_connections;
+        open.inc();
+        let _closed = OnDrop(open);
         match accepted {
             Accepted::Tcp(stream, ip) => {
                 if let Err(error) = self.tune(&stream) {
@@ -151,8 +159,7 @@ impl Connection {
     async fn talk(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
         let service = service_fn(|mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
-            // A router is always ready.
-            self.router.clone().call(request)
+            respond(&self.router, request.map(Body::new), &self.settings.metrics)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -175,6 +182,36 @@ impl Connection {
             None => debug!("connection dropped at shutdown"),
         }
     }
+}
+
+/// Has the router answer, and logs how that ended. A panic ends in a 500 that tells nothing.
+pub(super) fn respond(
+    router: &Router,
+    request: Request<Body>,
+    metrics: &Metrics,
+) -> impl Future<Output = Result<Response, Infallible>> {
+    let method = request.method().clone();
+    let resource = resource(request.uri().path());
+    // A router is always ready.
+    let response = AssertUnwindSafe(router.clone().call(request)).catch_unwind();
+    // An async fn would hold the request as well.
+    async move {
+        let response = response.await.unwrap_or_else(|_| {
+            metrics.http_panics.inc();
+            error!(%method, resource, "a request ended in a panic; please report this defect");
+            Ok(answer::internal_error())
+        })?;
+        debug!(%method, resource, status = response.status().as_u16(), "request");
+        Ok(response)
+    }
+}
+
+/// What a path asks for. The path itself may hold a bearer secret.
+fn resource(path: &str) -> &'static str {
+    const KNOWN: [&str; 5] = ["push", "message", "metrics", "healthz", "readyz"];
+    let mut last = path.rsplit('/').take(2);
+    last.find_map(|segment| KNOWN.into_iter().find(|known| *known == segment))
+        .unwrap_or("other")
 }
 
 struct OnDrop<'a>(&'a IntGauge);

@@ -18,7 +18,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 use super::*;
 use crate::{
@@ -184,7 +183,7 @@ impl Fixture {
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        ask(&self.router, method, path, headers, body).await
+        ask(&self.router, &self.metrics, method, path, headers, body).await
     }
 
     async fn post(&self, token: &str) -> Answer {
@@ -209,6 +208,7 @@ impl Answer {
 /// A request through a router, without a socket.
 async fn ask(
     router: &Router,
+    metrics: &Metrics,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
@@ -219,7 +219,7 @@ async fn ask(
         request = request.header(*name, *value);
     }
     let request = request.body(Body::from(body.to_owned())).unwrap();
-    let response = router.clone().oneshot(request).await.unwrap();
+    let response = serve::respond(router, request, metrics).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Answer {
@@ -241,11 +241,11 @@ const SHORT: Duration = Duration::from_millis(300);
 /// For waits that must not decide a test.
 const LONG: Duration = Duration::from_secs(60);
 
-fn settings(metrics: &Metrics) -> ServeSettings {
+fn settings(metrics: &Arc<Metrics>) -> ServeSettings {
     ServeSettings {
         patience: LONG,
         drain: LONG,
-        ..ServeSettings::new(100, metrics.http_connections.clone())
+        ..ServeSettings::new(100, metrics.clone())
     }
 }
 

@@ -9,21 +9,23 @@ struct Admin {
     link: watch::Sender<LinkState>,
     health: Health,
     router: Router,
+    metrics: Arc<Metrics>,
 }
 
 fn fixture() -> Admin {
     let (link, state) = watch::channel(LinkState::Connecting);
     let health = Health::new(state);
-    let router = admin(Arc::new(Metrics::new()), health.clone());
+    let metrics = Arc::new(Metrics::new());
     Admin {
         link,
+        router: admin(metrics.clone(), health.clone()),
         health,
-        router,
+        metrics,
     }
 }
 
 async fn get(admin: &Admin, path: &str) -> (u16, String) {
-    let answer = ask(&admin.router, "GET", path, &[], "").await;
+    let answer = ask(&admin.router, &admin.metrics, "GET", path, &[], "").await;
     (answer.status, answer.body)
 }
 
@@ -61,7 +63,7 @@ async fn a_stopping_daemon_is_alive_and_not_ready() {
 #[tokio::test]
 async fn metrics_are_prometheus_text() {
     let admin = fixture();
-    let answer = ask(&admin.router, "GET", "/metrics", &[], "").await;
+    let answer = ask(&admin.router, &admin.metrics, "GET", "/metrics", &[], "").await;
     assert_eq!(answer.status, 200);
     let content_type = answer.header("content-type");
     assert_eq!(content_type, Some("text/plain; version=0.0.4"));
@@ -72,9 +74,9 @@ async fn metrics_are_prometheus_text() {
 async fn head_works_and_other_paths_and_methods_do_not() {
     let admin = fixture();
     for path in ["/metrics", "/healthz", "/readyz"] {
-        let head = ask(&admin.router, "HEAD", path, &[], "").await;
+        let head = ask(&admin.router, &admin.metrics, "HEAD", path, &[], "").await;
         assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
-        let post = ask(&admin.router, "POST", path, &[], "").await;
+        let post = ask(&admin.router, &admin.metrics, "POST", path, &[], "").await;
         assert_eq!(post.status, 405, "{path}");
     }
     assert_eq!(get(&admin, "/").await.0, 404);
