@@ -13,7 +13,7 @@ mod state;
 use std::{env, panic, path::Path, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use tokio::runtime::{self, Runtime};
+use tokio::runtime;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -83,9 +83,7 @@ pub fn main() -> ExitCode {
             println!("{}", gen_secret(&SystemRandom));
             Ok(true)
         }
-        Command::Demo => Runtime::new()
-            .map_err(failed)
-            .and_then(|runtime| runtime.block_on(demo::run()).map_err(Stop::Failed)),
+        Command::Demo => block_on(demo::run()).and_then(|ran| ran.map_err(Stop::Failed)),
         Command::Send(args) => send::run(args).map_err(Stop::Failed),
         Command::Inspect { endpoint } => load(config)
             .and_then(|config| block_on(inspect::run(&config, &endpoint))?.map_err(Stop::Failed)),
@@ -132,12 +130,11 @@ fn serve(path: Option<&Path>) -> Result<bool, Stop> {
     for warning in warnings {
         warn!("{warning}");
     }
-    let runtime = Runtime::new().map_err(failed)?;
-    let ran = runtime.block_on(async {
+    let ran = block_on(async {
         let app = App::build(config, Sockets::from_systemd()?).await?;
         run(app).await
     });
-    ran.or_else(|error: StartError| {
+    ran?.or_else(|error: StartError| {
         error!("not started: {error}");
         Ok(false)
     })
@@ -182,7 +179,8 @@ fn read_config(path: Option<&Path>) -> Result<Loaded, Stop> {
     config::load(path, env::vars_os()).map_err(|report| Stop::Config(report.to_string()))
 }
 
-/// For the short commands, which need no threads.
+/// On this thread alone: to wake another one for a push takes longer than the push. The store writes
+/// in a thread of its own.
 fn block_on<F: Future>(work: F) -> Result<F::Output, Stop> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()

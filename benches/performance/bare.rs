@@ -3,13 +3,14 @@
 use std::{env, process::Command};
 
 use axum::{Router, body::Bytes, http::StatusCode, routing::post, serve::ListenerExt};
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{net::TcpListener, runtime};
 
 use crate::{measured::Process, process::free_port};
 
 /// Runs in a process of its own, with the runtime that the daemon has.
 pub fn serve(port: u16) {
-    Runtime::new().unwrap().block_on(async {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
         let handler = post(async |_: Bytes| StatusCode::CREATED);
