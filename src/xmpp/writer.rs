@@ -1,7 +1,6 @@
 //! What this component says, written by hand into one buffer: no tree, and base64 goes straight to
 //! where it is sent from. Every attribute and text is escaped.
 
-use base64::{Engine, encoded_len, engine::general_purpose::STANDARD};
 use jid::{BareJid, Jid};
 use xmpp_parsers::ns;
 
@@ -220,12 +219,7 @@ fn digest(out: &mut Vec<u8>, digest: Digest) {
 
 /// Standard base64 in one piece: phones take white space for nonsense.
 fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
-    let start = out.len();
-    let length = encoded_len(bytes.len(), true).expect("a payload is no exabyte");
-    out.resize(start + length, 0);
-    STANDARD
-        .encode_slice(bytes, &mut out[start..])
-        .expect("the room was computed for it");
+    base64_simd::STANDARD.encode_append(bytes, out);
 }
 
 fn put(out: &mut Vec<u8>, text: &str) {

@@ -1,5 +1,6 @@
 //! What is written is read back by a parser that is not ours.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use proptest::prelude::*;
 use tokio::time::Instant;
