@@ -176,7 +176,7 @@ impl Server {
     /// A component that no other test uses.
     pub fn component(&self) -> Account {
         let number = self.next_component.fetch_add(1, Ordering::Relaxed);
-        assert!(number < self.layout.names, "the server knows too few");
+        assert!(number < self.layout.names, "tell `prepare` of more");
         Account::numbered(number)
     }
 
