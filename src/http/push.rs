@@ -22,7 +22,7 @@ use crate::{
     http::{
         Deliver, Public,
         answer::{self, Refusal},
-        client::{Peer, client_key},
+        client::{ClientKey, Peer, client_key},
         headers::PushHeaders,
         last_segment,
     },
@@ -60,9 +60,12 @@ pub fn post<D: Deliver>(
                 refusal.answer()
             }
             Ok(message) => {
-                let token = last_segment(&parts.uri);
-                let outcome = public.delivery.push(token, message).await;
-                if outcome == Outcome::BadToken && !public.admits_guess(&parts) {
+                let client = public.client(&parts);
+                let uri = parts.uri;
+                // The memory is for the next request while this one waits for the phone.
+                drop((parts.headers, parts.extensions, body));
+                let outcome = public.delivery.push(last_segment(&uri), message).await;
+                if outcome == Outcome::BadToken && !public.guesses.admit(&client) {
                     answer::guessing()
                 } else {
                     answer::outcome(&outcome, &public.public_url)
@@ -75,11 +78,10 @@ pub fn post<D: Deliver>(
 }
 
 impl<D> Public<D> {
-    fn admits_guess(&self, request: &Parts) -> bool {
+    fn client(&self, request: &Parts) -> ClientKey {
         // Requests that came over no socket of ours share one bucket.
         let peer = request.extensions.get().copied().unwrap_or(Peer::Local);
-        let client = client_key(peer, &request.headers, &self.trusted_proxies);
-        self.guesses.admit(&client)
+        client_key(peer, &request.headers, &self.trusted_proxies)
     }
 }
 
