@@ -20,7 +20,7 @@ use crate::{
     config::{self, Config, Listen},
     delivery::{self, Delivery, Dependencies},
     health::Health,
-    http::{self, BODY_TIMEOUT, BindError, Listener, Public, ServeSettings},
+    http::{self, BODY_TIMEOUT, BindError, Listener, Public, ServeSettings, Site},
     lifecycle,
     limits::Limiter,
     link::RegisterReply,
@@ -87,8 +87,8 @@ pub struct App {
 }
 
 struct Routes {
-    http: axum::Router,
-    admin: axum::Router,
+    http: Site,
+    admin: Site,
 }
 
 /// A task of the daemon ended by itself, which only a defect can cause; the log says which.

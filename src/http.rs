@@ -37,7 +37,7 @@ mod tests;
 
 pub use admin::admin;
 pub use listener::{BindError, Listener};
-pub use serve::{ServeSettings, serve};
+pub use serve::{ServeSettings, Site, serve};
 
 /// How long the body of a push may take to arrive.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,8 +85,8 @@ pub struct Public<D> {
     pub metrics: Arc<Metrics>,
 }
 
-/// The routes of the public listener.
-pub fn public<D: Deliver>(public: Public<D>) -> Router {
+/// The public listener's.
+pub fn public<D: Deliver>(public: Public<D>) -> Site {
     let prefix = path_of(&public.public_url);
     let page = page::Page::new(&public.domain);
     let endpoint = get(push::discover)
@@ -105,10 +105,11 @@ pub fn public<D: Deliver>(public: Public<D>) -> Router {
     if !prefix.is_empty() {
         router = router.route(&prefix, root);
     }
-    router
-        .fallback(|| async { answer::not_found() })
-        .layer(cors())
-        .with_state(Arc::new(public))
+    let router = router.fallback(|| async { answer::not_found() });
+    Site {
+        router: router.with_state(Arc::new(public)),
+        cors: Some(cors()),
+    }
 }
 
 /// Web pages may push from any origin: an endpoint is its own permission.

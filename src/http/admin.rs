@@ -13,18 +13,19 @@ use tracing::error;
 
 use crate::{
     health::Health,
-    http::answer,
+    http::{Site, answer},
     metrics::{Label, Metrics},
 };
 
-/// The routes of the admin listener.
-pub fn admin(metrics: Arc<Metrics>, health: Health) -> Router {
-    Router::new()
+/// The admin listener's.
+pub fn admin(metrics: Arc<Metrics>, health: Health) -> Site {
+    let router = Router::new()
         .route("/metrics", get(move || async move { render(&metrics) }))
         .route("/healthz", get(async || "alive\n"))
         .route("/readyz", get(ready))
         .fallback(|| async { answer::not_found() })
-        .with_state(health)
+        .with_state(health);
+    Site { router, cors: None }
 }
 
 fn render(metrics: &Metrics) -> Response {

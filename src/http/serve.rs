@@ -21,7 +21,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::Service;
+use tower::{Layer, Service, util::option_layer};
+use tower_http::cors::CorsLayer;
 use tracing::{debug, error, warn};
 
 use crate::{
@@ -61,11 +62,34 @@ impl ServeSettings {
     }
 }
 
+/// What a listener serves.
+#[derive(Clone)]
+pub struct Site {
+    pub(super) router: Router,
+    /// None: web pages of other origins may not read it.
+    pub(super) cors: Option<CorsLayer>,
+}
+
+impl Site {
+    /// Has the router answer, and logs how that ended. A panic ends in a 500 that tells nothing.
+    pub(super) fn service(
+        self,
+        metrics: Arc<Metrics>,
+    ) -> impl Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone
+    {
+        let Self { router, cors } = self;
+        let respond =
+            tower::service_fn(move |request| respond(router.clone(), request, metrics.clone()));
+        // Around the rest: a web page may read how a panic was answered, too.
+        option_layer(cors).layer(respond)
+    }
+}
+
 /// Serves until `shutdown`; then closes the listener and idle connections, and returns when the
 /// requests in flight are answered or `drain` is over.
 pub async fn serve(
     listener: Listener,
-    router: Router,
+    site: Site,
     settings: ServeSettings,
     shutdown: CancellationToken,
 ) {
@@ -74,7 +98,7 @@ pub async fn serve(
         settings.connections.min(Semaphore::MAX_PERMITS),
     ));
     let connection = Connection {
-        router,
+        service: site.service(settings.metrics.clone()),
         settings,
         shutdown: shutdown.clone(),
     };
@@ -127,13 +151,16 @@ fn is_clients_own(error: &io::Error) -> bool {
 
 /// What every connection gets a copy of.
 #[derive(Clone)]
-struct Connection {
-    router: Router,
+struct Connection<S> {
+    service: S,
     settings: ServeSettings,
     shutdown: CancellationToken,
 }
 
-impl Connection {
+impl<S> Connection<S>
+where
+    S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone,
+{
     async fn run(self, accepted: Accepted) {
         let open = &self.settings.metrics.http_connections;
         open.inc();
@@ -159,7 +186,8 @@ impl Connection {
     async fn talk(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
         let service = service_fn(|mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
-            respond(&self.router, request.map(Body::new), &self.settings.metrics)
+            // It is always ready.
+            self.service.clone().call(request.map(Body::new))
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -184,16 +212,14 @@ impl Connection {
     }
 }
 
-/// Has the router answer, and logs how that ended. A panic ends in a 500 that tells nothing.
-pub(super) fn respond(
-    router: &Router,
+fn respond(
+    mut router: Router,
     request: Request<Body>,
-    metrics: &Metrics,
+    metrics: Arc<Metrics>,
 ) -> impl Future<Output = Result<Response, Infallible>> {
     let method = request.method().clone();
     let resource = resource(request.uri().path());
-    // A router is always ready.
-    let response = AssertUnwindSafe(router.clone().call(request)).catch_unwind();
+    let response = AssertUnwindSafe(router.call(request)).catch_unwind();
     // An async fn would hold the request as well.
     async move {
         let response = response.await.unwrap_or_else(|_| {

@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex};
 
 use axum::{
-    Router,
     body::Body,
     http::{HeaderMap, Request},
 };
@@ -18,6 +17,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 use super::*;
 use crate::{
@@ -153,7 +153,7 @@ fn variant(outcome: &Outcome) -> String {
 struct Fixture {
     fake: Fake,
     metrics: Arc<Metrics>,
-    router: Router,
+    site: Site,
 }
 
 impl Fixture {
@@ -178,12 +178,12 @@ impl Fixture {
         Self {
             fake,
             metrics,
-            router: public(settings),
+            site: public(settings),
         }
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        ask(&self.router, &self.metrics, method, path, headers, body).await
+        ask(&self.site, &self.metrics, method, path, headers, body).await
     }
 
     async fn post(&self, token: &str) -> Answer {
@@ -205,10 +205,10 @@ impl Answer {
     }
 }
 
-/// A request through a router, without a socket.
+/// A request to a site, without a socket.
 async fn ask(
-    router: &Router,
-    metrics: &Metrics,
+    site: &Site,
+    metrics: &Arc<Metrics>,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
@@ -219,7 +219,8 @@ async fn ask(
         request = request.header(*name, *value);
     }
     let request = request.body(Body::from(body.to_owned())).unwrap();
-    let response = serve::respond(router, request, metrics).await.unwrap();
+    let mut service = site.clone().service(metrics.clone());
+    let response = service.call(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Answer {
@@ -257,8 +258,8 @@ impl Server {
             panic!("asked for TCP");
         };
         let shutdown = CancellationToken::new();
-        let router = fixture.router.clone();
-        let task = tokio::spawn(serve(listener, router, settings, shutdown.clone()));
+        let site = fixture.site.clone();
+        let task = tokio::spawn(serve(listener, site, settings, shutdown.clone()));
         Self {
             address,
             shutdown,

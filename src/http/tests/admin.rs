@@ -8,7 +8,7 @@ use crate::health::{Health, LinkState};
 struct Admin {
     link: watch::Sender<LinkState>,
     health: Health,
-    router: Router,
+    site: Site,
     metrics: Arc<Metrics>,
 }
 
@@ -18,14 +18,14 @@ fn fixture() -> Admin {
     let metrics = Arc::new(Metrics::new());
     Admin {
         link,
-        router: admin(metrics.clone(), health.clone()),
+        site: admin(metrics.clone(), health.clone()),
         health,
         metrics,
     }
 }
 
 async fn get(admin: &Admin, path: &str) -> (u16, String) {
-    let answer = ask(&admin.router, &admin.metrics, "GET", path, &[], "").await;
+    let answer = ask(&admin.site, &admin.metrics, "GET", path, &[], "").await;
     (answer.status, answer.body)
 }
 
@@ -63,7 +63,7 @@ async fn a_stopping_daemon_is_alive_and_not_ready() {
 #[tokio::test]
 async fn metrics_are_prometheus_text() {
     let admin = fixture();
-    let answer = ask(&admin.router, &admin.metrics, "GET", "/metrics", &[], "").await;
+    let answer = ask(&admin.site, &admin.metrics, "GET", "/metrics", &[], "").await;
     assert_eq!(answer.status, 200);
     let content_type = answer.header("content-type");
     assert_eq!(content_type, Some("text/plain; version=0.0.4"));
@@ -74,9 +74,9 @@ async fn metrics_are_prometheus_text() {
 async fn head_works_and_other_paths_and_methods_do_not() {
     let admin = fixture();
     for path in ["/metrics", "/healthz", "/readyz"] {
-        let head = ask(&admin.router, &admin.metrics, "HEAD", path, &[], "").await;
+        let head = ask(&admin.site, &admin.metrics, "HEAD", path, &[], "").await;
         assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
-        let post = ask(&admin.router, &admin.metrics, "POST", path, &[], "").await;
+        let post = ask(&admin.site, &admin.metrics, "POST", path, &[], "").await;
         assert_eq!(post.status, 405, "{path}");
     }
     assert_eq!(get(&admin, "/").await.0, 404);

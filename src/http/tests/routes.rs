@@ -105,6 +105,8 @@ async fn a_panic_is_answered_counted_and_kept_quiet() {
     let answer = fixture.post("panic").await;
     assert_eq!(answer.status, 500);
     assert_eq!(answer.body, "The server made a mistake.\n");
+    let readable_by = answer.header("access-control-allow-origin");
+    assert_eq!(readable_by, Some("*"), "a web page may read it");
     assert_eq!(fixture.metrics.http_panics.get(), 1);
 }
 

@@ -243,8 +243,8 @@ async fn a_unix_socket_serves_and_its_proxy_is_believed() {
     let listener = Listener::bind(&Listen::Unix(path.clone())).await.unwrap();
     let shutdown = CancellationToken::new();
     let settings = settings(&fixture.metrics);
-    let router = fixture.router.clone();
-    let task = tokio::spawn(serve(listener, router, settings, shutdown.clone()));
+    let site = fixture.site.clone();
+    let task = tokio::spawn(serve(listener, site, settings, shutdown.clone()));
 
     let mut stream = UnixStream::connect(&path).await.unwrap();
     let mut guess = async |client: &str| {
@@ -269,7 +269,7 @@ async fn listeners_handed_over_by_systemd_serve() {
     let listener = Listener::try_from(inherited).unwrap();
     let settings = settings(&fixture.metrics);
     let shutdown = CancellationToken::new();
-    tokio::spawn(serve(listener, fixture.router, settings, shutdown));
+    tokio::spawn(serve(listener, fixture.site, settings, shutdown));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&post("t", 1, CLOSE)).await.unwrap();
     assert_eq!(statuses(&to_end(&mut stream).await), ["201"]);
