@@ -4,10 +4,7 @@
 //! It holds what is true whatever the time and the revocations say: whoever opens a token looks at
 //! these each time.
 
-use std::{
-    hash::RandomState,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hashlink::LruCache;
 
@@ -21,7 +18,7 @@ const CAPACITY: usize = 4096;
 pub(super) struct Opened(Mutex<Known>);
 
 struct Known {
-    tokens: LruCache<String, Content, RandomState>,
+    tokens: LruCache<String, Content>,
     /// How often something was forgotten because it has changed.
     changes: u64,
 }
@@ -42,7 +39,7 @@ pub(super) struct Miss(u64);
 impl Default for Opened {
     fn default() -> Self {
         Self(Mutex::new(Known {
-            tokens: LruCache::with_hasher(CAPACITY, RandomState::new()),
+            tokens: LruCache::new(CAPACITY),
             changes: 0,
         }))
     }

@@ -103,7 +103,7 @@ impl<'a> Up<'a> {
                 }
                 Some(reply) = self.task.replies.recv(), if idle => self.put_reply(&reply),
                 Some(push) = self.task.pushes.recv(), if idle => {
-                    self.put_push(push);
+                    self.put_push(&push, Instant::now());
                     // The requests that are ready now get to send first: one write for them all.
                     yield_now().await;
                     self.fill();
@@ -115,11 +115,12 @@ impl<'a> Up<'a> {
 
     /// Makes a batch of what waits: registrations first, strangers last.
     fn fill(&mut self) {
+        let now = Instant::now();
         while self.outbox.has_room() {
             if let Ok(reply) = self.task.replies.try_recv() {
                 self.put_reply(&reply);
             } else if let Ok(push) = self.task.pushes.try_recv() {
-                self.put_push(push);
+                self.put_push(&push, now);
             } else {
                 break;
             }
@@ -131,9 +132,9 @@ impl<'a> Up<'a> {
         writer::register_reply(self.outbox.batch(), &self.task.settings.domain, reply);
     }
 
-    fn put_push(&mut self, push: PushStanza) {
-        if Instant::now() < push.deadline && push.sent.take() {
-            self.outbox.push(&self.task.settings.domain, &push);
+    fn put_push(&mut self, push: &PushStanza, now: Instant) {
+        if now < push.deadline && push.sent.take() {
+            self.outbox.push(&self.task.settings.domain, push);
         }
     }
 
