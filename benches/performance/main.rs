@@ -48,6 +48,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tokio::runtime;
 
+/// The daemon's: for the bare handler, and for the pushes that are made in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 struct Args {
     #[command(subcommand)]
