@@ -14,6 +14,7 @@ rustPlatform.buildRustPackage {
   src = fileset.toSource {
     root = ../.;
     fileset = fileset.unions [
+      ../.cargo
       ../Cargo.toml
       ../Cargo.lock
       ../benches

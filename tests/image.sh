@@ -128,6 +128,7 @@ status() {
 }
 [ "$(status Uid)" = 65532 ] || fail "runs as uid $(status Uid)"
 [ "$(status CapEff)$(status CapBnd)" = 00000000000000000000000000000000 ] || fail "has capabilities"
+[ "$(status THP_enabled)" = 0 ] || fail "takes huge pages"
 [ "$(status NoNewPrivs)" = 1 ] || fail "may gain privileges"
 
 echo "== push"
