@@ -85,7 +85,7 @@ pub struct Public<D> {
     pub metrics: Arc<Metrics>,
 }
 
-/// The public listener's.
+/// What the public listener serves.
 pub fn public<D: Deliver>(public: Public<D>) -> Site {
     let prefix = path_of(&public.public_url);
     let page = page::Page::new(&public.domain);

@@ -17,7 +17,7 @@ use crate::{
     metrics::{Label, Metrics},
 };
 
-/// The admin listener's.
+/// What the admin listener serves.
 pub fn admin(metrics: Arc<Metrics>, health: Health) -> Site {
     let router = Router::new()
         .route("/metrics", get(move || async move { render(&metrics) }))

@@ -62,7 +62,7 @@ pub fn post<D: Deliver>(
             Ok(message) => {
                 let client = public.client(&parts);
                 let uri = parts.uri;
-                // The memory is for the next request while this one waits for the phone.
+                // Their memory is for the next requests while this one waits for the phone.
                 drop((parts.headers, parts.extensions, body));
                 let outcome = public.delivery.push(last_segment(&uri), message).await;
                 if outcome == Outcome::BadToken && !public.guesses.admit(&client) {

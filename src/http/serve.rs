@@ -80,7 +80,8 @@ impl Site {
         let Self { router, cors } = self;
         let respond =
             tower::service_fn(move |request| respond(router.clone(), request, metrics.clone()));
-        // Around the rest: a web page may read how a panic was answered, too.
+        // Around the rest: a web page may read how a panic was answered, too. It answers what browsers
+        // ask beforehand (OPTIONS) by itself.
         option_layer(cors).layer(respond)
     }
 }

@@ -18,6 +18,7 @@ const CAPACITY: usize = 4096;
 pub(super) struct Opened(Mutex<Known>);
 
 struct Known {
+    /// Only authentic ones, so that nobody can choose some whose hashes collide.
     tokens: LruCache<String, Content>,
     /// How often something was forgotten because it has changed.
     changes: u64,

@@ -103,7 +103,7 @@ impl<'a> Up<'a> {
                 }
                 Some(reply) = self.task.replies.recv(), if idle => self.put_reply(&reply),
                 Some(push) = self.task.pushes.recv(), if idle => {
-                    self.put_push(&push, Instant::now());
+                    self.put_push(push, Instant::now());
                     // The requests that are ready now get to send first: one write for them all.
                     yield_now().await;
                     self.fill();
@@ -120,7 +120,7 @@ impl<'a> Up<'a> {
             if let Ok(reply) = self.task.replies.try_recv() {
                 self.put_reply(&reply);
             } else if let Ok(push) = self.task.pushes.try_recv() {
-                self.put_push(&push, now);
+                self.put_push(push, now);
             } else {
                 break;
             }
@@ -132,9 +132,9 @@ impl<'a> Up<'a> {
         writer::register_reply(self.outbox.batch(), &self.task.settings.domain, reply);
     }
 
-    fn put_push(&mut self, push: &PushStanza, now: Instant) {
+    fn put_push(&mut self, push: PushStanza, now: Instant) {
         if now < push.deadline && push.sent.take() {
-            self.outbox.push(&self.task.settings.domain, push);
+            self.outbox.push(&self.task.settings.domain, &push);
         }
     }
 

@@ -93,6 +93,24 @@ async fn sizes_are_held_to_in_chunks() {
 }
 
 #[tokio::test]
+async fn a_connection_stays_open_whatever_shape_its_bodies_have() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let head = "POST /base/push/t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut stream = server.connect().await;
+    for body in ["1\r\nx\r\n0\r\n\r\n", "1\r\nx\r\n0\r\nDigest: x\r\n\r\n"] {
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body.as_bytes()).await.unwrap();
+        assert_eq!(statuses(&one_answer(&mut stream).await), ["201"], "{body}");
+    }
+    // At once, without waiting for the answers.
+    let pipelined = [post("t", 1, ""), post("t", 3072, ""), post("t", 1, CLOSE)].concat();
+    stream.write_all(&pipelined).await.unwrap();
+    assert_eq!(statuses(&to_end(&mut stream).await), ["201"; 3]);
+    assert_eq!(fixture.fake.taken().len(), 5);
+}
+
+#[tokio::test]
 async fn a_body_too_large_is_refused_before_it_is_sent() {
     let fixture = Fixture::new();
     let server = Server::start(&fixture, settings(&fixture.metrics)).await;
