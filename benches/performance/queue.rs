@@ -34,7 +34,7 @@ use crate::{
     load::{Load, Measured, Requests, exchange, requests},
     postgres::Postgres,
     report::{Spread, Table},
-    rows::{MILLION, queue_with},
+    rows::{MILLION, fill_database, queue_with},
 };
 
 /// Who come back, and how much waits for each.
@@ -101,18 +101,31 @@ pub async fn run(options: &Options) {
         false => None,
     };
     let million = queue_with(waiting);
-    let cases: [Case; 3] = [
+    let database_with_million = match &postgres {
+        Some(postgres) => {
+            let url = postgres.database().await;
+            fill_database(&url, waiting).await;
+            Some(url)
+        }
+        None => None,
+    };
+    let cases: [Case; 4] = [
         (Engine::Sqlite, 0),
         (Engine::Sqlite, waiting),
         (Engine::Postgres, 0),
+        (Engine::Postgres, waiting),
     ];
     let mut measured = cases.map(|_| Vec::new());
     for _ in 0..rounds {
         for ((engine, waiting), rounds) in cases.iter().zip(&mut measured) {
             let empty = tempfile::tempdir().unwrap();
-            let state_dir = if *waiting > 0 { &million } else { &empty };
+            let state_dir = match engine {
+                Engine::Sqlite if *waiting > 0 => &million,
+                _ => &empty,
+            };
             let url = match (engine, &postgres) {
                 (Engine::Sqlite, _) => None,
+                (Engine::Postgres, Some(_)) if *waiting > 0 => database_with_million.clone(),
                 (Engine::Postgres, Some(postgres)) => Some(postgres.database().await),
                 (Engine::Postgres, None) => continue,
             };
@@ -128,12 +141,13 @@ pub async fn run(options: &Options) {
         "of SQLite alone",
         "of those with 0 waiting",
     ]);
-    for (case, rounds) in cases.iter().zip(&measured) {
+    for (index, (case, rounds)) in cases.iter().zip(&measured).enumerate() {
         if rounds.is_empty() {
             println!("left out: there is no PostgreSQL here");
             continue;
         }
-        for row in rows(*case, rounds, &measured[0]) {
+        // Before each engine's own with many waiting come those with none.
+        for row in rows(*case, rounds, &measured[index - index % 2]) {
             table.row(&row);
         }
     }

@@ -8,7 +8,7 @@ use unified_push::{
     store::Store,
 };
 
-use crate::daemon::SECRET;
+use crate::{daemon::SECRET, postgres};
 
 pub const MILLION: u32 = 1_000_000;
 
@@ -29,6 +29,31 @@ pub fn state_with(count: u32) -> TempDir {
 /// One whose store holds that many messages, 500 for each phone, all of them held.
 pub fn queue_with(count: u32) -> TempDir {
     filled(|db, now| fill_queue(db, count, now))
+}
+
+/// Puts the same into an empty database.
+pub async fn fill_database(url: &str, count: u32) {
+    drop(Store::connect(&url.parse().unwrap()).await.unwrap());
+    let client = postgres::connect(url).await.unwrap();
+    let now = SystemClock.now().as_millis() as i64;
+    let fill = format!(
+        "INSERT INTO unified_push_queue
+             (key, id, account, owner, owner_key, application, instance, issued,
+              registration_expires, urgency, payload, arrived, expires, attempts, sent, held_until)
+         SELECT uuid_send(gen_random_uuid()), uuid_send(gen_random_uuid()), account, owner,
+             convert_to(owner, 'UTF8'), zeros, zeros, {now}, {now} + 604800000, 2,
+             substring(decode(repeat(md5(n::text), 13), 'hex') FOR 200), {now} + n,
+             {now} + 604800000, 1, {now}, {now} + 604800000
+         FROM generate_series(1, {count}) AS n,
+             LATERAL (SELECT 'waiting-' || n / 500 || '@example.org' AS account) AS accounts,
+             LATERAL (SELECT account || '/Conversations.AbCd' AS owner) AS owners,
+             (SELECT decode(repeat('00', 32), 'hex') AS zeros) AS digests;
+         VACUUM ANALYZE unified_push_queue"
+    );
+    // VACUUM wants no transaction around it.
+    for statement in fill.split(';') {
+        client.batch_execute(statement).await.unwrap();
+    }
 }
 
 fn filled(fill: impl FnOnce(&Connection, i64) -> rusqlite::Result<usize>) -> TempDir {
