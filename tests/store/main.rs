@@ -10,6 +10,7 @@ mod large;
 mod messages;
 mod model;
 mod outages;
+mod plans;
 #[path = "../common/postgres.rs"]
 mod postgres;
 #[expect(dead_code, reason = "these tests look into no log")]
@@ -147,7 +148,12 @@ fn main() -> ExitCode {
         trials.push(test.on_sqlite());
         trials.push(test.on_postgres(shared.clone()));
     }
-    let on_postgres = [databases::tests(), replicas::tests(), outages::tests()];
+    let on_postgres = [
+        databases::tests(),
+        plans::tests(),
+        replicas::tests(),
+        outages::tests(),
+    ];
     for test in on_postgres.into_iter().flatten() {
         trials.push(test.trial(shared.clone()));
     }

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 
 use super::{
     Postgres,
-    columns::{Millis, array, count, key_columns, owner_key, payload, registration},
+    columns::{Millis, alive, array, count, key_columns, owner_key, payload, registration},
     connect::{Connection, Parameters},
     listen::Notice,
     lock_account,
@@ -221,12 +221,13 @@ async fn live(
     now: Timestamp,
 ) -> Result<(u64, u64), StoreError> {
     let (account, application, instance) = key_columns(key);
+    let sql = format!(
+        "SELECT count(*), count(*) FILTER (WHERE application = $2 AND instance = $3)
+         FROM unified_push_queue WHERE account = $1 AND {}",
+        alive("$4")
+    );
     let rows = db
-        .query(
-            "SELECT count(*), count(*) FILTER (WHERE application = $2 AND instance = $3)
-             FROM unified_push_queue WHERE account = $1 AND expires > $4",
-            &[&account, &application, &instance, &Millis(now)],
-        )
+        .query(&sql, &[&account, &application, &instance, &Millis(now)])
         .await?;
     match rows.first() {
         Some(row) => Ok((count(row, 0)?, count(row, 1)?)),
@@ -247,8 +248,9 @@ async fn least_urgent(
     let (account, application, instance) = key_columns(key);
     let sql = format!(
         "SELECT {LEAVING} FROM unified_push_queue
-         WHERE account = $1 AND application = $2 AND instance = $3 AND expires > $4
-         ORDER BY urgency, arrived, number LIMIT $5"
+         WHERE account = $1 AND application = $2 AND instance = $3 AND {}
+         ORDER BY urgency, arrived, number LIMIT $5",
+        alive("$4")
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = db
@@ -302,42 +304,38 @@ async fn claim(
     lease: Timestamp,
 ) -> Result<Claim, StoreError> {
     let owner = owner_key(owner);
+    let alive = alive("$2");
+    // The first condition admits the index.
+    let lease_of_another = format!(
+        "SELECT max(claimed_until) FROM unified_push_queue
+         WHERE claimed_until > 0 AND owner_key = $1 AND claimed_until > $2 AND {alive}"
+    );
+    let claim_next = format!(
+        "UPDATE unified_push_queue
+         SET attempts = least(attempts + 1, 65535), sent = $2, claimed_until = $3
+         WHERE number = coalesce(
+             (SELECT number FROM unified_push_queue
+              WHERE owner_key = $1 AND {alive} AND held_until = 0
+              ORDER BY urgency DESC, arrived, number LIMIT 1),
+             (SELECT number FROM unified_push_queue
+              WHERE owner_key = $1 AND {alive} AND held_until <= $2
+              ORDER BY urgency DESC, arrived, number LIMIT 1))
+         AND held_until <= $2
+         RETURNING {REGISTRATION}, key, payload, attempts, expires"
+    );
+    let soonest =
+        format!("SELECT min(held_until) FROM unified_push_queue WHERE owner_key = $1 AND {alive}");
     loop {
-        let until: Option<Millis> = db
-            .value(
-                // The first condition admits the index.
-                "SELECT max(claimed_until) FROM unified_push_queue
-                 WHERE claimed_until > 0 AND owner_key = $1 AND claimed_until > $2 AND expires > $2",
-                &[&owner, &Millis(now)],
-            )
-            .await?;
+        let values: Parameters<'_> = &[&owner, &Millis(now)];
+        let until: Option<Millis> = db.value(&lease_of_another, values).await?;
         if let Some(until) = until {
             return Ok(Claim::Later(until.0));
         }
-        let sql = format!(
-            "UPDATE unified_push_queue
-             SET attempts = least(attempts + 1, 65535), sent = $2, claimed_until = $3
-             WHERE number = coalesce(
-                 (SELECT number FROM unified_push_queue
-                  WHERE owner_key = $1 AND expires > $2 AND held_until = 0
-                  ORDER BY urgency DESC, arrived, number LIMIT 1),
-                 (SELECT number FROM unified_push_queue
-                  WHERE owner_key = $1 AND expires > $2 AND held_until <= $2
-                  ORDER BY urgency DESC, arrived, number LIMIT 1))
-             AND held_until <= $2
-             RETURNING {REGISTRATION}, key, payload, attempts, expires"
-        );
         let values: Parameters<'_> = &[&owner, &Millis(now), &Millis(lease)];
-        if let Some(row) = db.find(&sql, values).await? {
+        if let Some(row) = db.find(&claim_next, values).await? {
             return Ok(Claim::Message(claimed(&row)?));
         }
-        let held: Option<Millis> = db
-            .value(
-                "SELECT min(held_until) FROM unified_push_queue
-                 WHERE owner_key = $1 AND expires > $2",
-                &[&owner, &Millis(now)],
-            )
-            .await?;
+        let held: Option<Millis> = db.value(&soonest, &[&owner, &Millis(now)]).await?;
         match held {
             None => return Ok(Claim::Empty),
             Some(until) if until.0 > now => return Ok(Claim::Later(until.0)),

@@ -1,0 +1,63 @@
+//! What PostgreSQL reads for one phone while many wait.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+use unified_push::store::{Claim, Store};
+
+use crate::{
+    PostgresTest,
+    messages::*,
+    postgres::{Postgres, connect},
+    postgres_tests,
+    process::eventually,
+};
+
+pub fn tests() -> Vec<PostgresTest> {
+    postgres_tests![false: one_phone_costs_no_look_at_all_that_wait]
+}
+
+/// To 200 accounts, as many to each.
+const WAITING: &str = "INSERT INTO unified_push_queue
+         (key, id, account, owner, owner_key, application, instance, issued,
+          registration_expires, urgency, payload, arrived, expires, held_until)
+     SELECT uuid_send(gen_random_uuid()), uuid_send(gen_random_uuid()),
+         replace(account, 'romeo', 'waiting-' || n / 100), owner,
+         convert_to('waiting-' || n / 100, 'UTF8'), application, instance, issued,
+         registration_expires, urgency, payload, arrived + n, expires, held_until
+     FROM unified_push_queue, generate_series(1, 20000) AS n";
+
+async fn one_phone_costs_no_look_at_all_that_wait(postgres: &Postgres) {
+    let url = postgres.database().await;
+    let store = Store::connect(&url.parse().unwrap()).await.unwrap();
+    let client = connect(&url).await.unwrap();
+    put(&store, message(1)).await;
+    client.batch_execute(WAITING).await.unwrap();
+    let analyze = "VACUUM ANALYZE unified_push_queue";
+    client.batch_execute(analyze).await.unwrap();
+    // PostgreSQL chooses for all values alike once it has seen a few.
+    for serial in 2..20 {
+        put(&store, message(serial)).await;
+    }
+    for _ in 1..20 {
+        let owner = full(ORCHARD);
+        let (_, claim) = store.claim(None, &owner, after(30), NOW).await.unwrap();
+        assert!(matches!(claim, Claim::Message(_)), "{claim:?}");
+    }
+    // What a connection has read is counted at its end at the latest.
+    drop(store);
+    let patience = Duration::from_secs(20);
+    eventually("the reads are counted", patience, async || {
+        (scans(&client, "by_owner").await >= 19 && scans(&client, "by_endpoint").await >= 18)
+            .then_some(())
+    })
+    .await;
+    assert_eq!(scans(&client, "by_expiry").await, 0);
+}
+
+/// How often an index of the queue was looked into.
+async fn scans(client: &Client, index: &str) -> i64 {
+    let sql = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = $1";
+    let name = format!("unified_push_queue_{index}");
+    client.query_one(sql, &[&name]).await.unwrap().get(0)
+}
