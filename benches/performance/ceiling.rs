@@ -18,11 +18,14 @@ const BODIES: [usize; 2] = [200, 3072];
 const CONNECTIONS: [usize; 4] = [1, 32, 512, 1024];
 const LATE: Duration = Duration::from_millis(50);
 
-/// What is measured: the bare handler comes first.
+/// What is measured.
 struct Subject {
     name: String,
     server: Server,
-    late: bool,
+    /// How late it is answered, or acknowledged.
+    late: Duration,
+    /// Which subject's figures its own are compared with.
+    bare: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -33,6 +36,7 @@ enum Server {
 
 struct Servers {
     bare: (Process, u16),
+    bare_late: (Process, u16),
     daemons: Vec<(Daemon, Host, Vec<String>)>,
 }
 
@@ -65,7 +69,7 @@ pub async fn run(options: &Options) {
                     connections.to_string(),
                     subject.name.clone(),
                 ];
-                row.extend(cells(&rounds, index, subject.late));
+                row.extend(cells(&rounds, index, subject.bare));
                 println!("{}", row.join("  "));
                 table.row(&row);
             }
@@ -75,20 +79,20 @@ pub async fn run(options: &Options) {
     println!("CPUs busy with other things: {:.2}", Spread::of(others));
 }
 
+/// At once and late: the bare handler, and after it the daemon with each back end.
 fn subjects() -> Vec<Subject> {
-    let bare = Subject {
-        name: "bare axum handler".to_owned(),
-        server: Server::Bare,
-        late: false,
-    };
-    let mut subjects = vec![bare];
-    for late in [false, true] {
+    let mut subjects = Vec::new();
+    for (late, suffix) in [(Duration::ZERO, ""), (LATE, ", 50 ms late")] {
+        let bare = subjects.len();
+        let subject = |name: &str, server| Subject {
+            name: format!("{name}{suffix}"),
+            server,
+            late,
+            bare,
+        };
+        subjects.push(subject("bare axum handler", Server::Bare));
         for (index, backend) in BACKENDS.iter().enumerate() {
-            subjects.push(Subject {
-                name: format!("{backend}{}", if late { ", 50 ms late" } else { "" }),
-                server: Server::Daemon(index),
-                late,
-            });
+            subjects.push(subject(&backend.to_string(), Server::Daemon(index)));
         }
     }
     subjects
@@ -103,7 +107,8 @@ impl Servers {
             daemons.push((daemon, host, endpoints));
         }
         Self {
-            bare: bare::start().await,
+            bare: bare::start(Duration::ZERO).await,
+            bare_late: bare::start(LATE).await,
             daemons,
         }
     }
@@ -137,44 +142,41 @@ impl Servers {
     /// The bare handler gets the same requests as the first daemon.
     fn aim(&self, subject: &Subject, body: usize) -> (&Process, u16, Requests) {
         match subject.server {
-            Server::Bare => (
-                &self.bare.0,
-                self.bare.1,
-                requests(&self.daemons[0].2, body),
-            ),
+            Server::Bare => {
+                let (process, port) = match subject.late.is_zero() {
+                    true => &self.bare,
+                    false => &self.bare_late,
+                };
+                (process, *port, requests(&self.daemons[0].2, body))
+            }
             Server::Daemon(index) => {
                 let (daemon, host, endpoints) = &self.daemons[index];
-                host.hold_back(if subject.late { LATE } else { Duration::ZERO });
+                host.hold_back(subject.late);
                 (&daemon.process, daemon.http, requests(endpoints, body))
             }
         }
     }
 }
 
-fn cells(rounds: &[Vec<Measured>], index: usize, late: bool) -> [String; 8] {
+fn cells(rounds: &[Vec<Measured>], index: usize, bare: usize) -> [String; 8] {
     let spread =
         |figure: fn(&Measured) -> f64| Spread::of(rounds.iter().map(|round| figure(&round[index])));
     let of_bare = |figure: fn(&Measured) -> f64| {
-        Spread::of(
-            rounds
-                .iter()
-                .map(|round| figure(&round[index]) / figure(&round[0])),
-        )
-    };
-    let ratio = |shown: Spread| match (index, late) {
-        (0, _) | (_, true) => String::new(),
-        (_, false) => format!("{shown:.2}"),
+        let ratios = rounds
+            .iter()
+            .map(|round| figure(&round[index]) / figure(&round[bare]));
+        match index == bare {
+            true => String::new(),
+            false => format!("{:.2}", Spread::of(ratios)),
+        }
     };
     [
         format!("{:.0}", spread(|m| m.per_second)),
         format!("{:.0}", spread(|m| m.per_cpu_second).median),
-        match index {
-            0 => String::new(),
-            _ => format!("{:.2}", of_bare(|m| m.per_cpu_second)),
-        },
+        of_bare(|m| m.per_cpu_second),
         format!("{:.2}", spread(|m| m.p50).median),
         format!("{:.2}", spread(|m| m.p99).median),
-        ratio(of_bare(|m| m.p99)),
+        of_bare(|m| m.p99),
         format!("{:.2}", spread(|m| m.p999).median),
         format!("{:.1}", spread(|m| mib(m.resident.all)).median),
     ]

@@ -43,7 +43,7 @@ mod side_by_side;
 #[path = "../../tests/servers/xml.rs"]
 mod xml;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use tokio::runtime;
@@ -106,7 +106,7 @@ enum Part {
     /// Pushes per CPU second of two daemons, in turns: did a change help?
     Compare { before: PathBuf },
     #[command(hide = true)]
-    Bare { port: u16 },
+    Bare { port: u16, late_millis: u64 },
     #[command(hide = true)]
     Repeat { case: hot_path::Case, times: u32 },
 }
@@ -126,7 +126,9 @@ fn main() {
         Part::Footprint => runtime.block_on(footprint::run(&options)),
         Part::HotPath { check } => runtime.block_on(hot_path::run(&options, check)),
         Part::Compare { before } => runtime.block_on(compare::run(&options, &before)),
-        Part::Bare { port } => bare::serve(port),
+        Part::Bare { port, late_millis } => {
+            bare::serve(port, Duration::from_millis(late_millis));
+        }
         Part::Repeat { case, times } => runtime.block_on(hot_path::repeat(case, times)),
     }
 }

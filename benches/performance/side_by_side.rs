@@ -266,12 +266,14 @@ fn cells(rounds: &[Vec<Measured>], subjects: &[Subject], index: usize) -> [Strin
         let ratios = rounds.iter().map(|round| figure(&round[index], &round[to]));
         Some(Spread::of(ratios))
     };
-    let shown = |ratio: Option<Spread>| ratio.map_or(String::new(), |r| format!("{r:.2}"));
+    let shown = |ratio: Option<Spread>, digits: usize| {
+        ratio.map_or(String::new(), |ratio| format!("{ratio:.digits$}"))
+    };
     let speed = |one: &Measured, other: &Measured| one.per_second / other.per_second;
     [
         format!("{:.0}", spread(&|m| m.per_second)),
-        shown(ratio(module, &speed)),
-        shown(ratio((index > 0).then_some(0), &speed)),
+        shown(ratio(module, &speed), 2),
+        shown(ratio((index > 0).then_some(0), &speed), 2),
         format!("{:.1}", spread(&|m| m.p50).median),
         format!("{:.1}", spread(&|m| m.p99).median),
         format!("{:.0}", spread(&|m| m.cpu * 1e6).median),
@@ -279,6 +281,6 @@ fn cells(rounds: &[Vec<Measured>], subjects: &[Subject], index: usize) -> [Strin
             true => format!("{:.0}", spread(&|m| m.cpu_beside * 1e6).median),
             false => String::new(),
         },
-        shown(ratio(module, &|one, other| one.cpu_beside / other.cpu)),
+        shown(ratio(module, &|one, other| one.cpu_beside / other.cpu), 3),
     ]
 }
