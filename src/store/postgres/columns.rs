@@ -47,14 +47,6 @@ impl<'a> FromSql<'a> for Millis {
     }
 }
 
-/// A condition: a row has not expired at this value, say `$1`. For what names an account or a phone.
-///
-/// Nearly every row meets it, which PostgreSQL cannot know: it takes it for a third, and would read
-/// all that the index of expiry has beside the few rows that are asked for. So no index serves it.
-pub fn alive(value: &str) -> String {
-    format!("expires + 0 > {value}")
-}
-
 /// What [`registration`] reads, in this order.
 pub const REGISTRATION: &str = "jid, application, instance, issued, expires";
 

@@ -4,7 +4,7 @@ use jid::BareJid;
 
 use super::{
     Postgres,
-    columns::{Millis, REGISTRATION, alive, array, bare_jid, key_columns, key_id, registration},
+    columns::{Millis, REGISTRATION, array, bare_jid, key_columns, key_id, registration},
     connect::{Connection, Parameters},
     lock_account,
     revocations::note_change,
@@ -237,12 +237,12 @@ async fn newest_live(
 
 /// What the owner has registered, each once, even if it has rows under several keys.
 async fn live_count(db: &Connection, owner: &BareJid, now: Timestamp) -> Result<i64, StoreError> {
-    let sql = format!(
+    db.value(
         "SELECT count(*) FROM (SELECT DISTINCT application, instance
-         FROM unified_push_registrations WHERE owner = $1 AND {} AND NOT revoked) AS live",
-        alive("$2")
-    );
-    db.value(&sql, &[&owner.as_str(), &Millis(now)]).await
+         FROM unified_push_registrations WHERE owner = $1 AND expires > $2 AND NOT revoked) AS live",
+        &[&owner.as_str(), &Millis(now)],
+    )
+    .await
 }
 
 async fn insert(
