@@ -16,21 +16,23 @@ use self::{
     upkeep::Upkeep,
 };
 use crate::{
-    clock::{Clock, SystemClock},
-    config::{self, Config, Listen},
+    config::{self, Config},
     delivery::{self, Delivery, Dependencies},
-    health::Health,
     http::{self, BODY_TIMEOUT, BindError, Listener, Public, ServeSettings, Site},
-    lifecycle,
-    limits::Limiter,
     link::RegisterReply,
     metrics::Metrics,
-    random::{Random, SeededRandom, SystemRandom},
+    model::{
+        listen::Listen,
+        random::{Random, SeededRandom, SystemRandom},
+        rate::Limiter,
+        secret::Secret,
+        time::{Clock, SystemClock},
+    },
     registrar::Registrar,
-    secret::Secret,
+    runtime::{health::Health, lifecycle},
     store::{self, Caps, Store, StoreError},
     token::{IssuersError, Keyring, Policy, StateSecret, StateSecretError, Tokens, check_issuers},
-    xmpp::link::{LinkSettings, LinkTask, Timings, channel},
+    xmpp::component::{LinkSettings, LinkTask, Timings, channel},
 };
 
 /// Health checks and scrapes come from a few places only.

@@ -19,8 +19,8 @@ use tracing::{error, info, warn};
 use crate::{
     app::{App, Sockets, StartError},
     config::{self, Config, Loaded},
-    lifecycle, logging,
-    random::SystemRandom,
+    model::random::SystemRandom,
+    runtime::{lifecycle, logging},
     token::gen_secret,
 };
 

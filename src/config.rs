@@ -16,8 +16,6 @@ mod tests;
 
 use std::{
     ffi::OsString,
-    fmt,
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -26,7 +24,11 @@ use ipnet::IpNet;
 use jid::BareJid;
 
 use crate::{
-    acl::Acl, limits::Rate, message::Ttl, secret::Secret, store::PostgresUrl, token::Backend,
+    model::{
+        acl::Acl, endpoint::PublicUrl, listen::Listen, message::Ttl, rate::Rate, secret::Secret,
+    },
+    store::PostgresUrl,
+    token::Backend,
 };
 
 pub use self::{effective::Effective, report::Report};
@@ -83,8 +85,7 @@ pub struct Component {
 #[derive(Debug)]
 pub struct Http {
     pub listen: Listen,
-    /// What endpoints start with: http or https, without a trailing slash.
-    pub public_url: String,
+    pub public_url: PublicUrl,
     pub require_ttl: bool,
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -92,23 +93,6 @@ pub struct Http {
 #[derive(Debug)]
 pub struct Admin {
     pub listen: Listen,
-}
-
-/// Where a listener binds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-/// As in the configuration.
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
 }
 
 #[derive(Debug)]

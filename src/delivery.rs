@@ -39,17 +39,18 @@ use self::{
     stanza_id::StanzaIds,
 };
 use crate::{
-    acl::Acl,
-    clock::{Clock, Timestamp},
-    health::LinkState,
-    limits::{Limiter, Rate},
     link::PushStanza,
-    message::{MessageId, MessageKey, Topic, Ttl, Urgency},
-    metrics::{Metrics, QueueEvent},
-    payload::Payload,
-    random::{Random, random_array},
-    registration::Registration,
-    secret::Secret,
+    metrics::{LinkState, Metrics, QueueEvent},
+    model::{
+        acl::Acl,
+        message::{MessageId, MessageKey, Topic, Ttl, Urgency},
+        payload::Payload,
+        random::{Random, random_array},
+        rate::{Limiter, Rate},
+        registration::Registration,
+        secret::Secret,
+        time::{Clock, Timestamp},
+    },
     store::{Caps, Store, StoreError},
     token::{OpenError, Tokens},
 };

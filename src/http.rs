@@ -18,9 +18,8 @@ use tower_http::cors::{Any, CorsLayer};
 
 use crate::{
     delivery::{Delivery, Message, Outcome, StoreFailed},
-    limits::Limiter,
-    message::MessageId,
     metrics::Metrics,
+    model::{endpoint::PublicUrl, message::MessageId, rate::Limiter},
 };
 
 mod admin;
@@ -73,7 +72,7 @@ pub struct Public<D> {
     pub delivery: D,
     /// What endpoints start with: http or https, without a trailing slash. Its path is where the
     /// routes begin.
-    pub public_url: String,
+    pub public_url: PublicUrl,
     /// What a person enters in the phone's app.
     pub domain: BareJid,
     pub require_ttl: bool,
@@ -87,7 +86,9 @@ pub struct Public<D> {
 
 /// What the public listener serves.
 pub fn public<D: Deliver>(public: Public<D>) -> Site {
-    let prefix = path_of(&public.public_url);
+    // Braces mean something to the router.
+    let prefix = public.public_url.path();
+    let prefix = prefix.replace('{', "{{").replace('}', "}}");
     let page = page::Page::new(&public.domain);
     let endpoint = get(push::discover)
         .post(push::post::<D>)
@@ -149,13 +150,4 @@ fn cors() -> CorsLayer {
 /// A token or an id, not decoded: both consist of unreserved characters.
 fn last_segment(uri: &Uri) -> &str {
     uri.path().rsplit('/').next().unwrap_or_default()
-}
-
-/// The path of a URL as a route: braces would make captures of it.
-fn path_of(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let path = rest.find('/').map_or("", |start| &rest[start..]);
-    path.trim_end_matches('/')
-        .replace('{', "{{")
-        .replace('}', "}}")
 }

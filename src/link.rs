@@ -9,7 +9,7 @@ use std::sync::{
 use jid::Jid;
 use tokio::time::Instant;
 
-use crate::{clock::Timestamp, payload::Payload, registration::Digest};
+use crate::model::{payload::Payload, registration::Digest, time::Timestamp};
 
 /// A push to send as an IQ of type set. The id is unguessable and made by the sender of the push.
 #[derive(Debug)]

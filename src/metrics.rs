@@ -10,9 +10,7 @@ use prometheus::{
     TextEncoder, process_collector::ProcessCollector,
 };
 
-pub(crate) use self::labels::labels;
-pub use self::labels::{Label, OddStanza, PushResult, QueueEvent, RegistrationResult};
-use crate::health::LinkState;
+pub use self::labels::{Label, LinkState, OddStanza, PushResult, QueueEvent, RegistrationResult};
 
 /// Counters by one label, resolved once.
 pub struct Counters<L> {

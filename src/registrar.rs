@@ -9,11 +9,14 @@ use jid::Jid;
 use tracing::{debug, info};
 
 use crate::{
-    acl::Acl,
-    limits::{Limiter, Rate},
     link::{RegisterError, RegisterReply, RegisterRequest, Registered},
     metrics::{Metrics, RegistrationResult},
-    registration::{Digest, DigestError, Registration},
+    model::{
+        acl::Acl,
+        endpoint::PublicUrl,
+        rate::{Limiter, Rate},
+        registration::{Digest, DigestError, Registration},
+    },
     store::StoreError,
     token::{IssueError, Tokens},
 };
@@ -32,7 +35,7 @@ pub struct Registrar {
     rate: Limiter,
     /// Keeps strangers from filling the log with their refusals; the metric counts them all.
     reports: Limiter,
-    public_url: String,
+    public_url: PublicUrl,
     metrics: Arc<Metrics>,
 }
 
@@ -51,7 +54,7 @@ impl Registrar {
         acl: Acl,
         tokens: Tokens,
         rate: Rate,
-        public_url: String,
+        public_url: PublicUrl,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -124,7 +127,7 @@ impl Registrar {
                 RegisterError::StoreFailed
             }
         })?;
-        let endpoint = format!("{}/push/{}", self.public_url, issued.token);
+        let endpoint = self.public_url.endpoint(&issued.token);
         if endpoint.len() > MAX_ENDPOINT {
             return Err(RegisterError::EndpointTooLong);
         }
@@ -189,9 +192,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        clock::{ManualClock, Timestamp},
-        random::SystemRandom,
-        secret::Secret,
+        model::{
+            random::SystemRandom,
+            secret::Secret,
+            time::{ManualClock, Timestamp},
+        },
         store::Store,
         token::{Backend, Keyring, Policy},
     };
@@ -224,7 +229,7 @@ mod tests {
             Acl::new(vec!["example.org".parse().unwrap()]),
             tokens.await.unwrap(),
             "1/s, burst 4".parse().unwrap(),
-            URL.to_owned(),
+            URL.parse().unwrap(),
             Arc::new(Metrics::new()),
         );
         (dir, registrar)

@@ -19,12 +19,14 @@ pub use self::{
     queue::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Waiting},
 };
 use crate::{
-    clock::Timestamp,
     link::Answer,
-    message::{MessageId, MessageKey},
-    registration::Registration,
-    revocation::{Revocation, Scope},
-    secret::KeyId,
+    model::{
+        message::{MessageId, MessageKey},
+        registration::Registration,
+        revocation::{Revocation, Scope},
+        secret::KeyId,
+        time::Timestamp,
+    },
 };
 
 /// Random; makes the URL of a new registration differ from any before it.

@@ -34,10 +34,12 @@ pub use self::{
     state_secret::{StateSecret, StateSecretError, gen_secret},
 };
 use crate::{
-    clock::{Clock, Timestamp},
-    random::{Random, random_array},
-    registration::{Digest, Registration},
-    revocation::{Revocation, RevocationList, Scope},
+    model::{
+        random::{Random, random_array},
+        registration::{Digest, Registration},
+        revocation::{Revocation, RevocationList, Scope},
+        time::{Clock, Timestamp},
+    },
     store::{NewRegistration, Registered, Store, StoreError},
 };
 

@@ -1,6 +1,6 @@
 //! The link to the XMPP server: an external component (XEP-0114).
 //!
-//! - `link`: the task that keeps a connection; `up`: what it does with one
+//! - `component`: the task that keeps a connection; `up`: what it does with one
 //! - `stream`: connects and authenticates
 //! - `reader`: bytes into stanzas within limits; `frame`: where stanzas begin and end; `parse`: their
 //!   XML; `stanza`: what they say
@@ -15,9 +15,9 @@
 //! What parses and writes is public for the benchmarks.
 
 mod backoff;
+pub mod component;
 pub(crate) mod frame;
 mod keepalive;
-pub mod link;
 mod loss;
 mod outbox;
 mod parse;

@@ -9,21 +9,7 @@ use std::{
 };
 
 /// Types and shared state that know nothing of ours but each other.
-const LEAVES: &[&str] = &[
-    "acl",
-    "address",
-    "clock",
-    "health",
-    "limits",
-    "link",
-    "message",
-    "metrics",
-    "payload",
-    "random",
-    "registration",
-    "revocation",
-    "secret",
-];
+const LEAVES: &[&str] = &["link", "metrics", "model"];
 
 /// What each module may import beside the leaves.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -33,18 +19,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("registrar", &["token", "store"]),
     ("delivery", &["token", "store"]),
     ("xmpp", &[]),
-    ("http", &["config", "delivery"]),
+    ("http", &["config", "delivery", "runtime"]),
     ("demo", &["xmpp"]),
-    ("logging", &["config"]),
-    ("lifecycle", &[]),
+    ("runtime", &["config"]),
     (
         "app",
         &[
             "config",
             "delivery",
             "http",
-            "lifecycle",
             "registrar",
+            "runtime",
             "store",
             "token",
             "xmpp",
@@ -52,16 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "cli",
-        &[
-            "app",
-            "config",
-            "demo",
-            "http",
-            "lifecycle",
-            "logging",
-            "store",
-            "token",
-        ],
+        &["app", "config", "demo", "http", "runtime", "store", "token"],
     ),
 ];
 

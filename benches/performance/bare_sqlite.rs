@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use tokio::time::Instant;
 use unified_push::{
-    clock::{Clock, SystemClock},
+    model::time::{Clock, SystemClock},
     store::Store,
 };
 

@@ -15,7 +15,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::time::Instant;
-use unified_push::registration;
+use unified_push::model::registration;
 
 pub const DOMAIN: &str = "up.example.org";
 

@@ -17,8 +17,7 @@ use jid::{BareJid, Jid};
 use tokio::{net::TcpStream, time::Instant};
 use unified_push::{
     link::{PushStanza, Sent},
-    payload::Payload,
-    registration::Digest,
+    model::{payload::Payload, registration::Digest},
     token::Backend,
     xmpp::{
         reader::{Event, Reader},

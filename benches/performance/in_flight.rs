@@ -10,17 +10,18 @@ use tokio::{
     task::JoinSet,
 };
 use unified_push::{
-    acl::Acl,
-    clock::SystemClock,
     delivery::{Delivery, Dependencies, Message, Outcome, Settings},
-    health::LinkState,
     link::{Answer, PushStanza},
-    message::{Ttl, Urgency},
-    metrics::Metrics,
-    payload::Payload,
-    random::SystemRandom,
-    registration::Digest,
-    secret::Secret,
+    metrics::{LinkState, Metrics},
+    model::{
+        acl::Acl,
+        message::{Ttl, Urgency},
+        payload::Payload,
+        random::SystemRandom,
+        registration::Digest,
+        secret::Secret,
+        time::SystemClock,
+    },
     store::{Caps, Store},
     token::{Backend, Keyring, Policy, Tokens},
 };

@@ -12,7 +12,7 @@ use tokio::{
     sync::mpsc,
     task::JoinSet,
 };
-use unified_push::registration;
+use unified_push::model::registration;
 
 use crate::{login::Stream, server::Server};
 

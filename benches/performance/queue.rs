@@ -18,10 +18,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 use unified_push::{
-    clock::{Clock, SystemClock, Timestamp},
-    message::{MessageId, Urgency},
-    payload::Payload,
-    registration::{Digest, Registration},
+    model::{
+        message::{MessageId, Urgency},
+        payload::Payload,
+        registration::{Digest, Registration},
+        time::{Clock, SystemClock, Timestamp},
+    },
     store::{Caps, Enqueued, NewMessage, Store},
     token::Backend,
 };

@@ -13,8 +13,7 @@ use tokio::{
 };
 use unified_push::{
     link::{PushStanza, Sent},
-    payload::Payload,
-    registration::Digest,
+    model::{payload::Payload, registration::Digest},
     xmpp::writer,
 };
 

@@ -3,8 +3,10 @@
 use rusqlite::Connection;
 use tempfile::TempDir;
 use unified_push::{
-    clock::{Clock, SystemClock},
-    secret::Secret,
+    model::{
+        secret::Secret,
+        time::{Clock, SystemClock},
+    },
     store::Store,
 };
 

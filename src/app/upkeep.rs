@@ -6,12 +6,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use crate::{
-    clock::Clock,
     delivery::Delivery,
-    health::Health,
-    limits::Limiter,
     metrics::{Metrics, QueueEvent},
+    model::{rate::Limiter, time::Clock},
     registrar::Registrar,
+    runtime::health::Health,
     store::{Store, StoreError},
     token::Tokens,
 };

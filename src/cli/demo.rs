@@ -12,12 +12,15 @@ use jid::{BareJid, Jid};
 use super::send;
 use crate::{
     app::{App, Sockets},
-    config::{self, Listen},
+    config,
     demo::{Phone, Server},
     http::Listener,
-    lifecycle,
-    random::{Random, SystemRandom},
-    secret::Secret,
+    model::{
+        listen::Listen,
+        random::{Random, SystemRandom},
+        secret::Secret,
+    },
+    runtime::lifecycle,
     token::gen_secret,
 };
 

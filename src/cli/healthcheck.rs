@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::config::Listen;
+use crate::model::listen::Listen;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";

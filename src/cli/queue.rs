@@ -8,8 +8,8 @@ use super::{
     state::open,
 };
 use crate::{
-    clock::{Clock, SystemClock},
     config::Config,
+    model::time::{Clock, SystemClock},
 };
 
 #[derive(clap::Subcommand)]

@@ -7,10 +7,12 @@ use super::{
     state::{open, secret, tokens},
 };
 use crate::{
-    clock::{Clock, SystemClock},
     config::Config,
-    revocation::Scope,
-    secret::KeyId,
+    model::{
+        revocation::Scope,
+        secret::KeyId,
+        time::{Clock, SystemClock},
+    },
 };
 
 /// How long a whole account's revocation is kept: it also covers tokens that mod_unified_push signed

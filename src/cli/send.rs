@@ -10,7 +10,7 @@ use ureq::{
     http::{HeaderValue, Response, Uri},
 };
 
-use crate::payload::MAX_PAYLOAD;
+use crate::model::payload::MAX_PAYLOAD;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     app::policy,
-    clock::SystemClock,
     config::{self, Config},
-    random::SystemRandom,
-    secret::Secret,
+    model::{random::SystemRandom, secret::Secret, time::SystemClock},
     store::Store,
     token::{Keyring, StateSecret, Tokens},
 };

@@ -15,9 +15,11 @@ use super::{
     values::{self, duration, number, size},
 };
 use crate::{
-    acl::{Acl, AclEntry},
-    address::is_private,
-    secret::Secret,
+    model::{
+        acl::{Acl, AclEntry},
+        listen::is_private,
+        secret::Secret,
+    },
     token::Backend,
 };
 
@@ -247,7 +249,7 @@ fn warn(settings: &mut Settings, config: &Config) {
              encrypted; add `?sslmode=require`"
         ));
     }
-    if config.http.public_url.starts_with("http://") {
+    if !config.http.public_url.is_encrypted() {
         settings
             .warn("http.public_url: is not https; most application servers refuse such endpoints");
     }

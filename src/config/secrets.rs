@@ -11,7 +11,7 @@ use super::{
     values,
 };
 use crate::{
-    secret::{MIN_BYTES, Secret},
+    model::secret::{MIN_BYTES, Secret},
     store::PostgresUrlError,
 };
 

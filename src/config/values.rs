@@ -16,13 +16,19 @@ use figment::value::Value;
 use ipnet::IpNet;
 use jid::BareJid;
 
-use super::{Level, Listen, LogFormat};
-use crate::{acl::Acl, limits::Rate, message::Ttl, token::Backend};
+use super::{Level, LogFormat};
+use crate::{
+    model::{
+        acl::Acl,
+        endpoint::{PublicUrl, PublicUrlError},
+        listen::Listen,
+        message::Ttl,
+        rate::Rate,
+    },
+    token::Backend,
+};
 
 pub type Parsed<T> = Result<T, String>;
-
-/// The longest base of endpoints, in bytes: a whole endpoint must stay within 1000.
-const MAX_PUBLIC_URL: usize = 200;
 
 /// The value as TOML, on one line: JSON's scalars are TOML's.
 pub fn literal(value: &Value) -> String {
@@ -150,29 +156,10 @@ pub fn host(value: &Value) -> Parsed<String> {
     })
 }
 
-/// Without the trailing slash.
-pub fn public_url(value: &Value) -> Parsed<String> {
-    let text = text(value)?;
-    let url = text.trim_end_matches('/');
-    // `Uri` drops a fragment silently.
-    let uri: http::Uri = match url.contains(['?', '#']) {
-        true => return Err("has a query or a fragment".to_owned()),
-        false => url.parse().map_err(|_| "is not a URL".to_owned())?,
-    };
-    match (uri.scheme_str(), uri.authority()) {
-        (Some("http" | "https"), Some(authority)) => {
-            let port = authority.as_str().strip_prefix(authority.host());
-            let port = port.ok_or("has a user name")?;
-            if authority.host().is_empty() || (!port.is_empty() && uri.port_u16().is_none()) {
-                return Err("has no host, or a bad port".to_owned());
-            }
-        }
-        _ => return Err("does not start with https:// or http://".to_owned()),
-    }
-    if url.len() > MAX_PUBLIC_URL {
-        return Err(format!("is longer than {MAX_PUBLIC_URL} bytes"));
-    }
-    Ok(url.to_owned())
+pub fn public_url(value: &Value) -> Parsed<PublicUrl> {
+    text(value)?
+        .parse()
+        .map_err(|e: PublicUrlError| e.to_string())
 }
 
 pub fn acl(value: &Value) -> Parsed<Acl> {

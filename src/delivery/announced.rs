@@ -1,13 +1,12 @@
 //! Which resources announced themselves by directed presence.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
 use jid::{BareJid, Jid};
 use prometheus::IntGauge;
 use tokio::time::Instant;
+
+use crate::model::sync::Mutex;
 
 /// Bytes of JIDs remembered at most; an announcement beyond it is not.
 const CAPACITY: usize = 16 << 20;
@@ -42,7 +41,7 @@ impl Announced {
     }
 
     pub fn available(&self, jid: &Jid) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         let cost = cost(jid);
         if known.bytes + cost > CAPACITY {
             return;
@@ -66,7 +65,7 @@ impl Announced {
 
     /// Whether this very resource has announced itself since then, as on binding anew.
     pub fn since(&self, jid: &Jid, then: Instant) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock();
         let Some(resources) = known.accounts.get(&jid.to_bare()) else {
             return false;
         };
@@ -75,7 +74,7 @@ impl Announced {
     }
 
     pub fn unavailable(&self, jid: &Jid) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         let account = jid.to_bare();
         let Some(resources) = known.accounts.get_mut(&account) else {
             return;
@@ -93,7 +92,7 @@ impl Announced {
 
     /// Another resource of the same account; the one that announced itself last.
     pub fn other_than(&self, jid: &Jid) -> Option<Jid> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock();
         let resources = known.accounts.get(&jid.to_bare())?;
         let other = resources.iter().rfind(|other| other.jid != *jid)?;
         Some(other.jid.clone())
@@ -101,7 +100,7 @@ impl Announced {
 
     /// The link is gone, and with it the news of who leaves.
     pub fn forget_all(&self) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known::default();
+        *self.known.lock() = Known::default();
         self.gauge.set(0);
     }
 }
@@ -133,7 +132,7 @@ mod tests {
         announced.unavailable(&jid("romeo@example.org/a"));
         assert_eq!(announced.gauge.get(), 1);
         announced.unavailable(&jid("romeo@example.org/b"));
-        let known = announced.known.lock().unwrap();
+        let known = announced.known.lock();
         assert!(known.accounts.is_empty() && known.bytes == 0);
     }
 
@@ -160,7 +159,7 @@ mod tests {
         for number in 0..20_000 {
             announced.available(&jid(&format!("romeo-{number}@example.org/{resource}")));
         }
-        let known = announced.known.lock().unwrap();
+        let known = announced.known.lock();
         assert!(known.bytes <= CAPACITY && known.accounts.len() < 17_000);
     }
 }

@@ -8,8 +8,9 @@ use tracing::debug;
 
 use super::{Delivery, in_flight::Verdict, stanza_id::Attempt};
 use crate::{
-    clock::Timestamp, link::Answer, message::MessageKey, metrics::QueueEvent,
-    registration::Registration, revocation::Scope,
+    link::Answer,
+    metrics::QueueEvent,
+    model::{message::MessageKey, registration::Registration, revocation::Scope, time::Timestamp},
 };
 
 /// How many answers are worked on at a time that nobody waits for in this process. Beyond it they

@@ -13,8 +13,7 @@ use super::{
 };
 use crate::{
     link::{PushStanza, Sent},
-    message::MessageKey,
-    payload::Payload,
+    model::{message::MessageKey, payload::Payload},
     token::OpenError,
 };
 

@@ -8,7 +8,7 @@ mod table;
 mod tests;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
@@ -20,9 +20,10 @@ use tokio::{
 };
 
 use self::table::{Phone, Table};
-use crate::{
-    clock::Timestamp,
+use crate::model::sync::Mutex;
+use crate::model::{
     random::{Random, random_array},
+    time::Timestamp,
 };
 
 /// How long an unanswered message is held, and its phone left alone: its server may still deliver
@@ -350,6 +351,6 @@ impl Backlog {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock()
     }
 }

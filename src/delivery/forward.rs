@@ -17,8 +17,8 @@ use super::{
     in_flight::{Asked, Verdict},
 };
 use crate::{
-    message::MessageKey,
     metrics::QueueEvent,
+    model::message::MessageKey,
     store::{Claim, Claimed, News, StoreError},
 };
 

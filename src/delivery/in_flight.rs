@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
 };
 
 use prometheus::IntGauge;
@@ -11,7 +11,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{message::MessageKey, registration::Registration};
+use crate::model::sync::Mutex;
+use crate::model::{message::MessageKey, registration::Registration};
 
 /// What became of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +130,7 @@ impl InFlight {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<MessageKey, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock()
     }
 }
 
@@ -187,7 +188,7 @@ mod tests {
     use jid::Jid;
 
     use super::*;
-    use crate::{clock::Timestamp, registration::Digest};
+    use crate::model::{registration::Digest, time::Timestamp};
 
     const KEY: MessageKey = [1; 16];
 

@@ -14,9 +14,8 @@ use super::{
     in_flight::{Verdict, Waiting},
 };
 use crate::{
-    clock::Timestamp,
     metrics::QueueEvent,
-    registration::Registration,
+    model::{registration::Registration, time::Timestamp},
     store::{Enqueued, NewMessage, StoreError},
 };
 

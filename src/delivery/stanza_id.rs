@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jid::Jid;
 use ring::hmac;
 
-use crate::{message::MessageKey, secret::Secret};
+use crate::model::{message::MessageKey, secret::Secret};
 
 const PURPOSE: &str = "stanza-id";
 const FIELDS: usize = 4 + 16 + 2;

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use xmpp_parsers::minidom::Element;
 
 use super::server::{Router, answer, error, escape};
-use crate::registration;
+use crate::model::registration;
 
 /// How many pushes may wait to be looked at.
 const PUSHES: usize = 1024;

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
 };
 
 use jid::{BareJid, Jid};
@@ -16,7 +16,8 @@ use super::{
     phone::{Phone, PhoneState},
     wire::{Host, Wire},
 };
-use crate::{secret::Secret, xmpp::writer};
+use crate::model::sync::Mutex;
+use crate::{model::secret::Secret, xmpp::writer};
 
 /// How many stanzas may wait for the component.
 const QUEUE: usize = 1024;
@@ -75,7 +76,7 @@ impl Server {
 
 impl Router {
     pub fn phones(&self) -> MutexGuard<'_, HashMap<Jid, PhoneState>> {
-        self.phones.lock().unwrap_or_else(PoisonError::into_inner)
+        self.phones.lock()
     }
 
     /// What comes back for a stanza of the component.

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    secret::Secret,
+    model::secret::Secret,
     xmpp::{
         frame::{Framer, Mark},
         stream::digest,

@@ -12,9 +12,9 @@ use axum::{
 use tracing::error;
 
 use crate::{
-    health::Health,
     http::{Site, answer},
     metrics::{Label, Metrics},
+    runtime::health::Health,
 };
 
 /// What the admin listener serves.

@@ -12,8 +12,11 @@ use axum::{
 use crate::{
     delivery::Outcome,
     http::headers::HeaderError,
-    message::{MessageId, Ttl},
     metrics::PushResult,
+    model::{
+        endpoint::PublicUrl,
+        message::{MessageId, Ttl},
+    },
 };
 
 /// Why a push is refused before its token is looked at.
@@ -56,7 +59,7 @@ impl Refusal {
 
 /// The one place that gives outcomes their statuses. `public_url` is what message resources start
 /// with.
-pub fn outcome(outcome: &Outcome, public_url: &str) -> (PushResult, Response) {
+pub fn outcome(outcome: &Outcome, public_url: &PublicUrl) -> (PushResult, Response) {
     match outcome {
         Outcome::Acknowledged { ttl, message } => (
             PushResult::Acknowledged,
@@ -158,8 +161,8 @@ pub fn internal_error() -> Response {
 }
 
 /// RFC 8030 §5: the message resource is named even when nothing is kept there any more.
-fn created(ttl: Ttl, message: MessageId, public_url: &str) -> Response {
-    let location = HeaderValue::try_from([public_url, "/message/", &message.to_string()].concat())
+fn created(ttl: Ttl, message: MessageId, public_url: &PublicUrl) -> Response {
+    let location = HeaderValue::try_from(public_url.message(message))
         .expect("neither a URL nor base64 has control characters");
     let headers = [
         (

@@ -3,7 +3,7 @@
 
 use axum::http::HeaderMap;
 
-use crate::message::{Topic, Ttl, Urgency};
+use crate::model::message::{Topic, Ttl, Urgency};
 
 /// A bad header, as its sender's author is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

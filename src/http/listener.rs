@@ -13,7 +13,7 @@ use std::{
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
-use crate::config::Listen;
+use crate::model::listen::Listen;
 
 /// The socket is open to every account of the machine, like a port on loopback: a proxy runs as
 /// another user. The mode of its directory can narrow that.

@@ -8,7 +8,7 @@ use axum::{extract::State, http::Uri, response::Response};
 use crate::{
     delivery::StoreFailed,
     http::{Deliver, Public, answer, last_segment},
-    message::MessageId,
+    model::message::MessageId,
 };
 
 pub async fn get<D: Deliver>(State(public): State<Arc<Public<D>>>, uri: Uri) -> Response {

@@ -27,7 +27,7 @@ use crate::{
         last_segment,
     },
     metrics::{Metrics, PushResult},
-    payload::{MAX_PAYLOAD, Payload, PayloadError},
+    model::payload::{MAX_PAYLOAD, Payload, PayloadError},
 };
 
 /// Bytes of a body that is refused: more than proxies let through in general.

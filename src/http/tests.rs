@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::*;
-use crate::{
-    config::Listen,
+use crate::model::{
+    listen::Listen,
     message::{MessageId, Topic, Ttl, Urgency},
 };
 
@@ -166,7 +166,7 @@ impl Fixture {
         let metrics = Arc::new(Metrics::new());
         let mut settings = Public {
             delivery: fake.clone(),
-            public_url: "https://up.example.org/base".to_owned(),
+            public_url: "https://up.example.org/base".parse().unwrap(),
             domain: BareJid::new("up.example.org").unwrap(),
             require_ttl: false,
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],

@@ -32,7 +32,6 @@ macro_rules! labels {
         }
     };
 }
-pub(crate) use labels;
 
 labels! {
     /// How a push ended.
@@ -103,5 +102,29 @@ labels! {
         Unsupported = "unsupported",
         UnknownAnswer = "unknown-answer",
         ReplyDropped = "reply-dropped",
+    }
+}
+
+labels! {
+    /// The state of the XMPP link; while it is down, why.
+    pub enum LinkState {
+        Connecting = "connecting",
+        Up = "up",
+        /// Nothing listens there.
+        ConnectionRefused = "connection-refused",
+        /// The name does not resolve, or the host does not answer.
+        Unreachable = "unreachable",
+        /// The component secret is wrong.
+        NotAuthorized = "not-authorized",
+        /// The server has no such component.
+        HostUnknown = "host-unknown",
+        /// Another connection holds the component's name.
+        Conflict = "conflict",
+        /// The server closed the connection, or it was cut.
+        ServerShutdown = "server-shutdown",
+        /// No answer to a ping, or the server reads no more.
+        DeadPeer = "dead-peer",
+        /// The other side breaks the protocol, or ended the stream for another reason.
+        StreamError = "stream-error",
     }
 }

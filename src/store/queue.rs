@@ -8,11 +8,13 @@
 use jid::{BareJid, Jid};
 
 use crate::{
-    clock::Timestamp,
     link::Answer,
-    message::{MessageId, MessageKey, Topic, Urgency},
-    payload::Payload,
-    registration::Registration,
+    model::{
+        message::{MessageId, MessageKey, Topic, Urgency},
+        payload::Payload,
+        registration::Registration,
+        time::Timestamp,
+    },
 };
 
 /// Bytes that a message is counted for beside its payload.

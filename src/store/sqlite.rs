@@ -27,12 +27,14 @@ use super::{
     Registered, Revoked, Sizes, StoreError, TokenHash, Waiting,
 };
 use crate::{
-    clock::Timestamp,
     link::Answer,
-    message::{MessageId, MessageKey},
-    registration::Registration,
-    revocation::{Revocation, Scope},
-    secret::KeyId,
+    model::{
+        message::{MessageId, MessageKey},
+        registration::Registration,
+        revocation::{Revocation, Scope},
+        secret::KeyId,
+        time::Timestamp,
+    },
 };
 
 /// The files are closed when it is dropped.

@@ -3,9 +3,9 @@
 use jid::Jid;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    clock::Timestamp,
+use crate::model::{
     registration::{Digest, Registration},
+    time::Timestamp,
 };
 
 #[derive(Serialize, Deserialize)]

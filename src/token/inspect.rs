@@ -7,7 +7,10 @@ use super::{
     opened::{Content, Miss},
     paseto, stored,
 };
-use crate::{registration::Registration, secret::KeyId, store::StoreError};
+use crate::{
+    model::{registration::Registration, secret::KeyId},
+    store::StoreError,
+};
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum InspectError {

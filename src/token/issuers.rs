@@ -5,8 +5,7 @@ use std::fmt;
 
 use super::Keyring;
 use crate::{
-    clock::Timestamp,
-    secret::KeyId,
+    model::{secret::KeyId, time::Timestamp},
     store::{Store, StoreError},
 };
 

@@ -21,11 +21,11 @@ use super::{
     claims::Subject,
     keyring::{Key, Keyring},
 };
-use crate::{
-    clock::Timestamp,
+use crate::model::{
     random::{Random, random_array},
     registration::Registration,
     secret::KeyId,
+    time::Timestamp,
 };
 
 #[derive(Serialize, Deserialize)]

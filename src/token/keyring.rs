@@ -7,7 +7,7 @@ use pasetors::{keys::SymmetricKey, version4::V4};
 use ring::hmac;
 
 use super::jwt;
-use crate::secret::{KeyId, Secret};
+use crate::model::secret::{KeyId, Secret};
 
 pub struct Keyring {
     current: Key,

@@ -4,12 +4,13 @@
 //! It holds what is true whatever the time and the revocations say: whoever opens a token looks at
 //! these each time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hashlink::LruCache;
 
 use super::Backend;
-use crate::{registration::Registration, secret::KeyId};
+use crate::model::sync::Mutex;
+use crate::model::{registration::Registration, secret::KeyId};
 
 /// A token has some 400 bytes in general, at most [`MAX_TOKEN`](super::MAX_TOKEN): 3 MiB in all, or
 /// 20 MiB at the worst.
@@ -81,7 +82,7 @@ impl Opened {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Known) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.0.lock())
     }
 }
 
@@ -90,7 +91,7 @@ mod tests {
     use jid::Jid;
 
     use super::*;
-    use crate::{clock::Timestamp, registration::Digest, secret::Secret};
+    use crate::model::{registration::Digest, secret::Secret, time::Timestamp};
 
     fn content() -> Content {
         Content {

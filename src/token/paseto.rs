@@ -15,7 +15,7 @@ use super::{
     claims::Subject,
     keyring::{Key, Keyring},
 };
-use crate::{clock::Timestamp, registration::Registration, secret::KeyId};
+use crate::model::{registration::Registration, secret::KeyId, time::Timestamp};
 
 pub(super) const PREFIX: &str = "v4.local.";
 

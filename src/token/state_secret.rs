@@ -11,9 +11,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::issuers::{KeyIds, living};
 use crate::{
-    clock::Timestamp,
-    random::{Random, random_array},
-    secret::{MIN_BYTES, Secret},
+    model::{
+        random::{Random, random_array},
+        secret::{MIN_BYTES, Secret},
+        time::Timestamp,
+    },
     store::{Store, StoreError},
 };
 
@@ -123,7 +125,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::{random::SystemRandom, secret::KeyId};
+    use crate::model::{random::SystemRandom, secret::KeyId};
 
     const NOW: Timestamp = Timestamp::from_secs(1_764_000_000);
 

@@ -11,8 +11,7 @@ use subtle::ConstantTimeEq;
 
 use super::keyring::{Key, Keyring};
 use crate::{
-    registration::RegistrationKey,
-    secret::KeyId,
+    model::{registration::RegistrationKey, secret::KeyId},
     store::{Generation, TokenHash},
 };
 

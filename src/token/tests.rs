@@ -6,10 +6,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    clock::ManualClock,
-    random::SystemRandom,
-    registration::RegistrationKey,
-    secret::Secret,
+    model::{
+        random::SystemRandom, registration::RegistrationKey, secret::Secret, time::ManualClock,
+    },
     store::{Issuer, Sizes},
 };
 

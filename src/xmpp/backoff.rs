@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    health::LinkState,
-    random::{Random, random_array},
+    metrics::LinkState,
+    model::random::{Random, random_array},
 };
 
 /// The pauses between two attempts.

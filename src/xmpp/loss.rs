@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::health::LinkState;
+use crate::metrics::LinkState;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Loss {

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use tracing::{debug, info, warn};
 
-use super::{link::LinkSettings, loss::Loss};
-use crate::{address::is_private, health::LinkState};
+use super::{component::LinkSettings, loss::Loss};
+use crate::{metrics::LinkState, model::listen::is_private};
 
 /// A fault that lasts is repeated in the log after so many attempts.
 const REPEAT: u32 = 20;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use xmpp_parsers::ns;
 
-use crate::registration;
+use crate::model::registration;
 
 /// A start tag.
 pub struct Tag<'a> {

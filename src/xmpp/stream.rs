@@ -23,7 +23,7 @@ use super::{
     loss::Loss,
     reader::{CHUNK, Reader},
 };
-use crate::secret::Secret;
+use crate::model::secret::Secret;
 
 /// How long the kernel tries to get bytes acknowledged before it gives the connection up.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);

@@ -13,9 +13,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    component::{LinkTask, Timings},
     frame::NotWellFormed,
     keepalive::{Keepalive, Life},
-    link::{LinkTask, Timings},
     loss::Loss,
     outbox::Outbox,
     reader::Event,
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     link::{Inbound, PushStanza, RegisterReply},
     metrics::OddStanza,
-    random::random_array,
+    model::random::random_array,
 };
 
 /// How often to look whether the server is still there.

@@ -6,7 +6,7 @@ use xmpp_parsers::ns;
 
 use crate::{
     link::{PushStanza, RegisterError, RegisterReply},
-    registration::{self, Digest},
+    model::registration::{self, Digest},
 };
 
 /// The end of our side of the stream.

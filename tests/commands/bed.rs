@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use unified_push::{
     demo::{Phone, Push, Server},
-    secret::Secret,
+    model::secret::Secret,
 };
 
 use crate::{

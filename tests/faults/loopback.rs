@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 use unified_push::{
     demo::{Host, Wire},
-    secret::Secret,
+    model::secret::Secret,
 };
 use xmpp_parsers::{minidom::Element, ns};
 

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use unified_push::{
-    message::Urgency,
+    model::message::Urgency,
     store::{Caps, Enqueued, NewMessage, Store, StoreError},
 };
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::{Instant, timeout};
 use unified_push::{
-    clock::Timestamp,
+    model::time::Timestamp,
     store::{Caps, Claim, Enqueued, NewMessage, Store},
 };
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use jid::{BareJid, Jid};
 use unified_push::{
-    clock::Timestamp,
-    message::{MessageId, MessageKey, Topic, Urgency},
-    payload::Payload,
-    registration::{Digest, Registration},
+    model::{
+        message::{MessageId, MessageKey, Topic, Urgency},
+        payload::Payload,
+        registration::{Digest, Registration},
+        time::Timestamp,
+    },
     store::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, Store},
 };
 

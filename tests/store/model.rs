@@ -7,10 +7,12 @@ use std::{
 
 use jid::{BareJid, Jid};
 use unified_push::{
-    clock::Timestamp,
-    message::{MessageId, MessageKey},
-    registration::{Registration, RegistrationKey},
-    revocation::Scope,
+    model::{
+        message::{MessageId, MessageKey},
+        registration::{Registration, RegistrationKey},
+        revocation::Scope,
+        time::Timestamp,
+    },
     store::{Caps, Claim, Claimed, Enqueued, NewMessage, Waiting},
 };
 

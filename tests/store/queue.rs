@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use unified_push::{
-    clock::Timestamp,
-    message::Urgency,
-    registration::Registration,
-    revocation::Scope,
+    model::{message::Urgency, registration::Registration, revocation::Scope, time::Timestamp},
     store::{Claim, Enqueued, NewMessage, Store, Waiting},
 };
 

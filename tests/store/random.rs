@@ -10,10 +10,7 @@ use proptest::{
 };
 use tokio::{runtime::Handle, task::block_in_place};
 use unified_push::{
-    clock::Timestamp,
-    message::Urgency,
-    registration::Registration,
-    revocation::Scope,
+    model::{message::Urgency, registration::Registration, revocation::Scope, time::Timestamp},
     store::{Caps, Claim, NewMessage, Store},
 };
 

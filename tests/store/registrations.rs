@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use jid::BareJid;
 use unified_push::{
-    clock::Timestamp,
-    registration::{Digest, Registration, RegistrationKey},
-    revocation::Scope,
-    secret::KeyId,
+    model::{
+        registration::{Digest, Registration, RegistrationKey},
+        revocation::Scope,
+        secret::KeyId,
+        time::Timestamp,
+    },
     store::{Found, NewRegistration, Owned, Registered, Store},
 };
 

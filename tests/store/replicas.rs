@@ -10,8 +10,7 @@ use jid::Jid;
 use tokio::time::timeout;
 use unified_push::{
     link::Answer,
-    message::MessageKey,
-    registration::Registration,
+    model::{message::MessageKey, registration::Registration},
     store::{Caps, Claim, Enqueued, NewMessage, News, Store},
 };
 

@@ -96,12 +96,14 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(
         config.acl.entries(),
-        [crate::acl::AclEntry::Jid("example.org".parse().unwrap())]
+        [crate::model::acl::AclEntry::Jid(
+            "example.org".parse().unwrap()
+        )]
     );
     assert_eq!(config.backend, Backend::Paseto);
     assert_eq!(config.registration_ttl, Duration::from_secs(604_800));
     assert_eq!(config.secret, None);
-    assert_eq!(config.http.public_url, "https://up.example.org");
+    assert_eq!(config.http.public_url.to_string(), "https://up.example.org");
     assert_eq!(config.http.trusted_proxies.len(), 2);
     assert_eq!(
         config.http.listen,

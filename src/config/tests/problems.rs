@@ -158,7 +158,12 @@ fn a_variable_that_is_not_utf_8_is_refused() {
 fn the_public_url_loses_its_trailing_slash_and_may_have_a_path() {
     let url = |text| {
         let env = [("UNIFIED_PUSH_HTTP__PUBLIC_URL", text)];
-        load_with("", &env).unwrap().config.http.public_url
+        load_with("", &env)
+            .unwrap()
+            .config
+            .http
+            .public_url
+            .to_string()
     };
     assert_eq!(url("https://up.example.org/"), "https://up.example.org");
     assert_eq!(url("https://[::1]:8443/a/b/"), "https://[::1]:8443/a/b");

@@ -8,7 +8,7 @@ use std::{
 use jid::Jid;
 use tokio::time::Instant;
 
-use crate::clock::Timestamp;
+use crate::model::time::Timestamp;
 
 /// A full JID.
 pub type Name = Arc<str>;

@@ -334,7 +334,7 @@ async fn another_phones_registration_does_not_end_the_quiet() {
     world.unanswered(&token).await;
     world.stored(&token, "second").await;
     // Of another application.
-    let digest = crate::registration::Digest::from_bytes([2; 32]);
+    let digest = crate::model::registration::Digest::from_bytes([2; 32]);
     let issued = world.tokens.issue(&jid(OTHER), digest, digest).await;
     let registration = issued.unwrap().registration;
     world.delivery.registered(&registration).await;

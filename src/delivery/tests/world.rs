@@ -7,10 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::*;
 use crate::{
-    clock::ManualClock,
     link::Answer,
-    random::SystemRandom,
-    registration::Digest,
+    model::{random::SystemRandom, registration::Digest, time::ManualClock},
     token::{Backend, Keyring, Policy},
 };
 

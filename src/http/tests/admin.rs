@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::*;
-use crate::health::{Health, LinkState};
+use crate::{metrics::LinkState, runtime::health::Health};
 
 struct Admin {
     link: watch::Sender<LinkState>,

@@ -89,12 +89,14 @@ async fn people_get_a_page_that_loads_nothing() {
 
 #[tokio::test]
 async fn routes_begin_at_the_path_of_the_public_url() {
-    let odd = Fixture::with(|public| public.public_url = "http://up.example.org/{a}/:b".into());
+    let odd =
+        Fixture::with(|public| public.public_url = "http://up.example.org/{a}/:b".parse().unwrap());
     let answer = odd.ask("POST", "/{a}/:b/push/t", &[], "x").await;
     assert_eq!(answer.status, 201);
     assert_eq!(odd.ask("POST", "/z/:b/push/t", &[], "x").await.status, 404);
 
-    let bare = Fixture::with(|public| public.public_url = "https://up.example.org".into());
+    let bare =
+        Fixture::with(|public| public.public_url = "https://up.example.org".parse().unwrap());
     assert_eq!(bare.ask("POST", "/push/t", &[], "x").await.status, 201);
     assert_eq!(bare.ask("GET", "/", &[], "").await.status, 200);
 }

@@ -9,12 +9,12 @@ use tokio_postgres::{
 };
 
 use super::super::StoreError;
-use crate::{
-    clock::Timestamp,
+use crate::model::{
     payload::Payload,
     registration::{Digest, Registration, RegistrationKey},
     revocation::Scope,
     secret::KeyId,
+    time::Timestamp,
 };
 
 type Fault = Box<dyn std::error::Error + Sync + Send>;

@@ -25,7 +25,7 @@ use super::{
     super::{News, StoreError},
     connect::{Connection, Source, words},
 };
-use crate::{clock::Timestamp, link::Answer};
+use crate::{link::Answer, model::time::Timestamp};
 
 const LISTEN: &str = "LISTEN unified_push";
 const NOTIFY: &str = "SELECT pg_notify('unified_push', $1)";

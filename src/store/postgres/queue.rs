@@ -14,9 +14,11 @@ use super::{
     registrations::{renewed, revoked_up_to},
 };
 use crate::{
-    clock::Timestamp,
-    message::MessageKey,
-    registration::{Registration, RegistrationKey},
+    model::{
+        message::MessageKey,
+        registration::{Registration, RegistrationKey},
+        time::Timestamp,
+    },
     store::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, StoreError},
 };
 

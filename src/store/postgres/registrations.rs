@@ -10,9 +10,11 @@ use super::{
     revocations::note_change,
 };
 use crate::{
-    clock::Timestamp,
-    registration::{Registration, RegistrationKey},
-    secret::KeyId,
+    model::{
+        registration::{Registration, RegistrationKey},
+        secret::KeyId,
+        time::Timestamp,
+    },
     store::{
         Found, Generation, Issuer, NewRegistration, Owned, Registered, StoreError, TokenHash,
         rules::{NO_TIME_LEFT, STEP},

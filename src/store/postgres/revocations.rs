@@ -11,8 +11,10 @@ use super::{
     lock_account,
 };
 use crate::{
-    clock::Timestamp,
-    revocation::{Revocation, Scope},
+    model::{
+        revocation::{Revocation, Scope},
+        time::Timestamp,
+    },
     store::{Revoked, StoreError, rules::REVOCATIONS_PER_OWNER},
 };
 

@@ -9,7 +9,7 @@ use super::{
     queue::delete,
 };
 use crate::{
-    clock::Timestamp,
+    model::time::Timestamp,
     store::{MESSAGE_OVERHEAD, Sizes, StoreError, rules::STEP},
 };
 

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use tokio_postgres::config::{Config, Host, SslMode};
 
-use crate::address::is_private;
+use crate::model::listen::is_private;
 
 /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE`, as libpq has it. Shows where the
 /// database is, without user and password. Cheap to clone.

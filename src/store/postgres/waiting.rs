@@ -10,9 +10,11 @@ use super::{
     queue::{REGISTRATION, delete},
 };
 use crate::{
-    clock::Timestamp,
-    message::{MessageId, MessageKey},
-    registration::Registration,
+    model::{
+        message::{MessageId, MessageKey},
+        registration::Registration,
+        time::Timestamp,
+    },
     store::{StoreError, Waiting, rules::STEP},
 };
 

@@ -9,12 +9,12 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef},
 };
 
-use crate::{
-    clock::Timestamp,
+use crate::model::{
     payload::Payload,
     registration::{Digest, Registration, RegistrationKey},
     revocation::Scope,
     secret::KeyId,
+    time::Timestamp,
 };
 
 /// A timestamp as a column. Beyond SQLite's integers lies "never".

@@ -13,10 +13,12 @@ use super::{
     columns::{Millis, bare_jid, full_jid, payload, registration, scope_columns},
 };
 use crate::{
-    clock::Timestamp,
-    message::{MessageId, MessageKey},
-    registration::Registration,
-    revocation::Revocation,
+    model::{
+        message::{MessageId, MessageKey},
+        registration::Registration,
+        revocation::Revocation,
+        time::Timestamp,
+    },
     store::{Claimed, rules::STEP},
 };
 

@@ -10,10 +10,12 @@ use super::{
     queue,
 };
 use crate::{
-    clock::Timestamp,
-    registration::{Registration, RegistrationKey},
-    revocation::{Revocation, Scope},
-    secret::KeyId,
+    model::{
+        registration::{Registration, RegistrationKey},
+        revocation::{Revocation, Scope},
+        secret::KeyId,
+        time::Timestamp,
+    },
     store::rules::{NO_TIME_LEFT, REVOCATIONS_PER_OWNER, STEP},
 };
 

@@ -4,7 +4,7 @@ use jid::Jid;
 use tempfile::TempDir;
 
 use super::{Sqlite as Store, *};
-use crate::registration::Digest;
+use crate::model::registration::Digest;
 
 const NOW: Timestamp = Timestamp::from_secs(1_764_000_000);
 const WEEK: Duration = Duration::from_secs(7 * 86400);

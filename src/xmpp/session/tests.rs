@@ -305,5 +305,5 @@ fn a_stream_error_ends_the_link() {
     else {
         panic!("no end");
     };
-    assert_eq!(loss.state(), crate::health::LinkState::Conflict);
+    assert_eq!(loss.state(), crate::metrics::LinkState::Conflict);
 }

@@ -8,9 +8,8 @@ use xmpp_parsers::{iq::Iq, minidom::Element, stanza_error};
 
 use super::*;
 use crate::{
-    clock::Timestamp,
     link::{Registered, Sent},
-    payload::Payload,
+    model::{payload::Payload, time::Timestamp},
 };
 
 fn domain() -> BareJid {

@@ -10,8 +10,10 @@ use super::{
     totals,
 };
 use crate::{
-    clock::Timestamp,
-    registration::{Registration, RegistrationKey},
+    model::{
+        registration::{Registration, RegistrationKey},
+        time::Timestamp,
+    },
     store::{Caps, Enqueued, MESSAGE_OVERHEAD, NewMessage},
 };
 

@@ -12,10 +12,12 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::{super::open, *};
 use crate::{
-    message::{Topic, Urgency},
-    payload::Payload,
-    registration::Digest,
-    revocation::Scope,
+    model::{
+        message::{Topic, Urgency},
+        payload::Payload,
+        registration::Digest,
+        revocation::Scope,
+    },
     store::{Caps, Enqueued, NewMessage, sqlite::Sqlite},
 };
 

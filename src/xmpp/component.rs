@@ -19,11 +19,9 @@ use super::{
     up::Up,
 };
 use crate::{
-    health::LinkState,
     link::{Inbound, PushStanza, RegisterReply},
-    metrics::Metrics,
-    random::Random,
-    secret::Secret,
+    metrics::{LinkState, Metrics},
+    model::{random::Random, secret::Secret},
 };
 
 /// How many pushes may wait for the writer.

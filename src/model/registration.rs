@@ -5,7 +5,7 @@ use std::fmt;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jid::{BareJid, Jid};
 
-use crate::clock::Timestamp;
+use crate::model::time::Timestamp;
 
 /// The XML namespace of register, registered and push.
 pub const NS: &str = "http://gultsch.de/xmpp/drafts/unified-push";

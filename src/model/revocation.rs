@@ -9,9 +9,9 @@ use std::{
 
 use jid::BareJid;
 
-use crate::{
-    clock::Timestamp,
+use crate::model::{
     registration::{Registration, RegistrationKey},
+    time::Timestamp,
 };
 
 /// What a revocation kills.
@@ -115,7 +115,7 @@ mod tests {
     use jid::Jid;
 
     use super::*;
-    use crate::registration::Digest;
+    use crate::model::registration::Digest;
 
     fn registration(issued: u64) -> Registration {
         Registration {

@@ -10,13 +10,10 @@ use jid::Jid;
 
 use super::*;
 use crate::{
-    clock::Timestamp,
     demo::{Host, Server, Wire},
     link::{Answer, RegisterError, RegisterRequest, Registered, Sent},
     metrics::OddStanza,
-    payload::Payload,
-    random::SystemRandom,
-    registration::Digest,
+    model::{payload::Payload, random::SystemRandom, registration::Digest, time::Timestamp},
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
