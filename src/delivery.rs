@@ -244,7 +244,7 @@ impl Delivery {
         let requested = message.ttl.unwrap_or(self.settings.default_ttl);
         let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
         let push = Box::new(Push {
-            key: random_array(&*self.with.random),
+            key: MessageKey::from_bytes(random_array(&*self.with.random)),
             id: MessageId::from_bytes(random_array(&*self.with.random)),
             registration,
             ttl: requested.min(self.settings.max_ttl).min(lifetime),

@@ -21,7 +21,7 @@ pub use self::{
 use crate::{
     link::Answer,
     model::{
-        message::{MessageId, MessageKey},
+        message::{Hold, MessageId, MessageKey},
         registration::Registration,
         revocation::{Revocation, Scope},
         secret::KeyId,
@@ -245,15 +245,15 @@ impl Store {
         each!(self, engine => engine.acknowledge(key).await)
     }
 
-    /// Ends the lease of an attempt; the message is not sent again before `held_until`. Says where
+    /// Ends the lease of an attempt; the message is held from now on, or free. Says where
     /// it goes now. None, and nothing happens, unless the attempt is the message's latest.
     pub async fn put_back(
         &self,
         key: MessageKey,
         attempt: u16,
-        held_until: Timestamp,
+        hold: Hold,
     ) -> Result<Option<Jid>, StoreError> {
-        each!(self, engine => engine.put_back(key, attempt, held_until).await)
+        each!(self, engine => engine.put_back(key, attempt, hold).await)
     }
 
     /// Whom this attempt asked, if it is the message's latest and was sent after the phone last

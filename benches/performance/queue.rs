@@ -19,7 +19,7 @@ use tokio::{
 };
 use unified_push::{
     model::{
-        message::{MessageId, Urgency},
+        message::{Hold, MessageId, MessageKey, Urgency},
         payload::Payload,
         registration::{Digest, Registration},
         time::{Clock, SystemClock, Timestamp},
@@ -243,7 +243,7 @@ fn message(number: u64, now: Timestamp) -> NewMessage {
     let number = usize::try_from(number).unwrap();
     let digest = Digest::from_bytes([7; 32]);
     NewMessage {
-        key: key(number),
+        key: MessageKey::from_bytes(key(number)),
         id: MessageId::from_bytes(key(!number)),
         registration: Registration {
             owner: phone(number % OTHERS).parse().unwrap(),
@@ -258,7 +258,7 @@ fn message(number: u64, now: Timestamp) -> NewMessage {
         arrived: now,
         expires: now.saturating_add(Duration::from_secs(86_400)),
         sent: None,
-        held_until: Timestamp::from_secs(0),
+        hold: Hold::Free,
         try_at: now,
     }
 }

@@ -10,7 +10,11 @@ use super::{Delivery, in_flight::Verdict, stanza_id::Attempt};
 use crate::{
     link::Answer,
     metrics::QueueEvent,
-    model::{message::MessageKey, registration::Registration, revocation::Scope, time::Timestamp},
+    model::{
+        message::{Hold, MessageKey},
+        registration::Registration,
+        revocation::Scope,
+    },
 };
 
 /// How many answers are worked on at a time that nobody waits for in this process. Beyond it they
@@ -23,9 +27,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// What was sent so shortly before the link was lost may never have arrived, or its answer was lost
 /// with the link. Longer than it takes to notice a peer that is gone.
 const DOUBTFUL: Duration = Duration::from_secs(60);
-
-/// Of a message that may be sent again.
-pub(super) const FREE: Timestamp = Timestamp::from_secs(0);
 
 impl Delivery {
     /// An answer from the link; see [`Inbound::answer`](crate::link::Inbound::answer).
@@ -203,21 +204,16 @@ impl Delivery {
 
     /// An attempt has failed: whoever the message is for now is tried after a pause.
     pub(super) async fn free(&self, key: MessageKey, attempt: u16) {
-        if let Some(owner) = self.put_back(key, attempt, FREE).await {
+        if let Some(owner) = self.put_back(key, attempt, Hold::Free).await {
             self.backlog.failed(&owner);
         }
     }
 
     /// Gives whom the message is for now. One that cannot be put back is free when its lease ends.
-    pub(super) async fn put_back(
-        &self,
-        key: MessageKey,
-        attempt: u16,
-        held_until: Timestamp,
-    ) -> Option<Jid> {
+    pub(super) async fn put_back(&self, key: MessageKey, attempt: u16, hold: Hold) -> Option<Jid> {
         let put_back = async {
             let _turn = self.turn().await?;
-            self.with.store.put_back(key, attempt, held_until).await
+            self.with.store.put_back(key, attempt, hold).await
         };
         put_back.await.unwrap_or_else(|error| {
             debug!(%error, "a message could not be put back; it is free when its lease ends");

@@ -12,13 +12,12 @@ use tracing::debug;
 
 use super::{
     Delivery,
-    answers::FREE,
     backlog::{End, HOLD, PACE},
     in_flight::{Asked, Verdict},
 };
 use crate::{
     metrics::QueueEvent,
-    model::message::MessageKey,
+    model::message::{Hold, MessageKey},
     store::{Claim, Claimed, News, StoreError},
 };
 
@@ -208,11 +207,11 @@ impl Delivery {
                 Some(End::Unanswered)
             }
         };
-        let held_until = match end {
-            Some(End::Unanswered) => self.with.clock.now().saturating_add(HOLD),
-            _ => FREE,
+        let hold = match end {
+            Some(End::Unanswered) => Hold::Until(self.with.clock.now().saturating_add(HOLD)),
+            _ => Hold::Free,
         };
-        let owner = self.put_back(key, attempt, held_until).await;
+        let owner = self.put_back(key, attempt, hold).await;
         if let Some(owner) = owner.filter(|owner| owner != phone) {
             // It has found the message leased.
             self.backlog.stored(&owner, Instant::now());

@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::model::{registration::Digest, time::Timestamp};
 
-    const KEY: MessageKey = [1; 16];
+    const KEY: MessageKey = MessageKey::from_bytes([1; 16]);
 
     fn in_flight() -> InFlight {
         InFlight::new(IntGauge::new("in_flight", "test").unwrap())

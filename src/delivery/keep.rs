@@ -1,5 +1,6 @@
 //! From a push in hand to a message in the store: the `201` that is a promise.
 
+use crate::model::message::Hold;
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
@@ -126,9 +127,9 @@ impl Delivery {
             arrived: push.arrived,
             expires: push.expires(),
             sent: (tried != Tried::No).then_some(push.arrived),
-            held_until: match tried {
-                Tried::Unanswered => now.saturating_add(HOLD),
-                Tried::No | Tried::Lost => Timestamp::from_secs(0),
+            hold: match tried {
+                Tried::Unanswered => Hold::Until(now.saturating_add(HOLD)),
+                Tried::No | Tried::Lost => Hold::Free,
             },
             try_at: self.try_at(&push.registration.owner, now),
         }

@@ -39,7 +39,7 @@ impl StanzaIds {
     pub fn mint(&self, to: &Jid, attempt: &Attempt) -> String {
         let mut id = [0; FIELDS + MAC];
         id[..4].copy_from_slice(&attempt.replica);
-        id[4..20].copy_from_slice(&attempt.message);
+        id[4..20].copy_from_slice(attempt.message.as_bytes());
         id[20..FIELDS].copy_from_slice(&attempt.attempt.to_be_bytes());
         let mac = self.mac(&self.keys[0], &id[..FIELDS], to);
         id[FIELDS..].copy_from_slice(&mac.as_ref()[..MAC]);
@@ -60,7 +60,7 @@ impl StanzaIds {
         });
         authentic.then(|| Attempt {
             replica: fields[..4].try_into().expect("4 bytes"),
-            message: fields[4..20].try_into().expect("16 bytes"),
+            message: MessageKey::from_bytes(fields[4..20].try_into().expect("16 bytes")),
             attempt: u16::from_be_bytes(fields[20..].try_into().expect("2 bytes")),
         })
     }
@@ -79,7 +79,7 @@ mod tests {
 
     const ATTEMPT: Attempt = Attempt {
         replica: [1; 4],
-        message: [2; 16],
+        message: MessageKey::from_bytes([2; 16]),
         attempt: 3,
     };
 

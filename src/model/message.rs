@@ -4,9 +4,41 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
+use super::time::Timestamp;
+
 /// A message on its way to a phone; the ids of its stanzas carry it. Never the id of its message
 /// resource.
-pub type MessageKey = [u8; 16];
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageKey([u8; 16]);
+
+impl MessageKey {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// Whether a message that waits may be sent. A phone that left a message unanswered may still get
+/// it from its server, and each time it is sent again it may arrive twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    Free,
+    /// Not before this, unless its phone is known to have lost what it was sent.
+    Until(Timestamp),
+}
+
+impl Hold {
+    /// When it ends: long ago, if there is none.
+    pub fn end(self) -> Timestamp {
+        match self {
+            Self::Free => Timestamp::from_secs(0),
+            Self::Until(end) => end,
+        }
+    }
+}
 
 /// The opaque id of a message resource (RFC 8030 §5): random, tells nothing about the endpoint. Who
 /// has it may take the message back.

@@ -10,7 +10,7 @@ use jid::{BareJid, Jid};
 use crate::{
     link::Answer,
     model::{
-        message::{MessageId, MessageKey, Topic, Urgency},
+        message::{Hold, MessageId, MessageKey, Topic, Urgency},
         payload::Payload,
         registration::Registration,
         time::Timestamp,
@@ -35,8 +35,8 @@ pub struct NewMessage {
     pub expires: Timestamp,
     /// When it was sent last, without an answer; None: it never was.
     pub sent: Option<Timestamp>,
-    /// Not sent before this, unless [`Store::release`](super::Store::release) says so.
-    pub held_until: Timestamp,
+    /// Until [`Store::release`](super::Store::release) says otherwise.
+    pub hold: Hold,
     /// For the other replicas: when its phone is to be tried, as far as this one knows.
     pub try_at: Timestamp,
 }

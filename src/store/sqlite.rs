@@ -29,7 +29,7 @@ use super::{
 use crate::{
     link::Answer,
     model::{
-        message::{MessageId, MessageKey},
+        message::{Hold, MessageId, MessageKey},
         registration::Registration,
         revocation::{Revocation, Scope},
         secret::KeyId,
@@ -179,9 +179,9 @@ impl Sqlite {
         &self,
         key: MessageKey,
         attempt: u16,
-        held_until: Timestamp,
+        hold: Hold,
     ) -> Result<Option<Jid>, StoreError> {
-        self.write(move |db| queue::put_back(db, &key, attempt, held_until))
+        self.write(move |db| queue::put_back(db, &key, attempt, hold))
             .await
     }
 

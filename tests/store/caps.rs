@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use unified_push::{
-    model::message::Urgency,
+    model::message::{Hold, Urgency},
     store::{Caps, Enqueued, NewMessage, Store, StoreError},
 };
 
@@ -34,7 +34,7 @@ async fn a_topic_replaces_the_stored_message_with_all_of_its_own(store: &Store) 
     let first = NewMessage {
         topic: topic("mail"),
         urgency: Urgency::High,
-        held_until: after(1000),
+        hold: Hold::Until(after(1000)),
         sent: Some(after(1)),
         ..message(1)
     };

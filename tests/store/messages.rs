@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jid::{BareJid, Jid};
 use unified_push::{
     model::{
-        message::{MessageId, MessageKey, Topic, Urgency},
+        message::{Hold, MessageId, MessageKey, Topic, Urgency},
         payload::Payload,
         registration::{Digest, Registration},
         time::Timestamp,
@@ -64,7 +64,7 @@ pub fn topic(text: &str) -> Option<Topic> {
 pub fn key(serial: u32) -> MessageKey {
     let mut key = [0xaa; 16];
     key[..4].copy_from_slice(&serial.to_be_bytes());
-    key
+    MessageKey::from_bytes(key)
 }
 
 pub fn id(serial: u32) -> MessageId {
@@ -101,7 +101,7 @@ pub fn message_to(jid: &str, app: u8, serial: u32) -> NewMessage {
         arrived,
         expires: arrived.saturating_add(Duration::from_secs(86_400)),
         sent: None,
-        held_until: NOW,
+        hold: Hold::Until(NOW),
         try_at: NOW,
     }
 }

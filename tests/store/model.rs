@@ -8,7 +8,7 @@ use std::{
 use jid::{BareJid, Jid};
 use unified_push::{
     model::{
-        message::{MessageId, MessageKey},
+        message::{Hold, MessageId, MessageKey},
         registration::{Registration, RegistrationKey},
         revocation::Scope,
         time::Timestamp,
@@ -122,10 +122,10 @@ impl Model {
         if let Some(until) = claimed.filter(|until| *until > now) {
             return Claim::Later(until);
         }
-        let held = |row: &Row| row.new.held_until > Timestamp::from_millis(0);
+        let held = |row: &Row| row.new.hold != Hold::Free;
         rows.sort_by_key(|row| (held(row), Reverse(row.new.urgency), row.new.arrived));
-        let Some(first) = rows.iter_mut().find(|row| row.new.held_until <= now) else {
-            let held = rows.iter().map(|row| row.new.held_until).min();
+        let Some(first) = rows.iter_mut().find(|row| row.new.hold.end() <= now) else {
+            let held = rows.iter().map(|row| row.new.hold.end()).min();
             return held.map_or(Claim::Empty, Claim::Later);
         };
         first.attempts += 1;
@@ -144,16 +144,11 @@ impl Model {
         self.remove(|row| row.new.key == key) > 0
     }
 
-    pub fn put_back(
-        &mut self,
-        key: MessageKey,
-        attempt: u16,
-        held_until: Timestamp,
-    ) -> Option<Jid> {
+    pub fn put_back(&mut self, key: MessageKey, attempt: u16, hold: Hold) -> Option<Jid> {
         let latest = |row: &&mut Row| row.new.key == key && row.attempts == attempt;
         let row = self.rows.iter_mut().find(latest)?;
         row.claimed_until = Timestamp::from_millis(0);
-        row.new.held_until = held_until;
+        row.new.hold = hold;
         Some(row.new.registration.owner.clone())
     }
 
@@ -168,7 +163,7 @@ impl Model {
         for row in &mut self.rows {
             let sent = row.new.sent.is_some_and(|sent| sent >= since);
             if row.new.registration.owner == *owner && sent {
-                row.new.held_until = Timestamp::from_millis(0);
+                row.new.hold = Hold::Free;
             }
         }
     }

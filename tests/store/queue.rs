@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use unified_push::{
-    model::{message::Urgency, registration::Registration, revocation::Scope, time::Timestamp},
+    model::{
+        message::{Hold, Urgency},
+        registration::Registration,
+        revocation::Scope,
+    },
     store::{Claim, Enqueued, NewMessage, Store, Waiting},
 };
 
@@ -92,7 +96,7 @@ async fn a_jid_has_one_lease_at_a_time(store: &Store) {
 async fn what_is_held_waits_until_then_or_until_released(store: &Store) {
     let held = |serial: u32, secs| NewMessage {
         sent: Some(after(serial.into())),
-        held_until: after(secs),
+        hold: Hold::Until(after(secs)),
         ..message(serial)
     };
     put(store, held(1, 200)).await;
@@ -116,11 +120,11 @@ async fn what_is_held_waits_until_then_or_until_released(store: &Store) {
 async fn what_was_never_held_goes_before_what_was(store: &Store) {
     let held = NewMessage {
         urgency: Urgency::High,
-        held_until: after(5),
+        hold: Hold::Until(after(5)),
         ..message(1)
     };
     let never = |serial| NewMessage {
-        held_until: Timestamp::from_secs(0),
+        hold: Hold::Free,
         ..message(serial)
     };
     put(store, held).await;
@@ -133,7 +137,7 @@ async fn what_was_never_held_goes_before_what_was(store: &Store) {
 async fn only_the_latest_attempt_puts_back(store: &Store) {
     put(store, message(1)).await;
     claimed(store, ORCHARD, after(1)).await;
-    let put_back = |attempt, secs| store.put_back(key(1), attempt, after(secs));
+    let put_back = |attempt, secs| store.put_back(key(1), attempt, Hold::Until(after(secs)));
     for stale in [0, 2] {
         put_back(stale, 30).await.unwrap();
     }
@@ -155,7 +159,10 @@ async fn a_lease_and_a_hold_do_not_touch_each_other(store: &Store) {
     let later = claim(store, ORCHARD, after(2)).await;
     assert_eq!(later, Claim::Later(after(61)), "released is not put back");
 
-    store.put_back(key(1), 1, after(500)).await.unwrap();
+    store
+        .put_back(key(1), 1, Hold::Until(after(500)))
+        .await
+        .unwrap();
     let later = claim(store, ORCHARD, after(61)).await;
     assert_eq!(later, Claim::Later(after(500)), "held beyond the lease");
 }
@@ -221,7 +228,10 @@ async fn what_waits_follows_the_phone(store: &Store) {
     newer.registration.issued = after(51);
     put(store, newer).await;
     assert_eq!(claimed(store, ORCHARD, after(10)).await.key, key(1));
-    store.put_back(key(1), 1, after(100)).await.unwrap();
+    store
+        .put_back(key(1), 1, Hold::Until(after(100)))
+        .await
+        .unwrap();
     assert_eq!(claimed(store, ORCHARD, after(20)).await.key, key(2));
 
     let moved = Registration {

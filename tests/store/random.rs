@@ -10,7 +10,12 @@ use proptest::{
 };
 use tokio::{runtime::Handle, task::block_in_place};
 use unified_push::{
-    model::{message::Urgency, registration::Registration, revocation::Scope, time::Timestamp},
+    model::{
+        message::{Hold, Urgency},
+        registration::Registration,
+        revocation::Scope,
+        time::Timestamp,
+    },
     store::{Caps, Claim, NewMessage, Store},
 };
 
@@ -267,9 +272,9 @@ impl Pair<'_> {
                 attempt,
                 held,
             } => {
-                let held_until = ahead(now, held);
-                let owner = store.put_back(key(serial), attempt, held_until).await;
-                let expected = model.put_back(key(serial), attempt, held_until);
+                let hold = Hold::Until(ahead(now, held));
+                let owner = store.put_back(key(serial), attempt, hold).await;
+                let expected = model.put_back(key(serial), attempt, hold);
                 assert_eq!(owner.unwrap(), expected);
             }
             Operation::Asked(serial, attempt) => {
@@ -334,7 +339,7 @@ impl Pair<'_> {
             arrived,
             expires: ahead(self.now, new.ttl),
             sent: new.sent.then_some(arrived),
-            held_until: ahead(self.now, new.held),
+            hold: Hold::Until(ahead(self.now, new.held)),
             try_at: self.now,
         }
     }

@@ -99,7 +99,7 @@ impl Postgres {
             lock_account(&db, &account).await?;
             let (deleted, left) = match done {
                 None => (0, 0),
-                Some(done) => delete(&db, "key = $1", &[&&done[..]]).await?,
+                Some(done) => delete(&db, "key = $1", &[&&done.as_bytes()[..]]).await?,
             };
             let claim = claim(&db, owner, now, lease).await?;
             if claim == Claim::Empty {
@@ -283,7 +283,7 @@ async fn insert(
           urgency, payload, arrived, expires, attempts, sent, held_until, owner_key)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
         &[
-            &&message.key[..],
+            &&message.key.as_bytes()[..],
             &&message.id.as_bytes()[..],
             &registration.owner.to_bare().as_str(),
             &registration.owner.as_str(),
@@ -299,7 +299,7 @@ async fn insert(
             // The one attempt before it came here.
             &i32::from(message.sent.is_some()),
             &message.sent.map(Millis),
-            &Millis(message.held_until),
+            &Millis(message.hold.end()),
             &owner_key(&registration.owner),
         ],
     )
@@ -358,7 +358,7 @@ async fn claim(
 fn claimed(row: &Row) -> Result<Claimed, StoreError> {
     Ok(Claimed {
         registration: registration(row)?,
-        key: array(row, 5)?,
+        key: MessageKey::from_bytes(array(row, 5)?),
         payload: payload(row, 6)?,
         attempt: u16::try_from(row.try_get::<_, i32>(7)?).unwrap_or(u16::MAX),
         expires: row.try_get::<_, Millis>(8)?.0,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{
-        message::{MessageId, MessageKey},
+        message::{Hold, MessageId, MessageKey},
         registration::Registration,
         time::Timestamp,
     },
@@ -20,7 +20,7 @@ use crate::{
 
 impl Postgres {
     pub async fn acknowledge(&self, key: MessageKey) -> Result<bool, StoreError> {
-        self.take_away("key = $1", &key).await
+        self.take_away("key = $1", key.as_bytes()).await
     }
 
     pub async fn cancel(&self, id: MessageId) -> Result<bool, StoreError> {
@@ -43,7 +43,7 @@ impl Postgres {
         &self,
         key: MessageKey,
         attempt: u16,
-        held_until: Timestamp,
+        hold: Hold,
     ) -> Result<Option<Jid>, StoreError> {
         self.within(async {
             let db = self.pool.get().await?;
@@ -51,7 +51,11 @@ impl Postgres {
                 .find(
                     "UPDATE unified_push_queue SET claimed_until = 0, held_until = $3
                      WHERE key = $1 AND attempts = $2 RETURNING owner",
-                    &[&&key[..], &i32::from(attempt), &Millis(held_until)],
+                    &[
+                        &&key.as_bytes()[..],
+                        &i32::from(attempt),
+                        &Millis(hold.end()),
+                    ],
                 )
                 .await?;
             db.done();
@@ -72,7 +76,9 @@ impl Postgres {
                 "SELECT {REGISTRATION} FROM unified_push_queue
                  WHERE key = $1 AND attempts = $2 AND sent >= issued"
             );
-            let row = db.find(&sql, &[&&key[..], &i32::from(attempt)]).await?;
+            let row = db
+                .find(&sql, &[&&key.as_bytes()[..], &i32::from(attempt)])
+                .await?;
             db.done();
             row.as_ref().map(registration).transpose()
         })

@@ -10,6 +10,7 @@ use rusqlite::{
 };
 
 use crate::model::{
+    message::MessageKey,
     payload::Payload,
     registration::{Digest, Registration, RegistrationKey},
     revocation::Scope,
@@ -37,6 +38,18 @@ impl FromSql for Millis {
 impl ToSql for KeyId {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         self.as_bytes().to_sql()
+    }
+}
+
+impl ToSql for MessageKey {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        self.as_bytes().to_sql()
+    }
+}
+
+impl FromSql for MessageKey {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        FromSql::column_result(value).map(Self::from_bytes)
     }
 }
 

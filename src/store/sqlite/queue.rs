@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     model::{
-        message::{MessageId, MessageKey},
+        message::{Hold, MessageId, MessageKey},
         registration::Registration,
         revocation::Revocation,
         time::Timestamp,
@@ -107,13 +107,13 @@ pub(super) fn put_back(
     db: &Connection,
     key: &MessageKey,
     attempt: u16,
-    held_until: Timestamp,
+    hold: Hold,
 ) -> rusqlite::Result<Option<Jid>> {
     db.prepare_cached(
         "UPDATE queue SET claimed_until = 0, held_until = ? WHERE key = ? AND attempts = ?
          RETURNING owner",
     )?
-    .query_row((Millis(held_until), key, attempt), |row| full_jid(row, 0))
+    .query_row((Millis(hold.end()), key, attempt), |row| full_jid(row, 0))
     .optional()
 }
 

@@ -207,7 +207,7 @@ fn insert(
         // The one attempt before it came here.
         message.sent.is_some(),
         message.sent.map(Millis),
-        Millis(message.held_until),
+        Millis(message.hold.end()),
     ))?;
     Ok(())
 }

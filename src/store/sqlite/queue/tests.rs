@@ -13,7 +13,7 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use super::{super::open, *};
 use crate::{
     model::{
-        message::{Topic, Urgency},
+        message::{Hold, MessageKey, Topic, Urgency},
         payload::Payload,
         registration::Digest,
         revocation::Scope,
@@ -36,7 +36,7 @@ fn message(serial: u16, topic: Option<&str>) -> NewMessage {
     let mut bytes = [0; 16];
     bytes[..2].copy_from_slice(&serial.to_be_bytes());
     NewMessage {
-        key: bytes,
+        key: MessageKey::from_bytes(bytes),
         id: MessageId::from_bytes(bytes),
         registration: Registration {
             owner: Jid::new("romeo@example.org/orchard").unwrap(),
@@ -51,7 +51,7 @@ fn message(serial: u16, topic: Option<&str>) -> NewMessage {
         arrived: NOW,
         expires: later(100),
         sent: None,
-        held_until: NOW,
+        hold: Hold::Until(NOW),
         try_at: NOW,
     }
 }
@@ -82,7 +82,7 @@ fn everything(db: &Connection) {
         claims,
         [Claim::Message(_), Claim::Later(_), Claim::Empty]
     ));
-    put_back(db, &second.key, 1, NOW).unwrap();
+    put_back(db, &second.key, 1, Hold::Until(NOW)).unwrap();
     asked(db, &second.key, 1).unwrap();
     release(db, owner, NOW).unwrap();
     redirect(db, registration).unwrap();
