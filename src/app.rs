@@ -11,10 +11,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
-use self::{
-    inbound::{REGISTRATION_QUEUE, UseCases, serve_registrations},
-    upkeep::Upkeep,
-};
+use self::{inbound::UseCases, upkeep::Upkeep};
 use crate::{
     config::{self, Config},
     delivery::{self, Delivery, Dependencies},
@@ -28,11 +25,14 @@ use crate::{
         secret::Secret,
         time::{Clock, SystemClock},
     },
-    registrar::Registrar,
+    registrar::{Registrar, worker},
     runtime::{health::Health, lifecycle},
     store::{self, Caps, Store, StoreError},
     token::{IssuersError, Keyring, Policy, StateSecret, StateSecretError, Tokens, check_issuers},
-    xmpp::component::{LinkSettings, LinkTask, Timings, channel},
+    xmpp::{
+        component::{LinkTask, channel},
+        settings::{LinkSettings, Timings},
+    },
 };
 
 /// Health checks and scrapes come from a few places only.
@@ -248,7 +248,7 @@ impl App {
         let admin_settings = ServeSettings::new(ADMIN_CONNECTIONS, metrics.clone());
         let http_settings = ServeSettings::new(self.connections, metrics.clone());
         let registrar = self.upkeep.registrar.clone();
-        let (registrations, screened) = mpsc::channel(REGISTRATION_QUEUE);
+        let (registrations, screened) = mpsc::channel(worker::QUEUE);
         let use_cases = UseCases {
             delivery: self.upkeep.delivery.clone(),
             registrar: registrar.clone(),
@@ -264,11 +264,14 @@ impl App {
         let delivery = self.upkeep.delivery.clone();
         tasks.spawn(delivery.clone().forward(shutdown.clone()));
         tasks.spawn(delivery.clone().follow());
-        tasks.spawn(serve_registrations(
+        tasks.spawn(worker::serve(
             registrar,
-            delivery,
             screened,
             self.replies,
+            move |registration| {
+                let delivery = delivery.clone();
+                async move { delivery.registered(&registration).await }
+            },
         ));
         tasks.spawn(self.upkeep.run());
         tasks.spawn(lifecycle::feed_watchdog());

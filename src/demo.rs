@@ -5,9 +5,12 @@
 //! Conversations does. Neither is fit for anything but loopback.
 
 mod phone;
+mod router;
 mod server;
+mod state;
 mod wire;
 
-pub use phone::{Behaviour, Endpoint, Phone, Push, Refused};
+pub use phone::{Endpoint, Phone, Refused};
 pub use server::Server;
+pub use state::{Behaviour, Push};
 pub use wire::{Host, Wire};

@@ -3,6 +3,8 @@
 //! The order of the checks is mod_unified_push's, and so are the texts. It knows nothing of stanzas
 //! or HTTP.
 
+pub mod worker;
+
 use std::sync::Arc;
 
 use jid::Jid;

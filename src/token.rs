@@ -4,6 +4,7 @@
 //! shown. Opening one authenticates it first, then looks at its expiry, then at the revocations.
 
 mod claims;
+mod hs256;
 mod inspect;
 mod issuers;
 mod jwt;

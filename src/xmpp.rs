@@ -1,6 +1,6 @@
 //! The link to the XMPP server: an external component (XEP-0114).
 //!
-//! - `component`: the task that keeps a connection; `up`: what it does with one
+//! - `component`: the task that keeps a connection, by its `settings`; `up`: what it does with one
 //! - `stream`: connects and authenticates
 //! - `reader`: bytes into stanzas within limits; `frame`: where stanzas begin and end; `parse`: their
 //!   XML; `stanza`: what they say
@@ -24,6 +24,7 @@ mod parse;
 pub mod reader;
 mod report;
 pub mod session;
+pub mod settings;
 mod stanza;
 pub(crate) mod stream;
 mod up;

@@ -4,19 +4,13 @@
 use std::sync::Arc;
 
 use jid::Jid;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::{
     delivery::Delivery,
     link::{Answer, Inbound, RegisterReply, RegisterRequest},
     registrar::{Registrar, Screened},
 };
-
-/// Registrations that wait for the registrar; more are refused. All phones of a server come back
-/// at once after it has restarted.
-pub const REGISTRATION_QUEUE: usize = 4096;
-/// Registrations worked on at a time: they share commits.
-const AT_ONCE: usize = 64;
 
 pub struct UseCases {
     pub delivery: Arc<Delivery>,
@@ -47,34 +41,5 @@ impl Inbound for UseCases {
         self.registrations
             .try_send(screened)
             .map_err(|full| self.registrar.busy(full.into_inner()))
-    }
-}
-
-/// Answers registrations until the link is gone for good.
-pub async fn serve_registrations(
-    registrar: Arc<Registrar>,
-    delivery: Arc<Delivery>,
-    mut requests: mpsc::Receiver<Screened>,
-    replies: mpsc::Sender<RegisterReply>,
-) {
-    let slots = Arc::new(Semaphore::new(AT_ONCE));
-    while let Some(screened) = requests.recv().await {
-        let slot = slots
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
-        let (registrar, delivery) = (registrar.clone(), delivery.clone());
-        let replies = replies.clone();
-        tokio::spawn(async move {
-            let (reply, registration) = registrar.register(screened).await;
-            // Waits while the link is slow or down. It fails only when the daemon stops.
-            let _ = replies.send(reply).await;
-            // Now, lest the phone be sent what waits before it knows that it has registered.
-            if let Some(registration) = registration {
-                delivery.registered(&registration).await;
-            }
-            drop(slot);
-        });
     }
 }

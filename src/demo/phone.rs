@@ -1,13 +1,9 @@
 //! A simulated phone that does what Conversations does: it registers the digests of its apps and
 //! answers pushes for them.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -15,31 +11,14 @@ use jid::Jid;
 use tokio::sync::{mpsc, oneshot};
 use xmpp_parsers::minidom::Element;
 
-use super::server::{Router, answer, error, escape};
+use super::{
+    router::Router,
+    state::{Behaviour, PhoneState, Push, escape},
+};
 use crate::model::registration;
 
 /// How many pushes may wait to be looked at.
 const PUSHES: usize = 1024;
-
-/// What the phone does about a push.
-#[derive(Clone, Debug)]
-pub enum Behaviour {
-    /// Acknowledges what it knows; `item-not-found` for the rest.
-    Acknowledge,
-    AcknowledgeAfter(Duration),
-    /// Takes it and never answers.
-    Silent,
-    /// Answers with this condition.
-    Error(&'static str),
-}
-
-/// A push that arrived.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Push {
-    pub application: String,
-    pub instance: String,
-    pub payload: Vec<u8>,
-}
 
 /// The answer to a registration.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,30 +42,17 @@ pub struct Phone {
     next_id: AtomicU64,
 }
 
-/// What a phone knows and does, kept by the server, which answers in its name.
-pub(super) struct PhoneState {
-    behaviour: Behaviour,
-    registered: HashSet<(String, String)>,
-    asked: HashMap<String, oneshot::Sender<Element>>,
-    pushes: mpsc::Sender<Push>,
-}
-
 impl Phone {
-    pub(super) fn new(jid: Jid, router: Arc<Router>) -> (Self, PhoneState) {
+    /// Goes online.
+    pub(super) fn new(jid: Jid, router: Arc<Router>) -> Self {
         let (sender, pushes) = mpsc::channel(PUSHES);
-        let state = PhoneState {
-            behaviour: Behaviour::Acknowledge,
-            registered: HashSet::new(),
-            asked: HashMap::new(),
-            pushes: sender,
-        };
-        let phone = Self {
+        router.phones().insert(jid.clone(), PhoneState::new(sender));
+        Self {
             jid,
             router,
             pushes,
             next_id: AtomicU64::new(0),
-        };
-        (phone, state)
+        }
     }
 
     /// Registers an app by name, and waits for the answer.
@@ -98,7 +64,7 @@ impl Phone {
             pair.0,
             pair.1
         );
-        self.with_state(|state| state.registered.insert(pair));
+        self.with_state(|state| state.register(pair));
         let answer = self.ask("set", &content).await;
         if let Some(registered) = answer.get_child("registered", registration::NS) {
             let attribute = |name| registered.attr(name).unwrap_or_default().to_owned();
@@ -121,7 +87,7 @@ impl Phone {
     pub async fn ask(&self, kind: &str, content: &str) -> Element {
         let id = format!("phone-{}", self.next_id.fetch_add(1, Ordering::Relaxed));
         let (sender, answer) = oneshot::channel();
-        self.with_state(|state| state.asked.insert(id.clone(), sender));
+        self.with_state(|state| state.expect(id.clone(), sender));
         self.send(&format!(
             "<iq type='{kind}' id='{id}' from='{}' to='{}'>{content}</iq>",
             escape(self.jid.as_str()),
@@ -143,12 +109,12 @@ impl Phone {
     }
 
     pub fn behave(&self, behaviour: Behaviour) {
-        self.with_state(|state| state.behaviour = behaviour);
+        self.with_state(|state| state.behave(behaviour));
     }
 
     /// Forgets its apps, as after they were uninstalled.
     pub fn forget(&self) {
-        self.with_state(|state| state.registered.clear());
+        self.with_state(PhoneState::forget);
     }
 
     /// The next push that arrives, acknowledged or not.
@@ -167,58 +133,6 @@ impl Phone {
     fn with_state<T>(&self, change: impl FnOnce(&mut PhoneState) -> T) -> T {
         let mut phones = self.router.phones();
         change(phones.get_mut(&self.jid).expect("it is online for ever"))
-    }
-}
-
-impl PhoneState {
-    /// Takes a stanza of the component; returns what it answers at once.
-    pub fn take(&mut self, stanza: &Element, router: &Arc<Router>) -> Option<String> {
-        match stanza.attr("type")? {
-            "result" | "error" => {
-                if let Some(waiting) = self.asked.remove(stanza.attr("id")?) {
-                    // It may have given up.
-                    let _ = waiting.send(stanza.clone());
-                }
-                None
-            }
-            "set" if stanza.name() == "iq" => self.push(stanza, router),
-            _ => None,
-        }
-    }
-
-    fn push(&mut self, iq: &Element, router: &Arc<Router>) -> Option<String> {
-        let Some(push) = iq.get_child("push", registration::NS) else {
-            return Some(error(iq, "feature-not-implemented"));
-        };
-        let attribute = |name| push.attr(name).unwrap_or_default().to_owned();
-        let (application, instance) = (attribute("application"), attribute("instance"));
-        let known = (self.registered).contains(&(application.clone(), instance.clone()));
-        // Strict, as phones are: white space is not base64.
-        let Ok(payload) = STANDARD.decode(push.text()) else {
-            return Some(error(iq, "item-not-found"));
-        };
-        if !known {
-            return Some(error(iq, "item-not-found"));
-        }
-        // Pushes that nobody looks at are lost once the queue is full.
-        let _ = self.pushes.try_send(Push {
-            application,
-            instance,
-            payload,
-        });
-        match self.behaviour {
-            Behaviour::Acknowledge => Some(answer(iq, "result", "")),
-            Behaviour::Silent => None,
-            Behaviour::Error(condition) => Some(error(iq, condition)),
-            Behaviour::AcknowledgeAfter(delay) => {
-                let (late, to) = (answer(iq, "result", ""), router.to_component.clone());
-                tokio::spawn(async move {
-                    tokio::time::sleep(delay).await;
-                    let _ = to.send(late).await;
-                });
-                None
-            }
-        }
     }
 }
 

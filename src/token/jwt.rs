@@ -5,17 +5,9 @@
 //! token and a revoked one could come back, `iat` and the key's id. Every check of a claim is left
 //! to whoever opens a token.
 
-use std::sync::Once;
-
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{
-    Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header, Validation,
-    crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
-    errors::{Error, ErrorKind},
-};
-use ring::hmac;
+use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
-use signature::{Signer, Verifier};
 
 use super::{
     claims::Subject,
@@ -102,63 +94,4 @@ fn seconds(time: Timestamp) -> f64 {
 /// Saturates: before 1970 is 1970, and the far future is the last instant.
 fn timestamp(seconds: f64) -> Timestamp {
     Timestamp::from_millis((seconds * 1000.0).round() as u64)
-}
-
-/// Gives jsonwebtoken ring's HMAC, since none of its bundled backends is built in. Before its first
-/// use: it falls back to a provider that panics, for good.
-pub(super) fn install() {
-    static PROVIDER: CryptoProvider = CryptoProvider {
-        signer_factory: |algorithm, key| Ok(Box::new(Hs256::signer(*algorithm, key)?)),
-        verifier_factory: |algorithm, key| Ok(Box::new(Hs256::verifier(*algorithm, key)?)),
-        key_utils: KeyUtils::new_unimplemented(),
-    };
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        PROVIDER
-            .install_default()
-            .expect("nothing else in this process installs a provider, or uses one before");
-    });
-}
-
-struct Hs256(hmac::Key);
-
-impl Hs256 {
-    fn signer(algorithm: Algorithm, key: &EncodingKey) -> Result<Self, Error> {
-        Self::new(algorithm, key.family(), key.as_bytes())
-    }
-
-    fn verifier(algorithm: Algorithm, key: &DecodingKey) -> Result<Self, Error> {
-        Self::new(algorithm, key.family(), key.try_get_as_bytes()?)
-    }
-
-    fn new(algorithm: Algorithm, family: AlgorithmFamily, key: &[u8]) -> Result<Self, Error> {
-        if algorithm != Algorithm::HS256 || family != AlgorithmFamily::Hmac {
-            return Err(ErrorKind::InvalidAlgorithm.into());
-        }
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, key)))
-    }
-}
-
-impl Signer<Vec<u8>> for Hs256 {
-    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
-        Ok(hmac::sign(&self.0, message).as_ref().to_vec())
-    }
-}
-
-impl Verifier<Vec<u8>> for Hs256 {
-    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
-        hmac::verify(&self.0, message, signature).map_err(|_| signature::Error::new())
-    }
-}
-
-impl JwtSigner for Hs256 {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::HS256
-    }
-}
-
-impl JwtVerifier for Hs256 {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::HS256
-    }
 }

@@ -6,7 +6,7 @@ use jsonwebtoken::{DecodingKey, EncodingKey};
 use pasetors::{keys::SymmetricKey, version4::V4};
 use ring::hmac;
 
-use super::jwt;
+use super::hs256;
 use crate::model::secret::{KeyId, Secret};
 
 pub struct Keyring {
@@ -28,7 +28,7 @@ pub(super) struct Key {
 
 impl Keyring {
     pub fn new(current: &Secret, previous: &[Secret]) -> Self {
-        jwt::install();
+        hs256::install();
         Self {
             current: Key::new(current),
             previous: previous.iter().map(Key::new).collect(),

@@ -1,27 +1,27 @@
 //! The one task that owns the connection: connects for ever, and tells how the link is. What it
 //! does while connected is `up`'s.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use jid::BareJid;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-pub use super::backoff::Pauses;
 use super::{
     backoff::Backoff,
     loss::Loss,
     report::Reporter,
+    session::Session,
+    settings::LinkSettings,
     stream::{self, Connection},
-    up::Up,
+    up::{Queues, Up},
 };
 use crate::{
     link::{Inbound, PushStanza, RegisterReply},
     metrics::{LinkState, Metrics},
-    model::{random::Random, secret::Secret},
+    model::random::{Random, random_array},
 };
 
 /// How many pushes may wait for the writer.
@@ -29,47 +29,6 @@ const PUSHES: usize = 1024;
 
 /// How many answers to registrations may wait for the writer.
 const REPLIES: usize = 64;
-
-/// Where the server is and how to log in there.
-#[derive(Debug)]
-pub struct LinkSettings {
-    pub domain: BareJid,
-    /// A name or an IP address.
-    pub host: String,
-    pub port: u16,
-    pub secret: Secret,
-    pub timings: Timings,
-}
-
-#[derive(Clone, Debug)]
-pub struct Timings {
-    /// For resolving the host and for connecting to each of its addresses.
-    pub connect: Duration,
-    pub handshake: Duration,
-    /// After a ping that came back: when the next one goes out.
-    pub ping_after: Duration,
-    /// Silence after that which means that the server is gone. One that talks has twice as long.
-    pub pong_within: Duration,
-    /// How long the server may take no byte although some are waiting.
-    pub write: Duration,
-    /// A connection that lasted so long had been of use: its successor is not held back.
-    pub of_use_after: Duration,
-    pub pauses: Pauses,
-}
-
-impl Default for Timings {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            handshake: Duration::from_secs(10),
-            ping_after: Duration::from_secs(25),
-            pong_within: Duration::from_secs(15),
-            write: Duration::from_secs(10),
-            of_use_after: Duration::from_secs(10),
-            pauses: Pauses::default(),
-        }
-    }
-}
 
 /// What the rest of the daemon holds of the link.
 #[derive(Clone)]
@@ -83,11 +42,11 @@ pub struct LinkHandle {
 
 /// The link before it runs.
 pub struct LinkTask {
-    pub(super) settings: LinkSettings,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) random: Arc<dyn Random>,
-    pub(super) pushes: mpsc::Receiver<PushStanza>,
-    pub(super) replies: mpsc::Receiver<RegisterReply>,
+    settings: LinkSettings,
+    metrics: Arc<Metrics>,
+    random: Arc<dyn Random>,
+    pushes: mpsc::Receiver<PushStanza>,
+    replies: mpsc::Receiver<RegisterReply>,
     state: watch::Sender<LinkState>,
 }
 
@@ -121,7 +80,7 @@ impl LinkTask {
     /// Keeps the link up until the shutdown, which first sends what is queued.
     pub async fn run(mut self, inbound: Arc<dyn Inbound>, shutdown: CancellationToken) {
         let mut backoff = Backoff::new(self.settings.timings.pauses.clone());
-        let mut reporter = Reporter::new(&self.settings);
+        let mut reporter = Reporter::new(self.settings.domain.to_string());
         loop {
             let connection = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -183,7 +142,17 @@ impl LinkTask {
         self.discard_queued();
         self.set_state(LinkState::Up);
         inbound.link_up();
-        let end = Up::new(self, connection, inbound).run(shutdown).await;
+        let queues = Queues {
+            pushes: &mut self.pushes,
+            replies: &mut self.replies,
+        };
+        let session = Session::new(
+            self.settings.domain.clone(),
+            Arc::clone(&self.metrics),
+            hex(random_array(self.random.as_ref())),
+        );
+        let up = Up::new(&self.settings, queues, session, connection, inbound);
+        let end = up.run(shutdown).await;
         // In this order: who still sees the link up and sends is told by link_down.
         let state = match &end {
             Ok(()) => LinkState::Connecting,
@@ -198,6 +167,10 @@ impl LinkTask {
     fn discard_queued(&mut self) {
         while self.pushes.try_recv().is_ok() {}
     }
+}
+
+fn hex(bytes: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 /// Never ends, whether or not anything is sent.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use tracing::{debug, info, warn};
 
-use super::{component::LinkSettings, loss::Loss};
+use super::loss::Loss;
 use crate::{metrics::LinkState, model::listen::is_private};
 
 /// A fault that lasts is repeated in the log after so many attempts.
@@ -18,9 +18,9 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    pub fn new(settings: &LinkSettings) -> Self {
+    pub fn new(domain: String) -> Self {
         Self {
-            domain: settings.domain.to_string(),
+            domain,
             fault: None,
             warned_of_plaintext: false,
         }

@@ -79,7 +79,7 @@ impl Session {
         });
     }
 
-    fn odd(&self, odd: OddStanza) -> Option<Action> {
+    pub fn odd(&self, odd: OddStanza) -> Option<Action> {
         self.metrics.odd_stanzas.inc(odd);
         None
     }

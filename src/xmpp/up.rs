@@ -3,30 +3,30 @@
 //! Reading never waits for writing: a server that stops reading stalls the pushes, until the link
 //! is given up, but never the answers and registrations that arrive.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
     task::yield_now,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    component::{LinkTask, Timings},
     frame::NotWellFormed,
     keepalive::{Keepalive, Life},
     loss::Loss,
     outbox::Outbox,
     reader::Event,
     session::{Action, Session},
+    settings::{LinkSettings, Timings},
     stream::Connection,
     writer,
 };
 use crate::{
     link::{Inbound, PushStanza, RegisterReply},
     metrics::OddStanza,
-    model::random::random_array,
 };
 
 /// How often to look whether the server is still there.
@@ -34,9 +34,17 @@ pub fn check_every(timings: &Timings) -> Duration {
     timings.pong_within.min(timings.write) / 4
 }
 
+/// What the rest of the daemon wants to be sent.
+pub struct Queues<'a> {
+    pub pushes: &'a mut mpsc::Receiver<PushStanza>,
+    /// These go out before any push.
+    pub replies: &'a mut mpsc::Receiver<RegisterReply>,
+}
+
 /// The link while it is up.
 pub struct Up<'a> {
-    task: &'a mut LinkTask,
+    settings: &'a LinkSettings,
+    queues: Queues<'a>,
     inbound: &'a dyn Inbound,
     connection: Connection,
     session: Session,
@@ -47,33 +55,36 @@ pub struct Up<'a> {
 }
 
 impl<'a> Up<'a> {
-    pub fn new(task: &'a mut LinkTask, connection: Connection, inbound: &'a dyn Inbound) -> Self {
+    pub fn new(
+        settings: &'a LinkSettings,
+        queues: Queues<'a>,
+        session: Session,
+        connection: Connection,
+        inbound: &'a dyn Inbound,
+    ) -> Self {
         let Timings {
             ping_after,
             pong_within,
             ..
-        } = task.settings.timings;
+        } = settings.timings;
         let now = Instant::now();
         Self {
-            session: Session::new(
-                task.settings.domain.clone(),
-                Arc::clone(&task.metrics),
-                hex(random_array(task.random.as_ref())),
-            ),
-            keepalive: Keepalive::new(ping_after, pong_within, now),
-            outbox: Outbox::default(),
-            writing_since: now,
-            task,
+            settings,
+            queues,
             inbound,
             connection,
+            session,
+            outbox: Outbox::default(),
+            keepalive: Keepalive::new(ping_after, pong_within, now),
+            writing_since: now,
         }
     }
 
     /// Ok: the shutdown ended it.
-    pub async fn run(&mut self, shutdown: &CancellationToken) -> Result<(), Loss> {
+    pub async fn run(mut self, shutdown: &CancellationToken) -> Result<(), Loss> {
         // What came with the handshake.
         self.handle_read()?;
-        let mut check = interval(check_every(&self.task.settings.timings));
+        let mut check = interval(check_every(&self.settings.timings));
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if self.outbox.pending().is_empty() {
@@ -101,8 +112,8 @@ impl<'a> Up<'a> {
                     self.outbox.advance(written.map_err(Loss::Cut)?);
                     self.writing_since = Instant::now();
                 }
-                Some(reply) = self.task.replies.recv(), if idle => self.put_reply(&reply),
-                Some(push) = self.task.pushes.recv(), if idle => {
+                Some(reply) = self.queues.replies.recv(), if idle => self.put_reply(&reply),
+                Some(push) = self.queues.pushes.recv(), if idle => {
                     self.put_push(push, Instant::now());
                     // The requests that are ready now get to send first: one write for them all.
                     yield_now().await;
@@ -117,9 +128,9 @@ impl<'a> Up<'a> {
     fn fill(&mut self) {
         let now = Instant::now();
         while self.outbox.has_room() {
-            if let Ok(reply) = self.task.replies.try_recv() {
+            if let Ok(reply) = self.queues.replies.try_recv() {
                 self.put_reply(&reply);
-            } else if let Ok(push) = self.task.pushes.try_recv() {
+            } else if let Ok(push) = self.queues.pushes.try_recv() {
                 self.put_push(push, now);
             } else {
                 break;
@@ -129,12 +140,12 @@ impl<'a> Up<'a> {
     }
 
     fn put_reply(&mut self, reply: &RegisterReply) {
-        writer::register_reply(self.outbox.batch(), &self.task.settings.domain, reply);
+        writer::register_reply(self.outbox.batch(), &self.settings.domain, reply);
     }
 
     fn put_push(&mut self, push: PushStanza, now: Instant) {
         if now < push.deadline && push.sent.take() {
-            self.outbox.push(&self.task.settings.domain, &push);
+            self.outbox.push(&self.settings.domain, &push);
         }
     }
 
@@ -163,14 +174,14 @@ impl<'a> Up<'a> {
             Action::Reply(reply) => self.answer(|out| writer::reply(out, &reply)),
             Action::Answer { from, id, answer } => {
                 if !self.inbound.answer(&from, &id, answer) {
-                    self.odd(OddStanza::UnknownAnswer);
+                    self.session.odd(OddStanza::UnknownAnswer);
                 }
             }
             Action::Presence { from, available } => self.inbound.presence(&from, available),
             Action::Register(request) => {
                 if let Err(refusal) = self.inbound.register(request) {
-                    let domain = self.task.settings.domain.clone();
-                    self.answer(|out| writer::register_reply(out, &domain, &refusal));
+                    let domain = &self.settings.domain;
+                    self.answer(|out| writer::register_reply(out, domain, &refusal));
                 }
             }
             Action::End(loss) => return Err(loss),
@@ -181,17 +192,13 @@ impl<'a> Up<'a> {
     /// Queues an answer that a stranger asked for.
     fn answer(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         if !self.outbox.answer(write) {
-            self.odd(OddStanza::ReplyDropped);
+            self.session.odd(OddStanza::ReplyDropped);
         }
-    }
-
-    fn odd(&self, odd: OddStanza) {
-        self.task.metrics.odd_stanzas.inc(odd);
     }
 
     fn check(&mut self) -> Result<(), Loss> {
         let now = Instant::now();
-        if now - self.writing_since >= self.task.settings.timings.write
+        if now - self.writing_since >= self.settings.timings.write
             && !self.outbox.pending().is_empty()
         {
             return Err(Loss::Stuck);
@@ -209,7 +216,7 @@ impl<'a> Up<'a> {
     /// Asks the server whether it is there, by asking ourselves through it: no other address is sure
     /// to be this server's.
     fn ping(&mut self) {
-        let domain = &self.task.settings.domain;
+        let domain = &self.settings.domain;
         let id = self.session.ping_id();
         // Not among the answers to strangers, who could leave no room for it.
         writer::ping(self.outbox.batch(), domain, domain.as_str(), id);
@@ -217,7 +224,7 @@ impl<'a> Up<'a> {
 
     /// Sends what is queued and ends the stream.
     async fn close(&mut self) -> Result<(), Loss> {
-        let limit = self.task.settings.timings.write;
+        let limit = self.settings.timings.write;
         // The daemon ends in any case.
         let _ = timeout(limit, self.flush()).await;
         Ok(())
@@ -237,8 +244,4 @@ impl<'a> Up<'a> {
         self.connection.write.write_all(writer::FOOTER).await?;
         self.connection.write.shutdown().await
     }
-}
-
-fn hex(bytes: [u8; 16]) -> String {
-    format!("{:032x}", u128::from_be_bytes(bytes))
 }

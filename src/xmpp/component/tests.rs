@@ -3,17 +3,24 @@
 mod faults;
 mod traffic;
 
-use std::sync::{Mutex, atomic::AtomicBool, atomic::Ordering::Relaxed};
+use std::{
+    sync::{Mutex, atomic::AtomicBool, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use jid::Jid;
+use jid::{BareJid, Jid};
 
 use super::*;
 use crate::{
     demo::{Host, Server, Wire},
     link::{Answer, RegisterError, RegisterRequest, Registered, Sent},
     metrics::OddStanza,
-    model::{payload::Payload, random::SystemRandom, registration::Digest, time::Timestamp},
+    model::{
+        payload::Payload, random::SystemRandom, registration::Digest, secret::Secret,
+        time::Timestamp,
+    },
+    xmpp::{backoff::Pauses, settings::Timings},
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
