@@ -217,6 +217,13 @@ fn what_the_daemon_is_quoted_with_is_in_its_code() {
             "the endpoint for this address would exceed 1000 bytes",
             "src/link.rs",
         ),
+        (
+            "this account holds as many registrations as the server allows",
+            "src/link.rs",
+        ),
+        ("this account registers too often", "src/link.rs"),
+        ("too many registrations at once", "src/link.rs"),
+        ("the registration could not be stored", "src/link.rs"),
         ("the store fails; look there", "src/app/upkeep.rs"),
     ] {
         assert!(troubleshooting.replace('\n', " ").contains(text), "{text}");
