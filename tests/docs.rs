@@ -195,6 +195,51 @@ fn the_configuration_of_the_readme_loads() {
     assert!(!verdict.contains("warning"), "{verdict}");
 }
 
+/// The page shows some rows and columns of the tables that the bench writes with `--write`.
+#[test]
+fn the_figures_of_the_performance_page_are_those_of_the_full_tables() {
+    let page = read("docs/performance.md");
+    let mut compared = 0;
+    for section in page.split("\n## ").skip(1) {
+        let mut shown = rows(section);
+        let Some(columns) = shown.next() else {
+            continue;
+        };
+        let file = format!(
+            "docs/performance/{}.md",
+            anchor(section.lines().next().unwrap())
+        );
+        let full = read(&file);
+        let mut full = rows(&full);
+        let header = full.next().unwrap();
+        let place = |column| {
+            let place = header.iter().position(|name| name == column);
+            place.unwrap_or_else(|| panic!("{file} has no column {column:?}"))
+        };
+        let places: Vec<usize> = columns.iter().map(place).collect();
+        let full: Vec<Vec<&str>> = full
+            .map(|row| places.iter().map(|place| row[*place]).collect())
+            .collect();
+        for row in shown {
+            assert!(
+                full.contains(&row),
+                "docs/performance.md has a row that is not in {file}; copy it from there: {row:?}"
+            );
+            compared += 1;
+        }
+    }
+    assert!(compared > 10, "{compared}");
+}
+
+/// The cells of a section's table, the names of the columns first.
+fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let rows = lines.map(|line| line.split(" | ").collect::<Vec<_>>());
+    rows.filter(|cells| !cells[0].starts_with("---"))
+}
+
 /// tests/debian/operate.sh loads those of docs/xmpp-servers.md into real servers.
 #[test]
 fn the_component_lines_of_the_readme_are_those_that_are_tried() {
@@ -217,6 +262,13 @@ fn what_the_daemon_is_quoted_with_is_in_its_code() {
             "the endpoint for this address would exceed 1000 bytes",
             "src/link.rs",
         ),
+        (
+            "this account holds as many registrations as the server allows",
+            "src/link.rs",
+        ),
+        ("this account registers too often", "src/link.rs"),
+        ("too many registrations at once", "src/link.rs"),
+        ("the registration could not be stored", "src/link.rs"),
         ("the store fails; look there", "src/app/upkeep.rs"),
     ] {
         assert!(troubleshooting.replace('\n', " ").contains(text), "{text}");

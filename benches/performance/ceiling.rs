@@ -49,10 +49,10 @@ pub async fn run(options: &Options) {
         "who",
         "pushes/s",
         "per CPU second",
-        "of bare",
+        "CPU, of bare",
         "p50 ms",
         "p99 ms",
-        "of bare",
+        "p99, of bare",
         "p99.9 ms",
         "resident MiB",
     ]);

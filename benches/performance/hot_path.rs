@@ -110,7 +110,7 @@ fn compare(counts: &Counts, committed: &Counts, write: bool) -> bool {
         let before = before.map_or(String::new(), u64::to_string);
         table.row(&[name.clone(), count.to_string(), before][..columns]);
     }
-    table.publish("hot path", write);
+    table.publish("hot-path", write);
     grown
 }
 

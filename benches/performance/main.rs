@@ -1,5 +1,5 @@
-//! How fast the daemon is and what it takes. `docs/performance.md` says how to run each part and
-//! holds the tables.
+//! How fast the daemon is and what it takes. `docs/performance.md` says how to run each part,
+//! and `docs/performance/` holds the tables.
 //!
 //! One program, so that it is linked once. What is measured runs in processes of its own.
 
@@ -68,7 +68,7 @@ pub struct Options {
     /// Under a minute, and coarse
     #[arg(long, global = true)]
     quick: bool,
-    /// Put the tables into docs/performance.md
+    /// Write the tables into docs/performance/
     #[arg(long, global = true)]
     write: bool,
     /// Another daemon than the one just built

@@ -1,8 +1,9 @@
-//! Figures of repeated runs, and the tables of `docs/performance.md`.
+//! Figures of repeated runs, and the tables in `docs/performance/`.
 
 use std::{fmt, fs};
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
+/// One file for each part.
+const TABLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance");
 
 /// The middle one of some figures, with the least and the greatest.
 #[derive(Clone, Copy)]
@@ -59,20 +60,21 @@ impl Table {
         self.0 += "|\n";
     }
 
-    /// Prints it and, if asked to, puts it in place of the one of that name.
-    pub fn publish(&self, name: &str, write: bool) {
+    /// Prints it and, if asked to, writes it into the file of its part, which is named as on the
+    /// command line. `docs/performance.md` shows a few of the rows; `tests/docs.rs` fails while they
+    /// differ.
+    pub fn publish(&self, part: &str, write: bool) {
         println!("{}", self.0);
-        if !write {
-            return;
+        if write {
+            let page = format!(
+                "# Performance: {part}\n\n\
+                 `cargo bench --bench performance -- {part} --write` writes this table.\n\
+                 [performance.md](../performance.md) explains how it is measured and what the columns \
+                 mean.\n\n{}",
+                self.0
+            );
+            fs::write(format!("{TABLES}/{part}.md"), page).unwrap();
         }
-        let page = fs::read_to_string(PAGE).unwrap();
-        let (start, end) = (
-            format!("<!-- {name} -->\n"),
-            format!("<!-- end of {name} -->"),
-        );
-        let (before, rest) = page.split_once(&start).expect("the marker is there");
-        let (_, after) = rest.split_once(&end).expect("the end's marker is there");
-        fs::write(PAGE, format!("{before}{start}{}{end}{after}", self.0)).unwrap();
     }
 }
 

@@ -43,13 +43,13 @@ pub async fn run(options: &Options, prosody_13: Option<&Path>) {
         "body",
         "who",
         "pushes/s",
-        "of the module's",
+        "pushes/s, of the module's",
         "of round trips",
         "p50 ms",
         "p99 ms",
         "CPU µs of the server",
-        "its own",
-        "of the module's",
+        "own CPU µs",
+        "CPU, of the module's",
     ]);
     for kind in Kind::ALL {
         if !kind.installed() {
@@ -90,7 +90,7 @@ pub async fn run(options: &Options, prosody_13: Option<&Path>) {
             .await;
         }
     }
-    table.publish("side by side", options.write);
+    table.publish("side-by-side", options.write);
 }
 
 async fn on(

@@ -1,10 +1,10 @@
--- What unified-push needs of Prosody, and little else.
+-- A minimal Prosody that has what unified-push needs.
 log = { { to = "console", levels = { min = "info" } } }
 data_path = "/var/lib/prosody"
 certificates = "certs"
 modules_enabled = { "roster", "saslauth", "tls", "disco", "ping", "smacks", "csi_simple", "dialback" }
 
--- Only the other services reach it: compose.yaml publishes no port of it.
+-- Only the other services can reach this port: compose.yaml does not publish it.
 component_ports = { 5347 }
 component_interfaces = { "*" }
 

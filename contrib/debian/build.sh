@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes a package for Debian 12 and newer: contrib/debian/build.sh [PROGRAM [VERSION]]. Without a
-# program it is built. It needs binutils and dpkg-dev, which come with build-essential.
+# Builds a package for Debian 12 and newer: contrib/debian/build.sh [PROGRAM [VERSION]]. Without
+# PROGRAM, the script compiles the program first. It needs binutils and dpkg-dev, which come with
+# build-essential.
 set -eu
 cd "$(dirname "$0")/../.."
 [ $# != 0 ] || cargo build --release --locked
@@ -26,7 +27,7 @@ put contrib/debian/config.toml etc/unified-push/config.toml
 
 documents=usr/share/doc/unified-push
 put contrib/debian/copyright $documents/copyright
-for file in README.md CHANGELOG.md unified-push.example.toml docs/*.md; do
+for file in README.md CHANGELOG.md unified-push.example.toml docs/*.md docs/performance/*.md; do
     put "$file" "$documents/$file"
 done
 for file in alerts.yaml dashboard.json; do
@@ -35,7 +36,7 @@ done
 gzip --best --no-name >$tree/$documents/changelog.gz <<END
 unified-push ($version) stable; urgency=medium
 
-  * CHANGELOG.md tells.
+  * See CHANGELOG.md.
 
  -- $maintainer  $(date --rfc-email --date="@$SOURCE_DATE_EPOCH")
 END
@@ -61,11 +62,11 @@ Suggests: prosody | ejabberd, nginx | caddy | apache2
 Section: net
 Priority: optional
 Description: UnifiedPush push server for any XMPP server
- Phones with Conversations or a relative of it get the push messages of all
- their apps over the XMPP connection that they hold anyway. unified-push is an
- external component (XEP-0114) of Prosody, ejabberd or any other XMPP server:
- it gives each app an endpoint, relays what is posted there, and keeps it while
- the phone is away.
+ A phone with Conversations or one of its relatives receives the push messages
+ of all its apps over the XMPP connection that it keeps open anyway.
+ unified-push is an external component (XEP-0114) of Prosody, ejabberd or any
+ other XMPP server. It gives each app an endpoint, relays the messages that are
+ posted there, and keeps them while the phone is away.
 END
 
 package=$work/unified-push_${version}_$architecture.deb

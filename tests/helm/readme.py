@@ -11,10 +11,12 @@ CHART = Path(__file__).parents[2] / "helm"
 
 HEAD = """# Helm chart of unified-push
 
-Made from values.yaml by tests/helm/readme.py. How to install: docs/install-kubernetes.md.
+docs/install-kubernetes.md explains how to install the chart. tests/helm/readme.py generates this page
+from the comments in values.yaml.
 
-The embedded store runs as a StatefulSet of one pod; with PostgreSQL there is a Deployment of as many
-as you like. Everything under `config` is in docs/configuration.md at length.
+With the embedded store, the daemon runs in a StatefulSet of one pod. With PostgreSQL, it runs in a
+Deployment of as many pods as you like. docs/configuration.md explains everything under `config` in
+detail.
 
 | value | default | meaning |
 |---|---|---|
