@@ -3,15 +3,14 @@
 
 use std::rc::Rc;
 
+use testbed::{
+    Behaviour, Component, Phone, app::NS, http::push, server::CLIENT_STANZA_LIMIT, tests,
+};
+
 use crate::{
     Test,
     bed::Bed,
-    component::Component,
-    daemon::push,
     line::{Line, is_over, location, waits},
-    phone::{Behaviour, NS, Phone},
-    server::CLIENT_STANZA_LIMIT,
-    tests,
 };
 
 pub fn on_both() -> Vec<Test> {

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use testbed::tests;
 use unified_push::{
     model::{message::Urgency, registration::Registration, revocation::Scope, time::Timestamp},
     store::{Claim, Enqueued, NewMessage, Store, Waiting},
 };
 
-use crate::{Test, messages::*, tests};
+use crate::{Test, messages::*};
 
 pub fn tests() -> Vec<Test> {
     tests![
-        nothing_waits_at_first,
+        &nothing_waits_at_first,
         what_is_claimed_is_what_was_stored,
         the_most_urgent_goes_first_then_the_oldest,
         a_jid_has_one_lease_at_a_time,
