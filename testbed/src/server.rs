@@ -34,7 +34,7 @@ pub const DOMAIN: &str = "example.test";
 pub const HIBERNATION: Duration = Duration::from_secs(10);
 
 /// The largest stanza that a client may send.
-pub const CLIENT_STANZA_LIMIT: usize = 256 * 1024;
+pub const CLIENT_STANZA_LIMIT: usize = 128 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

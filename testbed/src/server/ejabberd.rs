@@ -58,7 +58,6 @@ pub fn command(layout: &Layout) -> Command {
     let mut command = Command::new("erl");
     // Ctrl-C ends it at once, as it ends the tests.
     command.args(["-noinput", "+Bd", "-start_epmd", "false"]);
-    command.args(["+sss", "8192"]);
     command.args(["-mnesia", "dir"]);
     command.arg(format!("\"{}\"", layout.dir.join("mnesia").display()));
     command.args(["-s", "ejabberd"]);
