@@ -20,6 +20,7 @@ rustPlatform.buildRustPackage {
       ../benches
       ../docs
       ../src
+      ../testbed
       ../tests
       ../unified-push.example.toml
     ];

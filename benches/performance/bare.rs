@@ -3,9 +3,13 @@
 use std::{env, process::Command, time::Duration};
 
 use axum::{Router, body::Bytes, http::StatusCode, routing::post, serve::ListenerExt};
-use tokio::{net::TcpListener, runtime, time::sleep};
-
-use crate::{measured::Process, process::free_port};
+use tempfile::TempDir;
+use testbed::{PATIENCE, Process, eventually, free_port};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime,
+    time::sleep,
+};
 
 /// Runs in a process of its own, with the runtime that the daemon has.
 pub fn serve(port: u16, late: Duration) {
@@ -25,11 +29,28 @@ pub fn serve(port: u16, late: Duration) {
     });
 }
 
-/// Starts such a process. Returns its port, too.
-pub async fn start(late: Duration) -> (Process, u16) {
-    let (port, late) = (free_port(), late.as_millis());
-    let mut command = Command::new(env::current_exe().unwrap());
-    let process = Process::start(command.args(["bare", &port.to_string(), &late.to_string()]));
-    process.listening(port).await;
-    (process, port)
+/// Such a process.
+pub struct Bare {
+    pub process: Process,
+    pub port: u16,
+    _dir: TempDir,
+}
+
+impl Bare {
+    pub async fn start(late: Duration) -> Self {
+        let (port, late) = (free_port(), late.as_millis());
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["bare", &port.to_string(), &late.to_string()]);
+        let process = Process::start(&mut command, &dir.path().join("log")).unwrap();
+        eventually("the bare handler listens", PATIENCE, async || {
+            TcpStream::connect(("127.0.0.1", port)).await.ok()
+        })
+        .await;
+        Self {
+            process,
+            port,
+            _dir: dir,
+        }
+    }
 }

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use crate::{
-    Options, bare,
+    Options,
+    bare::Bare,
     daemon::{BACKENDS, Daemon, Start},
     host::Host,
     load::{Load, Measured, Requests, requests},
-    measured::Process,
     report::{Spread, Table, mib},
 };
 
@@ -35,8 +35,8 @@ enum Server {
 }
 
 struct Servers {
-    bare: (Process, u16),
-    bare_late: (Process, u16),
+    bare: Bare,
+    bare_late: Bare,
     daemons: Vec<(Daemon, Host, Vec<String>)>,
 }
 
@@ -107,8 +107,8 @@ impl Servers {
             daemons.push((daemon, host, endpoints));
         }
         Self {
-            bare: bare::start(Duration::ZERO).await,
-            bare_late: bare::start(LATE).await,
+            bare: Bare::start(Duration::ZERO).await,
+            bare_late: Bare::start(LATE).await,
             daemons,
         }
     }
@@ -140,19 +140,20 @@ impl Servers {
     }
 
     /// The bare handler gets the same requests as the first daemon.
-    fn aim(&self, subject: &Subject, body: usize) -> (&Process, u16, Requests) {
+    fn aim(&self, subject: &Subject, body: usize) -> (u32, u16, Requests) {
         match subject.server {
             Server::Bare => {
-                let (process, port) = match subject.late.is_zero() {
+                let bare = match subject.late.is_zero() {
                     true => &self.bare,
                     false => &self.bare_late,
                 };
-                (process, *port, requests(&self.daemons[0].2, body))
+                let requests = requests(&self.daemons[0].2, body);
+                (bare.process.id(), bare.port, requests)
             }
             Server::Daemon(index) => {
                 let (daemon, host, endpoints) = &self.daemons[index];
                 host.hold_back(subject.late);
-                (&daemon.process, daemon.http, requests(endpoints, body))
+                (daemon.pid(), daemon.port(), requests(endpoints, body))
             }
         }
     }

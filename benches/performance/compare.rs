@@ -39,7 +39,7 @@ pub async fn run(options: &Options, before: &Path) {
         for _ in 0..rounds {
             let mut round = Vec::new();
             for (daemon, _, requests) in &daemons {
-                round.push(load.run(&daemon.process, daemon.http, requests).await);
+                round.push(load.run(daemon.pid(), daemon.port(), requests).await);
             }
             measured.push(round);
         }

@@ -1,75 +1,65 @@
 //! The daemon as a user runs it, linked to a [`Host`] or to a real server.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{Instant, sleep},
-};
+use testbed::{Account, Config, PATIENCE};
+use tokio::time::{Instant, sleep};
 use unified_push::token::Backend;
 
-use crate::{
-    host::{self, Host},
-    measured::Process,
-    process::free_port,
-};
+use crate::host::{self, Host};
 
 pub const BACKENDS: [Backend; 3] = [Backend::Paseto, Backend::Jwt, Backend::Storage];
 
-/// What tokens rest on.
-pub const SECRET: &str = "the benchmark's secret of at least 32 bytes";
-
-/// For its start, under valgrind too.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 pub struct Daemon {
-    pub process: Process,
-    pub http: u16,
+    daemon: testbed::Daemon,
     /// From its start to the first "ready".
     pub start: Duration,
-    admin: u16,
     _dir: TempDir,
-}
-
-/// What a component needs to know of its server.
-pub struct Component<'a> {
-    pub domain: &'a str,
-    pub secret: &'a str,
-    pub port: u16,
 }
 
 pub struct Start<'a> {
     binary: &'a Path,
-    backend: Backend,
-    state_dir: Option<&'a Path>,
-    settings: &'a str,
+    config: Config,
     wrapper: &'a [String],
+    dir: TempDir,
 }
 
 impl<'a> Start<'a> {
+    /// Limits that no load of a benchmark meets, and otherwise the defaults.
     pub fn new(binary: &'a Path, backend: Backend) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let component = Account {
+            domain: host::DOMAIN.to_owned(),
+            secret: "component".to_owned(),
+        };
+        let config = Config::new(dir.path(), &component, 0)
+            .text("backend", &backend.to_string())
+            .text("delivery.ack_timeout", "5s")
+            .text("limits.endpoint_rate", "1000000/s, burst 1000000")
+            .text("limits.registration_rate", "1000000/s, burst 1000000")
+            .value("limits.connections", 20_000)
+            .text("log.level", "error");
         Self {
             binary,
-            backend,
-            state_dir: None,
-            settings: "",
+            config,
             wrapper: &[],
+            dir,
         }
     }
 
     /// A store that is there already.
-    pub fn on(self, state_dir: &'a Path) -> Self {
-        Self {
-            state_dir: Some(state_dir),
-            ..self
-        }
+    pub fn on(self, state_dir: &Path) -> Self {
+        self.with(|config| config.path("state_dir", state_dir))
     }
 
-    /// More lines of the configuration.
-    pub fn with(self, settings: &'a str) -> Self {
-        Self { settings, ..self }
+    /// With other options.
+    pub fn with(self, change: impl FnOnce(Config) -> Config) -> Self {
+        Self {
+            config: change(self.config),
+            ..self
+        }
     }
 
     /// A command that runs it.
@@ -79,104 +69,56 @@ impl<'a> Start<'a> {
 
     pub async fn run(self) -> (Daemon, Host) {
         let host = Host::start();
-        let daemon = self
-            .at(&Component {
-                domain: host::DOMAIN,
-                secret: "component",
-                port: host.port,
-            })
-            .await;
-        (daemon, host)
+        let port = host.port;
+        let start = self.with(|config| config.value("component.port", port));
+        (start.linked().await, host)
     }
 
-    /// As a component of that server; waits for the link.
-    pub async fn at(self, component: &Component<'_>) -> Daemon {
-        let dir = tempfile::tempdir().unwrap();
-        let (http, admin) = (free_port(), free_port());
-        let state_dir = self.state_dir.unwrap_or(dir.path());
-        let file = dir.path().join("config.toml");
-        let config = config(state_dir, self.backend, component, http, admin);
-        fs::write(&file, config + self.settings).unwrap();
-        let mut words = self.wrapper.iter().map(AsRef::as_ref);
-        let mut command = match words.next() {
-            Some(wrapper) => Command::new::<&Path>(wrapper),
-            None => Command::new(self.binary),
-        };
-        if !self.wrapper.is_empty() {
-            command.args(words).arg(self.binary);
-        }
+    /// As this component of a server that has components at that port.
+    pub async fn at(self, component: &Account, port: u16) -> Daemon {
+        let start = self.with(|config| config.component(component).value("component.port", port));
+        start.linked().await
+    }
+
+    async fn linked(self) -> Daemon {
+        let mut words = self.wrapper.iter().map(AsRef::as_ref).chain([self.binary]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).arg("--config").arg(self.config.file());
+        let daemon = testbed::Daemon::with_command(&self.config, command);
         let begin = Instant::now();
-        let mut daemon = Daemon {
-            process: Process::start(command.arg("--config").arg(&file)),
-            http,
-            start: Duration::ZERO,
-            admin,
-            _dir: dir,
-        };
-        while daemon.ready().await.is_none() {
-            assert!(begin.elapsed() < PATIENCE, "not ready");
+        daemon.spawn();
+        while !matches!(daemon.try_readiness().await, Some((200, _))) {
+            // Under valgrind it takes longer.
+            assert!(begin.elapsed() < 2 * PATIENCE, "not ready");
             sleep(Duration::from_micros(200)).await;
         }
-        daemon.start = begin.elapsed();
-        while !daemon.is_linked().await {
-            assert!(begin.elapsed() < PATIENCE, "no link");
-            sleep(Duration::from_millis(1)).await;
+        let start = begin.elapsed();
+        daemon.link("up").await;
+        Daemon {
+            daemon,
+            start,
+            _dir: self.dir,
         }
-        daemon
     }
 }
 
 impl Daemon {
-    pub async fn is_linked(&self) -> bool {
-        let answer = self.ready().await;
-        answer.is_some_and(|answer| answer.contains(r#""link":"up""#))
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid()
     }
 
-    async fn ready(&self) -> Option<String> {
-        let answer = self.admin("/readyz").await?;
-        answer.starts_with("HTTP/1.1 200 ").then_some(answer)
+    /// Where it takes pushes.
+    pub fn port(&self) -> u16 {
+        let (_, port) = self
+            .daemon
+            .config
+            .get("http.listen")
+            .rsplit_once(':')
+            .unwrap();
+        port.parse().unwrap()
     }
 
-    /// None when nobody answers.
-    async fn admin(&self, path: &str) -> Option<String> {
-        let stream = TcpStream::connect(("127.0.0.1", self.admin)).await;
-        let mut stream = stream.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        let mut answer = String::new();
-        stream.write_all(request.as_bytes()).await.ok()?;
-        stream.read_to_string(&mut answer).await.ok()?;
-        Some(answer)
+    pub async fn stop(self) {
+        self.daemon.end(Signal::TERM).await;
     }
-}
-
-/// Limits that no load of a benchmark meets, and otherwise the defaults.
-fn config(
-    state_dir: &Path,
-    backend: Backend,
-    component: &Component<'_>,
-    http: u16,
-    admin: u16,
-) -> String {
-    let Component {
-        domain,
-        secret,
-        port,
-    } = component;
-    format!(
-        "backend = \"{backend}\"\n\
-         secret = \"{SECRET}\"\n\
-         state_dir = \"{}\"\n\
-         component.domain = \"{domain}\"\n\
-         component.port = {port}\n\
-         component.secret = \"{secret}\"\n\
-         http.listen = \"127.0.0.1:{http}\"\n\
-         http.public_url = \"http://127.0.0.1:{http}\"\n\
-         admin.listen = \"127.0.0.1:{admin}\"\n\
-         delivery.ack_timeout = \"5s\"\n\
-         limits.endpoint_rate = \"1000000/s, burst 1000000\"\n\
-         limits.registration_rate = \"1000000/s, burst 1000000\"\n\
-         limits.connections = 20000\n\
-         log.level = \"error\"\n",
-        state_dir.display(),
-    )
 }

@@ -10,7 +10,7 @@ use crate::{
     daemon::{Daemon, Start},
     in_flight,
     load::{exchange, requests},
-    measured::Resident,
+    measured::{Resident, resident},
     report::{Spread, Table, mib},
     rows::{MILLION, state_with},
 };
@@ -87,7 +87,7 @@ async fn starts(options: &Options, state_dir: Option<&Path>) -> Spread {
         };
         let (daemon, _host) = start.run().await;
         times.push(daemon.start.as_secs_f64() * 1000.0);
-        daemon.process.stop();
+        daemon.stop().await;
     }
     Spread::of(times)
 }
@@ -98,19 +98,19 @@ async fn connections(options: &Options) -> (Resident, Resident) {
     let (daemon, mut host) = start.run().await;
     let endpoints = host.register(1);
     sleep(Duration::from_secs(1)).await;
-    let idle = daemon.process.resident();
+    let idle = resident(daemon.pid());
     let request = &requests(&endpoints, 200)[0];
     let mut open = Vec::new();
     for _ in 0..CONNECTIONS {
         open.push(push_once(&daemon, request).await);
     }
-    let connected = daemon.process.resident();
-    daemon.process.stop();
+    let connected = resident(daemon.pid());
+    daemon.stop().await;
     (idle, connected)
 }
 
 async fn push_once(daemon: &Daemon, request: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(("127.0.0.1", daemon.http))
+    let mut stream = TcpStream::connect(("127.0.0.1", daemon.port()))
         .await
         .unwrap();
     exchange(&mut stream, request).await.unwrap();

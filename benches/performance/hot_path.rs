@@ -151,13 +151,13 @@ async fn count_pushes(options: &Options, backend: Backend, times: u32) -> u64 {
     let start = Start::new(&options.daemon, backend).under(&wrapper);
     let (daemon, mut host) = start.run().await;
     let requests = requests(&host.register(1), BODY);
-    let mut stream = TcpStream::connect(("127.0.0.1", daemon.http))
+    let mut stream = TcpStream::connect(("127.0.0.1", daemon.port()))
         .await
         .unwrap();
     for _ in 0..times {
         exchange(&mut stream, &requests[0]).await.unwrap();
     }
-    daemon.process.stop();
+    daemon.stop().await;
     counted(dir.path())
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use jid::Jid;
 use tempfile::TempDir;
+use testbed::SECRET;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -26,7 +27,7 @@ use unified_push::{
     token::{Backend, Keyring, Policy, Tokens},
 };
 
-use crate::{daemon::SECRET, measured::resident};
+use crate::measured::resident;
 
 const PHONES: usize = 100;
 const DAY: Duration = Duration::from_secs(86_400);
@@ -121,7 +122,7 @@ pub async fn memory(count: usize, body: usize) -> u64 {
     for phone in 0..PHONES {
         tokens.push(bench.token(phone).await);
     }
-    let before = resident("self").all;
+    let before = resident(std::process::id()).all;
     let mut tasks = JoinSet::new();
     let mut asked = Vec::with_capacity(count);
     for number in 0..count {
@@ -135,7 +136,7 @@ pub async fn memory(count: usize, body: usize) -> u64 {
     // What this function remembers for the answers is not the daemon's.
     let (jid, id) = &asked[0];
     let own = count * (size_of_val(&asked[0]) + jid.as_str().len() + id.len());
-    let waiting = resident("self").all - before - own as u64;
+    let waiting = resident(std::process::id()).all - before - own as u64;
     for (jid, id) in &asked {
         assert!(bench.delivery.answer(jid, id, Answer::Acknowledged));
     }

@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::measured::{Process, Resident, cpu_seconds, machine_cpu_seconds, resident};
+use crate::measured::{Resident, cpu_seconds, machine_cpu_seconds, resident};
 
 /// Requests, ready to be sent; connections take turns with them.
 pub type Requests = Arc<[Vec<u8>]>;
@@ -58,8 +58,8 @@ pub fn requests(endpoints: &[String], body: usize) -> Requests {
 
 impl Load {
     /// Puts this load on a process that listens on `port`.
-    pub async fn run(self, process: &Process, port: u16, requests: &Requests) -> Measured {
-        self.run_beside(process.id(), None, port, requests).await
+    pub async fn run(self, process: u32, port: u16, requests: &Requests) -> Measured {
+        self.run_beside(process, None, port, requests).await
     }
 
     /// With another process whose CPU seconds count, too.
@@ -80,7 +80,7 @@ impl Load {
         let start = Usage::now(process, beside);
         sleep_until(until).await;
         let used = Usage::now(process, beside).since(&start);
-        let resident = resident(&process.to_string());
+        let resident = resident(process);
         let mut latencies = Vec::new();
         while let Some(ended) = connections.join_next().await {
             latencies.extend(ended.unwrap().unwrap());
@@ -123,9 +123,9 @@ pub struct Usage {
 impl Usage {
     pub fn now(process: u32, beside: Option<u32>) -> Self {
         Self {
-            process: cpu_seconds(&process.to_string()),
-            beside: beside.map_or(0.0, |pid| cpu_seconds(&pid.to_string())),
-            own: cpu_seconds("self"),
+            process: cpu_seconds(process),
+            beside: beside.map_or(0.0, cpu_seconds),
+            own: cpu_seconds(std::process::id()),
             machine: machine_cpu_seconds(),
         }
     }

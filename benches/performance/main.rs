@@ -10,38 +10,19 @@ mod bare_sqlite;
 mod ceiling;
 mod compare;
 mod daemon;
-#[path = "../../tests/servers/ejabberd.rs"]
-mod ejabberd;
 mod footprint;
 mod host;
 mod hot_path;
 mod in_flight;
 mod load;
-#[expect(dead_code, reason = "the tests use the rest")]
-#[path = "../../tests/servers/login.rs"]
-mod login;
 mod measured;
 mod phones;
-#[expect(dead_code, reason = "the tests use the rest")]
-#[path = "../../tests/common/postgres.rs"]
-mod postgres;
-#[expect(dead_code, reason = "the tests use the rest")]
-#[path = "../../tests/common/process.rs"]
-mod process;
-#[path = "../../tests/servers/prosody.rs"]
-mod prosody;
 mod queue;
 mod registration;
 mod report;
 mod round_trip;
 mod rows;
-#[expect(dead_code, reason = "the tests use the rest")]
-#[path = "../../tests/servers/server.rs"]
-mod server;
 mod side_by_side;
-#[expect(dead_code, reason = "the tests use the rest")]
-#[path = "../../tests/servers/xml.rs"]
-mod xml;
 
 use std::{path::PathBuf, time::Duration};
 

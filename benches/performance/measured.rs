@@ -1,18 +1,9 @@
-//! A process that is measured: started, watched through /proc, stopped.
+//! What the system counts of a process, in /proc.
 
-use std::{
-    fs, io,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
-
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::{net::TcpStream, time::sleep};
+use std::{fs, io};
 
 /// Of `/proc/stat`, the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
-
-pub struct Process(Child);
 
 /// Bytes in memory.
 #[derive(Clone, Copy)]
@@ -23,49 +14,9 @@ pub struct Resident {
     pub own: u64,
 }
 
-impl Process {
-    pub fn start(command: &mut Command) -> Self {
-        Self(command.stdin(Stdio::null()).spawn().unwrap())
-    }
-
-    pub fn id(&self) -> u32 {
-        self.0.id()
-    }
-
-    pub async fn listening(&self, port: u16) {
-        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            sleep(Duration::from_millis(1)).await;
-        }
-    }
-
-    /// CPU seconds used so far, by all threads, in the kernel too.
-    pub fn cpu_seconds(&self) -> f64 {
-        cpu_seconds(&self.0.id().to_string())
-    }
-
-    pub fn resident(&self) -> Resident {
-        resident(&self.0.id().to_string())
-    }
-
-    /// Asks it to end and waits for that.
-    pub fn stop(mut self) {
-        let pid = Pid::from_child(&self.0);
-        kill_process(pid, Signal::TERM).unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-/// A run that fails leaves nothing behind.
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Of all threads that there are, to the nanosecond; `pid` may be `self`.
-pub fn cpu_seconds(pid: &str) -> f64 {
+/// CPU seconds that a process has used so far, to the nanosecond, in the kernel too. Of all threads
+/// that there are.
+pub fn cpu_seconds(pid: u32) -> f64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let of_thread = |thread: io::Result<fs::DirEntry>| {
         // A thread may end meanwhile.
@@ -84,7 +35,7 @@ pub fn machine_cpu_seconds() -> f64 {
     (ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6]) / TICKS_PER_SECOND
 }
 
-pub fn resident(pid: &str) -> Resident {
+pub fn resident(pid: u32) -> Resident {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let bytes = |name| {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();

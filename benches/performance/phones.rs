@@ -7,14 +7,13 @@ use std::sync::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use testbed::{Server, phone::Stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
     task::JoinSet,
 };
 use unified_push::model::registration;
-
-use crate::{login::Stream, server::Server};
 
 pub struct Phones {
     pub jids: Vec<String>,

@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use tempfile::TempDir;
+use testbed::Postgres;
 use tokio::{
     net::TcpStream,
     task::JoinSet,
@@ -34,7 +35,6 @@ use crate::{
     daemon::{Daemon, Start},
     host::{Host, phone},
     load::{Load, Measured, Requests, exchange, requests},
-    postgres::Postgres,
     report::{Spread, Table},
     rows::{MILLION, fill_database, queue_with},
 };
@@ -98,9 +98,9 @@ pub async fn run(options: &Options) {
     } else {
         (5, MILLION)
     };
-    let postgres = match Postgres::installed() {
-        true => Some(Postgres::start().await),
-        false => None,
+    let postgres = match Postgres::missing() {
+        None => Some(Postgres::start().await),
+        Some(_) => None,
     };
     let million = queue_with(waiting);
     let database_with_million = match &postgres {
@@ -158,14 +158,17 @@ pub async fn run(options: &Options) {
 
 async fn round(options: &Options, state_dir: &TempDir, waits: bool, url: Option<String>) -> Round {
     let is_sqlite = url.is_none();
-    let store = url.map_or(String::new(), |url| format!("store.url = \"{url}\"\n"));
-    let settings = format!(
-        "delivery.max_queued_per_endpoint = 1000000\n\
-         delivery.max_queued_per_jid = 1000000\n\
-         delivery.max_queued_bytes = \"64GiB\"\n{store}"
-    );
     let start = Start::new(&options.daemon, Backend::Paseto);
-    let start = start.on(state_dir.path()).with(&settings);
+    let start = start.on(state_dir.path()).with(|config| {
+        let config = config
+            .value("delivery.max_queued_per_endpoint", 1_000_000)
+            .value("delivery.max_queued_per_jid", 1_000_000)
+            .text("delivery.max_queued_bytes", "64GiB");
+        match &url {
+            Some(url) => config.text("store.url", url),
+            None => config,
+        }
+    });
     let (daemon, mut host) = start.run().await;
     // Apart, since endpoints come in any order.
     let present = host.register(PHONES);
@@ -179,7 +182,7 @@ async fn round(options: &Options, state_dir: &TempDir, waits: bool, url: Option<
         window: Duration::from_millis(1000),
     };
     let to_phones = requests(&present, BODY);
-    let acknowledged = load.run(&daemon.process, daemon.http, &to_phones).await;
+    let acknowledged = load.run(daemon.pid(), daemon.port(), &to_phones).await;
 
     host.send_away();
     store_for_each(&daemon, &to_phones).await;
@@ -195,9 +198,9 @@ async fn round(options: &Options, state_dir: &TempDir, waits: bool, url: Option<
     };
     let to_others = requests(&others, BODY);
     let commits = Commits::since_now(state_dir.path(), is_sqlite);
-    let stored = load.run(&daemon.process, daemon.http, &to_others).await;
+    let stored = load.run(daemon.pid(), daemon.port(), &to_others).await;
     let stored_together = stored.per_second / commits.per_second();
-    daemon.process.stop();
+    daemon.stop().await;
 
     let alone = match is_sqlite {
         true => Some(Alone {
@@ -290,7 +293,7 @@ impl<'a> Commits<'a> {
 async fn store_for_each(daemon: &Daemon, requests: &Requests) {
     let mut connections = JoinSet::new();
     for number in 0..PHONES {
-        let (port, requests) = (daemon.http, requests.clone());
+        let (port, requests) = (daemon.port(), requests.clone());
         connections.spawn(async move {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             stream.set_nodelay(true).unwrap();

@@ -10,6 +10,7 @@ use crate::{
     Options,
     daemon::Start,
     load::{Load, Measured, requests},
+    measured::cpu_seconds,
     report::{Spread, Table},
     rows::{MILLION, state_with},
 };
@@ -91,18 +92,18 @@ async fn round(
         start
     };
     let (daemon, mut host) = start.run().await;
-    let (begin, cpu) = (Instant::now(), daemon.process.cpu_seconds());
+    let (begin, cpu) = (Instant::now(), cpu_seconds(daemon.pid()));
     let endpoints = host.register(count);
     let seconds = begin.elapsed().as_secs_f64();
-    let cpu = daemon.process.cpu_seconds() - cpu;
+    let cpu = cpu_seconds(daemon.pid()) - cpu;
     let load = Load {
         connections: 32,
         warm_up: Duration::from_millis(300),
         window: Duration::from_millis(1000),
     };
     let requests = requests(&endpoints, 200);
-    let pushes = load.run(&daemon.process, daemon.http, &requests).await;
-    daemon.process.stop();
+    let pushes = load.run(daemon.pid(), daemon.port(), &requests).await;
+    daemon.stop().await;
     Round {
         per_second: count as f64 / seconds,
         per_cpu_second: count as f64 / cpu,

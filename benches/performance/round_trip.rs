@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jid::{BareJid, Jid};
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use testbed::{Account, Component};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -18,7 +18,6 @@ use unified_push::{
 };
 
 use crate::{
-    daemon::Component,
     load::{Load, Measured, Usage},
     measured::resident,
     phones::{attribute, tags},
@@ -37,28 +36,12 @@ struct Waiting {
 }
 
 impl RoundTrip {
-    pub async fn connect(component: &Component<'_>) -> Self {
-        let address = ("127.0.0.1", component.port);
-        let mut stream = TcpStream::connect(address).await.unwrap();
+    pub async fn connect(port: u16, account: &Account) -> Self {
+        let component = Component::connect_to(port, account).await.unwrap();
+        let stream = component.into_socket();
         stream.set_nodelay(true).unwrap();
-        let header = format!(
-            "<stream:stream xmlns='jabber:component:accept' to='{}' \
-             xmlns:stream='http://etherx.jabber.org/streams'>",
-            component.domain
-        );
-        let id = ask(&mut stream, &header, "<stream:stream ").await;
-        let id = attribute(&id, "id").unwrap();
-        let hash = format!("{id}{}", component.secret);
-        let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, hash.as_bytes());
-        let hex: String = hash.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-        ask(
-            &mut stream,
-            &format!("<handshake>{hex}</handshake>"),
-            "<handshake",
-        )
-        .await;
         Self {
-            domain: BareJid::new(component.domain).unwrap(),
+            domain: account.domain.parse().unwrap(),
             stream,
         }
     }
@@ -126,7 +109,7 @@ impl RoundTrip {
             });
             buffer.drain(..taken);
         }
-        load.measured(latencies, used.unwrap(), resident(&server.to_string()))
+        load.measured(latencies, used.unwrap(), resident(server))
     }
 }
 
@@ -140,19 +123,4 @@ fn stanza(id: String, to: &Jid, payload: &Payload) -> PushStanza {
         deadline: Instant::now() + Duration::from_secs(3600),
         sent: Sent::default(),
     }
-}
-
-/// Returns the tag that was waited for.
-async fn ask(stream: &mut TcpStream, xml: &str, wanted: &str) -> String {
-    stream.write_all(xml.as_bytes()).await.unwrap();
-    let (mut buffer, mut found) = (Vec::new(), None);
-    while found.is_none() {
-        assert_ne!(stream.read_buf(&mut buffer).await.unwrap(), 0, "refused");
-        tags(&buffer, |tag| {
-            if tag.starts_with(wanted) {
-                found = Some(tag.to_owned());
-            }
-        });
-    }
-    found.unwrap()
 }

@@ -2,6 +2,7 @@
 
 use rusqlite::Connection;
 use tempfile::TempDir;
+use testbed::{SECRET, postgres};
 use unified_push::{
     model::{
         secret::Secret,
@@ -9,8 +10,6 @@ use unified_push::{
     },
     store::Store,
 };
-
-use crate::{daemon::SECRET, postgres};
 
 pub const MILLION: u32 = 1_000_000;
 

@@ -3,17 +3,19 @@
 
 use std::{fmt::Write, fs, path::Path, time::Duration};
 
+use testbed::{
+    Kind, Server,
+    server::{ORACLE, ORACLE_SECRET},
+};
 use unified_push::token::Backend;
 
 use crate::{
     Options,
-    daemon::{Component, Daemon, Start},
+    daemon::{Daemon, Start},
     load::{Load, Measured, Requests, requests},
     phones::Phones,
-    prosody::{ORACLE, ORACLE_SECRET},
     report::{Spread, Table},
     round_trip::RoundTrip,
-    server::{Account, Kind, Server},
 };
 
 const PHONES: usize = 100;
@@ -33,7 +35,7 @@ type Modules = [(Backend, &'static str)];
 enum Subject {
     /// The server's most.
     RoundTrip(RoundTrip),
-    Daemon(Backend, Daemon, Vec<String>),
+    Daemon(Backend, Box<Daemon>, Vec<String>),
     Module(Backend, Vec<String>),
 }
 
@@ -52,8 +54,8 @@ pub async fn run(options: &Options, prosody_13: Option<&Path>) {
         "CPU, of the module's",
     ]);
     for kind in Kind::ALL {
-        if !kind.installed() {
-            println!("left out: there is no {kind} here");
+        if let Some(missing) = kind.missing() {
+            println!("left out: {missing}");
             continue;
         }
         let server = Server::prepare(kind, COMPONENTS);
@@ -107,7 +109,7 @@ async fn on(
         }
     }
     server.start().await;
-    let pid = child_with(&server.layout.dir);
+    let pid = server.pid();
     let mut phones = Phones::log_in(&server, PHONES).await;
     let mut subjects = subjects(options, &server, &mut phones, backends, modules).await;
     let rounds = if options.quick { 1 } else { 7 };
@@ -147,28 +149,21 @@ async fn subjects(
     modules: &Modules,
 ) -> Vec<Subject> {
     let account = server.component();
-    let round_trip = RoundTrip::connect(&component(server, &account)).await;
+    let port = server.layout.components;
+    let round_trip = RoundTrip::connect(port, &account).await;
     let mut subjects = vec![Subject::RoundTrip(round_trip)];
     for backend in backends {
         let account = server.component();
         let start = Start::new(&options.daemon, *backend);
-        let daemon = start.at(&component(server, &account)).await;
+        let daemon = start.at(&account, port).await;
         let endpoints = phones.register(&account.domain).await;
-        subjects.push(Subject::Daemon(*backend, daemon, endpoints));
+        subjects.push(Subject::Daemon(*backend, Box::new(daemon), endpoints));
     }
     for (backend, service) in modules {
         let endpoints = phones.register(service).await;
         subjects.push(Subject::Module(*backend, endpoints));
     }
     subjects
-}
-
-fn component<'a>(server: &Server, account: &'a Account) -> Component<'a> {
-    Component {
-        domain: &account.domain,
-        secret: &account.secret,
-        port: server.layout.components,
-    }
 }
 
 /// Prosody tells its push services apart by the host that is asked.
@@ -188,24 +183,6 @@ Component "{service}" "unified_push"
     )
     .unwrap();
     fs::write(file, config).unwrap();
-}
-
-/// The process of ours that was started with this directory.
-fn child_with(dir: &Path) -> u32 {
-    let dir = dir.to_str().unwrap();
-    let children = fs::read_dir("/proc/self/task").unwrap().flat_map(|task| {
-        let children = fs::read_to_string(task.unwrap().path().join("children")).unwrap();
-        let pids: Vec<u32> = children
-            .split_whitespace()
-            .map(|pid| pid.parse().unwrap())
-            .collect();
-        pids
-    });
-    let mut named = children.filter(|pid| {
-        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
-        String::from_utf8_lossy(&command).contains(dir)
-    });
-    named.next().unwrap()
 }
 
 impl Subject {
@@ -229,8 +206,8 @@ impl Subject {
         match self {
             Self::RoundTrip(component) => component.run(load, pid, jids, body).await,
             Self::Daemon(_, daemon, endpoints) => {
-                let (own, requests) = (daemon.process.id(), bodies(endpoints));
-                load.run_beside(pid, Some(own), daemon.http, &requests)
+                let (own, requests) = (daemon.pid(), bodies(endpoints));
+                load.run_beside(pid, Some(own), daemon.port(), &requests)
                     .await
             }
             Self::Module(_, endpoints) => {

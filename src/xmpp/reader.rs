@@ -245,14 +245,14 @@ mod tests {
     #[test]
     fn abuse_is_skipped_and_the_next_stanza_is_read() {
         let attribute = |len| iq(&format!("<a b='{}'/>", "x".repeat(len)));
+        let levels = MAX_DEPTH as usize;
+        let nested = |text: &str| "<a>".repeat(levels) + text + &"</a>".repeat(levels);
         assert!(one(&attribute(9000)).content.is_ok());
         for (abuse, expected) in [
-            (iq(&"x".repeat(300 * 1024)), Fault::TooLarge),
-            (attribute(500 * 1024), Fault::TooLarge),
-            (
-                iq(&("<a>".repeat(80_000) + &"</a>".repeat(80_000))),
-                Fault::TooDeep,
-            ),
+            // The rest of each takes more than one read.
+            (iq(&"x".repeat(MAX_STANZA + 2 * CHUNK)), Fault::TooLarge),
+            (attribute(MAX_STANZA + 2 * CHUNK), Fault::TooLarge),
+            (iq(&nested(&"x".repeat(2 * CHUNK))), Fault::TooDeep),
             (iq("<p:a/>"), Fault::Malformed),
             (iq("<a></b>"), Fault::Malformed),
             (iq("<a b='1' b='2'/>"), Fault::Malformed),

@@ -2,7 +2,11 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
-use crate::bed::{BIN, Bed, Ended, secret_of};
+use testbed::{
+    Bed,
+    bed::{Ended, secret_of},
+    program,
+};
 
 /// A file that only the daemon's user may read.
 fn secret_file(bed: &Bed, name: &str, secret: &str) -> String {
@@ -16,7 +20,7 @@ fn secret_file(bed: &Bed, name: &str, secret: &str) -> String {
 async fn a_good_configuration_is_printed_as_one_that_loads() {
     let mut bed = Bed::new().await;
     let component = secret_file(&bed, "component-secret", "told to nobody");
-    bed.unset("component.secret");
+    bed.config.unset("component.secret");
     bed.text("component.secret_file", &component);
     bed.text("acl", "example.org, romeo@example.net");
     let verdict = bed.run(&["check-config"]).await;
@@ -34,7 +38,7 @@ async fn a_good_configuration_is_printed_as_one_that_loads() {
         "{first}"
     );
     fs::write(bed.path("printed.toml"), &first).unwrap();
-    let mut printed = Command::new(BIN);
+    let mut printed = Command::new(program());
     printed.env_clear().args(["check-config", "--print"]);
     printed.env("UNIFIED_PUSH_CONFIG", bed.path("printed.toml"));
     printed.env("UNIFIED_PUSH_SECRET", secret_of('a'));
@@ -87,7 +91,7 @@ async fn a_bad_configuration_is_reported_whole_and_starts_nothing() {
 async fn a_missing_file_is_a_bad_configuration() {
     let bed = Bed::new().await;
     let mut command = bed.command(&["check-config"]);
-    fs::remove_file(bed.config()).unwrap();
+    fs::remove_file(bed.config.file()).unwrap();
     command.env("UNIFIED_PUSH_COMPONENT__DOMAIN", "up.example.org");
     let said = bed.run_with(command, b"").await.with(78);
     assert!(said.contains("config.toml"), "{said}");

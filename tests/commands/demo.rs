@@ -3,10 +3,10 @@
 use std::{fs, process::Command};
 
 use rustix::process::Signal;
-
-use crate::{
-    bed::{BIN, PATIENCE, answer_to, names_in},
-    process::{Process, eventually},
+use testbed::{
+    PATIENCE, Process,
+    bed::{answer_to, names_in},
+    eventually, program,
 };
 
 #[tokio::test]
@@ -14,7 +14,7 @@ async fn it_shows_pushes_arrive_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let temporary = dir.path().join("tmp");
     fs::create_dir(&temporary).unwrap();
-    let mut command = Command::new(BIN);
+    let mut command = Command::new(program());
     command.env_clear().arg("demo").env("TMPDIR", &temporary);
     // Nothing that it does is for a proxy.
     for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {

@@ -1,12 +1,8 @@
 //! What the daemon makes of the headers of a push: a bad one is named, and its message goes nowhere.
 
-use unified_push::demo::Behaviour;
+use testbed::{Bed, Behaviour, bed::push, http::post};
 
-use crate::{
-    bed::{Bed, push},
-    http::post,
-    metrics::{counts, value},
-};
+use crate::metrics::{counts, value};
 
 /// RFC 8030 §5.2 to §5.4.
 const BAD: &[(&str, &[(&str, &str)])] = &[
@@ -39,7 +35,7 @@ async fn a_bad_header_is_named_and_nothing_is_sent_or_stored() {
     let daemon = bed.start().await;
     let endpoint = bed.register("app").await;
     // Whatever were taken would be kept for it.
-    bed.phone.behave(Behaviour::Error("service-unavailable"));
+    bed.phone.behave(Behaviour::OFFLINE);
     for (name, headers) in BAD {
         let answer = post(&endpoint, headers, b"bad").await;
         assert_eq!(answer.status, 400, "{headers:?}");
@@ -59,7 +55,7 @@ async fn a_bad_header_is_named_and_nothing_is_sent_or_stored() {
     )
     .await;
 
-    bed.phone.behave(Behaviour::Acknowledge);
+    bed.phone.behave(Behaviour::Conversations);
     assert_eq!(push(&endpoint).await, 201);
     assert_eq!(bed.arrived().await.payload, b"a message", "the first one");
     assert_eq!(value(&daemon, "queue_messages").await, 0.0);

@@ -1,13 +1,14 @@
 //! `healthcheck` and `/readyz`: who may send pushes here now.
 
 use rustix::process::Signal;
-
-use crate::{
-    bed::{Bed, PATIENCE, push},
+use testbed::{
+    Bed, PATIENCE,
+    bed::push,
+    eventually,
     http::{get, try_get},
-    process::eventually,
-    signals::HalfPush,
 };
+
+use crate::signals::HalfPush;
 
 #[tokio::test]
 async fn health_is_asked_over_tcp_and_unix_sockets() {
@@ -21,7 +22,7 @@ async fn health_is_asked_over_tcp_and_unix_sockets() {
         assert!(said.contains("no answer at admin.listen = "), "{said}");
         assert!(said.contains("Does the daemon run?"), "{said}");
 
-        let mut daemon = bed.spawn(&mut bed.command(&["serve"]));
+        let daemon = bed.spawn(bed.command(&["serve"]));
         daemon.logged("ready").await;
         let said = bed.run(&["healthcheck"]).await.with(0);
         assert!(said.starts_with(r#"{"ready":true,"link":""#), "{said}");
@@ -34,7 +35,7 @@ async fn health_is_asked_over_tcp_and_unix_sockets() {
 #[tokio::test]
 async fn a_daemon_that_stops_is_not_healthy() {
     let bed = Bed::new().await;
-    let mut daemon = bed.start().await;
+    let daemon = bed.start().await;
     let half = HalfPush::begin(&bed.register("app").await).await;
     daemon.signal(Signal::TERM);
     daemon.logged("stopping").await;
@@ -49,7 +50,7 @@ async fn a_daemon_that_stops_is_not_healthy() {
 async fn a_store_that_fails_is_told_and_costs_no_endpoint() {
     let mut bed = Bed::new().await;
     bed.text("backend", "storage");
-    let mut daemon = bed.start().await;
+    let daemon = bed.start().await;
     let endpoint = bed.register("app").await;
     let database = rusqlite::Connection::open(bed.database()).unwrap();
     let rename = |from: &str, to: &str| {

@@ -1,8 +1,9 @@
 //! `inspect`: what an endpoint stands for, and whether it works.
 
-use crate::{
-    bed::{BACKENDS, Bed, OWNER, PATIENCE, push, secret_of},
-    process::eventually,
+use testbed::{
+    Bed, PATIENCE,
+    bed::{BACKENDS, OWNER, push, secret_of},
+    eventually,
 };
 
 #[tokio::test]

@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    bed::{Bed, PATIENCE},
-    process::Process,
-};
+use testbed::{Bed, PATIENCE, Process};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 

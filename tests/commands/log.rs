@@ -1,14 +1,16 @@
 //! The log's two formats, and what is in it.
 
 use serde_json::Value;
-
-use crate::bed::{Bed, COMPONENT_SECRET, push, secret_of};
+use testbed::{
+    Bed,
+    bed::{COMPONENT_SECRET, push, secret_of},
+};
 
 /// A daemon's life, with a push and a registration that the ACL refuses.
 async fn lived(bed: &Bed) -> String {
     let daemon = bed.start().await;
     assert_eq!(push(&bed.register("app").await).await, 201);
-    let log = daemon.log.clone();
+    let log = daemon.log_path().to_owned();
     daemon.stop().await;
     std::fs::read_to_string(log).unwrap()
 }
@@ -78,7 +80,7 @@ async fn the_finest_level_tells_no_secret() {
     let endpoint = bed.register("app").await;
     push(&endpoint).await;
     push(&format!("{endpoint}x")).await;
-    let log = daemon.log.clone();
+    let log = daemon.log_path().to_owned();
     daemon.stop().await;
     let log = std::fs::read_to_string(log).unwrap();
     assert!(log.contains("DEBUG"), "{log}");

@@ -1,11 +1,8 @@
-//! Black-box tests of the binary, with the loopback server and phone of `demo` as the far side.
+//! Black-box tests of the binary, with a fake XMPP server and phone as the far side.
 
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
-mod bed;
 mod bursts;
-#[path = "../common/mod.rs"]
-mod common;
 mod config;
 mod demo;
 mod headers;
@@ -16,9 +13,6 @@ mod log;
 mod memory;
 mod metrics;
 mod outage;
-#[expect(dead_code, reason = "tests/store does more to it")]
-#[path = "../common/postgres.rs"]
-mod postgres;
 mod queue;
 mod registrations;
 mod secret;
@@ -26,5 +20,3 @@ mod send;
 mod signals;
 mod start;
 mod systemd;
-
-use crate::common::{http, process};

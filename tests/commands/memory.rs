@@ -1,12 +1,9 @@
 //! `limits.in_flight_memory`: what pushes to silent phones may cost, all together.
 
+use testbed::{Bed, Behaviour, bed::answer_to};
 use tokio::task::JoinSet;
-use unified_push::demo::Behaviour;
 
-use crate::{
-    bed::{Bed, answer_to},
-    metrics::{counts, value},
-};
+use crate::metrics::{counts, value};
 
 /// The least that can be configured, in bytes.
 const LIMIT: usize = 64 * 1024;
@@ -19,7 +16,7 @@ async fn a_burst_to_silent_phones_is_refused_beyond_the_limit() {
     let mut bed = Bed::new().await;
     bed.value("limits.in_flight_memory", LIMIT);
     bed.text("delivery.ack_timeout", "5s");
-    let mut daemon = bed.start().await;
+    let daemon = bed.start().await;
     let endpoint = bed.register("app").await;
     bed.phone.behave(Behaviour::Silent);
 

@@ -1,12 +1,6 @@
 //! What the counters say after something has happened.
 
-use unified_push::demo::Behaviour;
-
-use crate::{
-    bed::{Bed, Daemon, PATIENCE, push},
-    http::post,
-    process::eventually,
-};
+use testbed::{Bed, Behaviour, Daemon, PATIENCE, bed::push, eventually, http::post};
 
 /// The value of a metric by its name and labels.
 pub async fn value(daemon: &Daemon, name: &str) -> f64 {
@@ -41,19 +35,18 @@ async fn pushes_and_registrations_are_counted_by_how_they_ended() {
     )
     .await;
 
-    let stranger = bed
-        .server
-        .phone(jid::Jid::new("eve@example.net/x").unwrap());
-    stranger.register("app", "1").await.unwrap_err();
+    let stranger = bed.server.phone("eve@example.net/x");
+    stranger.register("app").await.unwrap_err();
     let endpoint = bed.register("app").await;
     bed.register("other").await;
     assert_eq!(push(&endpoint).await, 201);
     assert_eq!(push(&endpoint).await, 201);
     assert_eq!(push(&format!("{endpoint}x")).await, 404);
-    bed.phone.behave(Behaviour::Error("service-unavailable"));
+    bed.phone.behave(Behaviour::OFFLINE);
     assert_eq!(push_once(&endpoint).await, 503);
     bed.phone.behave(Behaviour::Silent);
     assert_eq!(push_once(&endpoint).await, 201);
+    bed.phone.behave(Behaviour::Conversations);
     bed.phone.forget();
     assert_eq!(push(&endpoint).await, 404);
     assert_eq!(push(&endpoint).await, 404);
@@ -84,7 +77,7 @@ async fn pushes_and_registrations_are_counted_by_how_they_ended() {
 #[tokio::test]
 async fn a_lost_link_is_counted_and_pushes_wait_for_another() {
     let bed = Bed::new().await;
-    let mut daemon = bed.start().await;
+    let daemon = bed.start().await;
     let endpoint = bed.register("app").await;
     drop(bed.server);
     daemon.link("connection-refused").await;

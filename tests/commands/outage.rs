@@ -1,24 +1,19 @@
 //! A daemon whose store is PostgreSQL, and what it does while that is away.
 
 use rustix::process::Signal;
-
-use crate::{
-    bed::{Bed, OWNER, PATIENCE, push},
+use testbed::{
+    Bed, Missing, PATIENCE, Postgres,
+    bed::{OWNER, push},
+    eventually,
     http::{get, try_get},
-    postgres::{PASSWORD, Postgres},
-    process::eventually,
+    postgres::PASSWORD,
 };
 
 /// Whether PostgreSQL is there; says so when it is not and need not be.
 fn installed() -> bool {
-    let installed = Postgres::installed();
-    if !installed {
-        let required = std::env::var_os("UNIFIED_PUSH_TEST_REQUIRE");
-        let required = required.is_some_and(|value| value == "1");
-        assert!(!required, "postgresql is not installed: run ./test.sh");
-        println!("left out: needs postgresql");
-    }
-    installed
+    let missing = Postgres::missing();
+    missing.iter().for_each(Missing::leave_out);
+    missing.is_none()
 }
 
 /// None when PostgreSQL is not there.
@@ -37,7 +32,7 @@ async fn pushes_to_a_phone_that_answers_need_no_store() {
     let Some((mut bed, postgres)) = bed().await else {
         return;
     };
-    let mut daemon = bed.start().await;
+    let daemon = bed.start().await;
     assert!(!bed.state_dir().exists(), "nothing is kept there");
     let endpoint = bed.register("app").await;
     assert_eq!(push(&endpoint).await, 201);
@@ -70,7 +65,7 @@ async fn commands_work_on_the_database_beside_the_daemon() {
         return;
     };
     bed.text("backend", "storage");
-    let mut daemon = bed.start().await;
+    let daemon = bed.start().await;
     let endpoint = bed.register("app").await;
     assert_eq!(push(&endpoint).await, 201);
     let said = bed.run(&["registrations", "list"]).await.with(0);

@@ -1,15 +1,15 @@
 //! Messages that wait: their resources, what the metrics and `queue` say of them, and dropping them.
 
-use unified_push::demo::Behaviour;
-
-use crate::{
-    bed::{Bed, Daemon, OWNER, PATIENCE, answer_to, push},
+use testbed::{
+    Bed, Behaviour, Daemon, PATIENCE,
+    bed::{OWNER, answer_to, push},
+    eventually,
     http::{Response, get, post, request},
-    metrics::{counts, value},
-    process::eventually,
 };
 
-const OFFLINE: Behaviour = Behaviour::Error("service-unavailable");
+use crate::metrics::{counts, value};
+
+const OFFLINE: Behaviour = Behaviour::OFFLINE;
 
 /// A bed whose phone is away, its daemon, and an endpoint.
 async fn away(configure: impl FnOnce(&mut Bed)) -> (Bed, Daemon, String) {
@@ -102,8 +102,8 @@ async fn what_waits_is_counted_and_arrives_after_a_restart() {
     assert!(value(&daemon, "queue_bytes").await > 9.0);
     assert!(value(&daemon, "queue_oldest_seconds").await < 60.0);
 
-    bed.phone.behave(Behaviour::Acknowledge);
-    bed.phone.presence(true).await;
+    bed.phone.behave(Behaviour::Conversations);
+    bed.phone.announce();
     let forwarded = async || (!waits(&kept).await).then_some(());
     eventually("the phone has it", PATIENCE, forwarded).await;
     assert_eq!(bed.arrived().await.payload, b"a message");
@@ -128,8 +128,8 @@ async fn what_waits_for_an_account_is_dropped() {
     assert!(!waits(&kept[0]).await && !waits(&kept[1]).await);
     assert_eq!(listed(&bed).await, Vec::<Vec<String>>::new());
 
-    bed.phone.behave(Behaviour::Acknowledge);
-    bed.phone.presence(true).await;
+    bed.phone.behave(Behaviour::Conversations);
+    bed.phone.announce();
     assert_eq!(post(&endpoint, &[], b"later").await.status, 201);
     while bed.arrived().await.payload != b"later" {}
 }

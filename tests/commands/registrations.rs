@@ -2,9 +2,10 @@
 
 use std::io;
 
-use crate::{
-    bed::{BACKENDS, Bed, OWNER, PATIENCE, push},
-    process::{Process, eventually},
+use testbed::{
+    Bed, PATIENCE, Process,
+    bed::{BACKENDS, OWNER, push},
+    eventually,
 };
 
 #[tokio::test]

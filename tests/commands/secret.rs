@@ -3,14 +3,17 @@
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-
-use crate::bed::{BACKENDS, BIN, Bed, names_in, push, secret_of};
+use testbed::{
+    Bed,
+    bed::{BACKENDS, names_in, push, secret_of},
+    program,
+};
 
 #[tokio::test]
 async fn a_fresh_secret_is_another_each_time_and_can_be_configured() {
     let mut bed = Bed::new().await;
     let [first, second] = [(); 2].map(|()| {
-        let mut command = Command::new(BIN);
+        let mut command = Command::new(program());
         let output = command.env_clear().arg("gen-secret").output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
@@ -24,7 +27,7 @@ async fn a_fresh_secret_is_another_each_time_and_can_be_configured() {
 #[tokio::test]
 async fn a_secret_is_made_once_and_said_aloud_but_not_told() {
     let mut bed = Bed::new().await;
-    bed.unset("secret");
+    bed.config.unset("secret");
     let file = bed.state_dir().join("secret");
     let daemon = bed.start().await;
     let made = fs::read_to_string(&file).unwrap();
@@ -48,7 +51,7 @@ async fn a_secret_is_made_once_and_said_aloud_but_not_told() {
 #[tokio::test]
 async fn a_lost_secret_is_not_replaced_while_endpoints_live() {
     let mut bed = Bed::new().await;
-    bed.unset("secret");
+    bed.config.unset("secret");
     let daemon = bed.start().await;
     bed.register("app").await;
     daemon.stop().await;
@@ -96,7 +99,7 @@ async fn a_secret_is_changed_without_loss_or_given_up_on_purpose() {
         assert_ne!(key_of(&bed, &new).await, key);
         daemon.stop().await;
 
-        bed.unset("previous_secrets");
+        bed.config.unset("previous_secrets");
         let said = bed
             .run(&["registrations", "forget-key", &key])
             .await
@@ -131,7 +134,7 @@ async fn a_key_that_is_configured_is_not_forgotten() {
 #[tokio::test]
 async fn the_made_secret_is_not_forgotten_either() {
     let mut bed = Bed::new().await;
-    bed.unset("secret");
+    bed.config.unset("secret");
     let _daemon = bed.start().await;
     let endpoint = bed.register("app").await;
     let key = key_of(&bed, &endpoint).await;

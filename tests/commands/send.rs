@@ -1,11 +1,6 @@
 //! `send`: what the answer means, in words, and never the endpoint.
 
-use unified_push::demo::Behaviour;
-
-use crate::{
-    bed::{Bed, Ended},
-    process::free_port,
-};
+use testbed::{Bed, Behaviour, bed::Ended, free_port};
 
 /// Whatever is said about it, the endpoint itself is a secret.
 fn without(endpoint: &str, ended: Ended) -> Ended {
@@ -41,7 +36,7 @@ async fn the_answer_is_told_in_words() {
         );
     }
 
-    bed.phone.behave(Behaviour::Error("service-unavailable"));
+    bed.phone.behave(Behaviour::OFFLINE);
     let said = send(&["hello", "--ttl", "0"]).await.with(1);
     assert!(said.starts_with("503: not taken now"), "{said}");
     assert!(said.contains("try again after 60 s"), "{said}");

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
+use testbed::{
+    Bed, Behaviour, PATIENCE,
+    bed::answer_to,
+    eventually,
+    http::{get, try_get},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
-use unified_push::demo::Behaviour;
 
-use crate::{
-    bed::{Bed, PATIENCE, answer_to},
-    http::{get, try_get},
-    metrics::counts,
-    process::eventually,
-};
+use crate::metrics::counts;
 
 /// How long the phone takes over its answer: longer than a restart takes.
 const LONG: Duration = Duration::from_secs(3);
@@ -55,9 +55,9 @@ impl HalfPush {
 async fn a_signal_stores_the_push_in_flight_and_its_answer_is_heard_after_a_restart() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut bed = Bed::new().await;
-        let mut daemon = bed.start().await;
+        let daemon = bed.start().await;
         let endpoint = bed.register("app").await;
-        bed.phone.behave(Behaviour::AcknowledgeAfter(LONG));
+        bed.phone.behave(Behaviour::Late(LONG));
         let waiting = tokio::spawn({
             let endpoint = endpoint.clone();
             async move { answer_to(&endpoint, b"in flight").await }
@@ -78,7 +78,7 @@ async fn a_signal_stores_the_push_in_flight_and_its_answer_is_heard_after_a_rest
         eventually("the answer is heard", PATIENCE, heard).await;
         let forwarded = "queue_events_total{event=\"forwarded\"}";
         counts(&daemon, &[(forwarded, 1.0)]).await;
-        bed.phone.behave(Behaviour::Acknowledge);
+        bed.phone.behave(Behaviour::Conversations);
         assert_eq!(answer_to(&endpoint, b"the next").await.status, 201);
         assert_eq!(bed.arrived().await.payload, b"the next", "not sent twice");
     }
@@ -87,7 +87,7 @@ async fn a_signal_stores_the_push_in_flight_and_its_answer_is_heard_after_a_rest
 #[tokio::test]
 async fn a_signal_lets_a_request_finish() {
     let bed = Bed::new().await;
-    let mut daemon = bed.start().await;
+    let daemon = bed.start().await;
     let half = HalfPush::begin(&bed.register("app").await).await;
     daemon.signal(Signal::TERM);
     daemon.logged("stopping").await;
@@ -99,7 +99,7 @@ async fn a_signal_lets_a_request_finish() {
 async fn a_second_signal_ends_at_once() {
     for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::TERM)] {
         let bed = Bed::new().await;
-        let mut daemon = bed.start().await;
+        let daemon = bed.start().await;
         let _half = HalfPush::begin(&bed.register("app").await).await;
         daemon.signal(first);
         daemon.logged("stopping").await;
@@ -111,7 +111,7 @@ async fn a_second_signal_ends_at_once() {
 #[tokio::test]
 async fn an_idle_daemon_waits_for_nothing() {
     let bed = Bed::new().await;
-    let mut daemon = bed.start().await;
+    let daemon = bed.start().await;
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.exit().await, Some(0));
     let log = daemon.log();
@@ -122,5 +122,5 @@ async fn an_idle_daemon_waits_for_nothing() {
 #[tokio::test]
 async fn serve_is_what_runs_without_a_subcommand() {
     let bed = Bed::new().await;
-    bed.start_with(&mut bed.command(&[])).await.stop().await;
+    bed.start_with(bed.command(&[])).await.stop().await;
 }

@@ -2,7 +2,10 @@
 
 use std::{fs, net::TcpListener, path::Path};
 
-use crate::bed::{Bed, names_in, push};
+use testbed::{
+    Bed,
+    bed::{names_in, push},
+};
 
 #[tokio::test]
 async fn an_address_in_use_is_named_with_its_option() {
@@ -96,7 +99,6 @@ async fn a_second_daemon_on_the_same_state_is_refused() {
     assert_eq!(push(&endpoint).await, 201);
 
     // What is left of a daemon that was killed is no obstacle.
-    let mut daemon = daemon;
     daemon.signal(rustix::process::Signal::KILL);
     assert_eq!(daemon.exit().await, None);
     let _daemon = bed.start().await;

@@ -7,13 +7,14 @@ use std::{
 };
 
 use rustix::process::Signal;
-use tokio::{net::UnixDatagram, time::timeout};
-
-use crate::{
-    bed::{BIN, Bed, Daemon, PATIENCE, push},
+use testbed::{
+    Bed, Daemon, PATIENCE,
+    bed::push,
+    free_port,
     http::{get, try_get},
-    process::free_port,
+    program,
 };
+use tokio::{net::UnixDatagram, time::timeout};
 
 /// The manager's end of `$NOTIFY_SOCKET`.
 struct Manager(UnixDatagram);
@@ -43,7 +44,7 @@ async fn it_hears_of_readiness_watchdog_and_stop() {
     let mut command = bed.command(&["serve"]);
     let manager = Manager::listen(&bed, &mut command);
     command.env("WATCHDOG_USEC", "100000");
-    let mut daemon = bed.spawn(&mut command);
+    let daemon = bed.spawn(command);
     assert_eq!(manager.told().await, "READY=1");
     assert_eq!(try_get(&bed.url("/")).await.unwrap().status, 200);
     assert_eq!(get(&daemon.admin("/readyz")).await.status, 200);
@@ -78,7 +79,7 @@ async fn without_a_manager_nothing_is_said() {
     let bed = Bed::new().await;
     let mut command = bed.command(&["serve"]);
     command.env("NOTIFY_SOCKET", bed.path("nobody.sock"));
-    let daemon = bed.start_with(&mut command).await;
+    let daemon = bed.start_with(command).await;
     assert!(daemon.log().contains("systemd could not be notified"));
     daemon.stop().await;
 }
@@ -88,16 +89,14 @@ fn activated(bed: &Bed, names: Option<&str>, first: OwnedFd, second: Option<Owne
     let count = 1 + usize::from(second.is_some());
     let script = r#"exec 3<&0 4<&1 </dev/null >&2; LISTEN_PID=$$ exec "$@""#;
     let mut command = Command::new("sh");
-    command
-        .env_clear()
-        .args(["-c", script, "sh", BIN, "serve", "--config"]);
-    command
-        .arg(bed.config())
-        .env("LISTEN_FDS", count.to_string());
+    command.env_clear().args(["-c", script, "sh"]);
+    command.arg(program()).args(["serve", "--config"]);
+    command.arg(bed.config.file());
+    command.env("LISTEN_FDS", count.to_string());
     command.envs(names.map(|names| ("LISTEN_FDNAMES", names)));
     command.stdin(Stdio::from(first));
     command.stdout(second.map_or_else(Stdio::null, Stdio::from));
-    bed.spawn(&mut command)
+    bed.spawn(command)
 }
 
 #[tokio::test]
@@ -108,7 +107,7 @@ async fn pushes_are_taken_at_the_socket_that_it_hands_over() {
     let configured = bed.url("/");
     bed.text("http.public_url", &url);
     // Nobody has said what it is for.
-    let mut daemon = activated(&bed, None, socket.into(), None);
+    let daemon = activated(&bed, None, socket.into(), None);
     daemon.link("up").await;
     assert_eq!(push(&bed.register("app").await).await, 201);
     assert!(try_get(&configured).await.is_none(), "in place of it");
@@ -127,7 +126,7 @@ async fn a_socket_named_admin_is_the_admin_listener() {
             "admin:http" => (admin, http),
             _ => (http, admin),
         };
-        let mut daemon = activated(&bed, Some(names), first.into(), Some(second.into()));
+        let daemon = activated(&bed, Some(names), first.into(), Some(second.into()));
         daemon.link("up").await;
         assert_eq!(push(&bed.register("app").await).await, 201);
         daemon.stop().await;
@@ -139,7 +138,7 @@ async fn a_unix_socket_does_as_well() {
     let bed = Bed::new().await;
     let path = bed.path("activated.sock");
     let socket = UnixListener::bind(&path).unwrap();
-    let mut daemon = activated(&bed, None, socket.into(), None);
+    let daemon = activated(&bed, None, socket.into(), None);
     daemon.link("up").await;
     let log = daemon.log();
     assert!(log.contains(&format!("unix:{}", path.display())), "{log}");
@@ -149,8 +148,8 @@ async fn a_unix_socket_does_as_well() {
 #[tokio::test]
 async fn what_is_no_listening_socket_is_refused() {
     let bed = Bed::new().await;
-    let file = std::fs::File::open(bed.config()).unwrap();
-    let mut daemon = activated(&bed, None, file.into(), None);
+    let file = std::fs::File::open(bed.config.file()).unwrap();
+    let daemon = activated(&bed, None, file.into(), None);
     assert_eq!(daemon.exit().await, Some(1));
     assert!(
         daemon.log().contains("a socket that systemd passed"),
@@ -168,7 +167,7 @@ async fn two_sockets_for_one_listener_are_refused() {
         (Some("admin:admin"), "admin.listen"),
     ] {
         let [first, second] = [0, 0].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
-        let mut daemon = activated(&bed, names, first.into(), Some(second.into()));
+        let daemon = activated(&bed, names, first.into(), Some(second.into()));
         assert_eq!(daemon.exit().await, Some(1));
         let log = daemon.log();
         assert!(

@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use testbed::{Behaviour, Pair, Phone, app::Log, phone::Vanished, server::DOMAIN};
+
 use crate::{
     host::{Host, Place},
     ledger::Ledger,
-    phone::{Behaviour, Log, Pair, Phone, Vanished},
-    server::DOMAIN,
 };
 
 /// Who a device is.

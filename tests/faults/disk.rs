@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::process::eventually;
+use testbed::{Missing, eventually};
 
 /// As in `disk.c`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,9 +86,8 @@ impl Disk {
 
 const COMPILER: &str = "/usr/bin/cc";
 
-/// The compiler, if it is not installed.
-pub fn missing() -> Option<String> {
-    (!Path::new(COMPILER).exists()).then(|| "cc".to_owned())
+pub fn missing() -> Option<Missing> {
+    Missing::of(&[COMPILER])
 }
 
 /// Built once per run.

@@ -1,59 +1,29 @@
 //! When the disk is written, and what is said when it cannot be.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use tempfile::TempDir;
-use tokio::task::LocalSet;
-
-use crate::{
-    daemon::{Daemon, PATIENCE},
-    disk::{self, Mode},
-    http::post,
-    loopback::Loopback,
-    phone::{Behaviour, Pair},
-    server::{Account, DOMAIN},
-    unless_missing,
+use testbed::{
+    Account, Behaviour, Config, FakeServer, PATIENCE, Pair, http::post, server::DOMAIN,
+    suite::Test, tests,
 };
 
-pub fn trials() -> Vec<Trial> {
-    vec![
-        trial(
-            "no_201_before_the_write_is_on_the_disk",
-            no_201_before_the_write_is_on_the_disk,
-        ),
-        trial(
-            "an_acknowledged_push_writes_nothing",
-            an_acknowledged_push_writes_nothing,
-        ),
-        trial("a_full_disk_is_told_and_recovered_from", || {
-            a_failing_disk_is_told_and_recovered_from(Mode::Full)
-        }),
-        trial("a_read_only_disk_is_told_and_recovered_from", || {
-            a_failing_disk_is_told_and_recovered_from(Mode::ReadOnly)
-        }),
-        trial("a_failing_fdatasync_is_told_and_recovered_from", || {
-            a_failing_disk_is_told_and_recovered_from(Mode::SyncFails)
-        }),
+use crate::{daemon::Daemon, disk::Mode};
+
+pub fn tests() -> Vec<Test<Bed>> {
+    tests![
+        no_201_before_the_write_is_on_the_disk,
+        an_acknowledged_push_writes_nothing,
+        a_full_disk_is_told_and_recovered_from,
+        a_read_only_disk_is_told_and_recovered_from,
+        a_failing_fdatasync_is_told_and_recovered_from,
     ]
 }
 
-fn trial<F: Future<Output = ()>>(name: &str, test: impl FnOnce() -> F + Send + 'static) -> Trial {
-    let name = format!("durability::{name}");
-    let missing = disk::missing();
-    unless_missing(name, missing, move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        LocalSet::new().block_on(&runtime, test());
-        Ok(())
-    })
-}
-
 /// A daemon with a phone that answers and one that is away.
-struct Bed {
+pub struct Bed {
     daemon: Daemon,
-    server: Loopback,
+    server: FakeServer,
     /// Of the phone that answers.
     here: String,
     /// Of the one that is away.
@@ -63,24 +33,15 @@ struct Bed {
 }
 
 impl Bed {
-    async fn new() -> Self {
-        let dir = TempDir::with_prefix_in("disk", env!("CARGO_TARGET_TMPDIR")).unwrap();
+    pub async fn new() -> Self {
+        let dir = testbed::directory("disk");
         let account = Account::numbered(0);
-        let server = Loopback::start(account.clone(), 1).await;
-        let settings = [
-            ("secret", "the-daemon-s-token-secret-of-more-than-32-bytes"),
-            ("component.domain", &account.domain),
-            ("component.secret", &account.secret),
-            ("delivery.ack_timeout", "5s"),
-            ("limits.endpoint_rate", "10000/s, burst 10000"),
-        ];
-        let mut settings = settings
-            .map(|(key, value)| (key, format!("{value:?}")))
-            .to_vec();
-        settings.push(("component.port", server.port.to_string()));
-        let daemon = Daemon::new(dir.path(), &settings);
-        daemon.start(|| false).await.expect("the daemon starts");
-        daemon.linked().await;
+        let server = FakeServer::start(account.clone()).await;
+        let config = Config::new(dir.path(), &account, server.port)
+            .text("delivery.ack_timeout", "5s")
+            .text("limits.endpoint_rate", "10000/s, burst 10000");
+        let daemon = Daemon::new(&config);
+        daemon.start_linked().await;
         let mut endpoints = Vec::new();
         for user in ["romeo", "juliet"] {
             let jid = format!("{user}@{DOMAIN}/phone");
@@ -108,8 +69,7 @@ impl Bed {
     }
 }
 
-async fn no_201_before_the_write_is_on_the_disk() {
-    let bed = Bed::new().await;
+async fn no_201_before_the_write_is_on_the_disk(bed: Bed) {
     bed.daemon.disk.set(Mode::Hold);
     let endpoint = bed.away.clone();
     let waiting = tokio::spawn(async move { post(&endpoint, &[("TTL", "60")], b"kept").await });
@@ -123,11 +83,10 @@ async fn no_201_before_the_write_is_on_the_disk() {
     let answer = waiting.await.unwrap();
     assert_eq!(answer.status, 201, "{answer:?}");
     assert_eq!(answer.header("TTL"), Some("60"));
-    assert!(bed.daemon.stop().await.success());
+    bed.daemon.stop().await;
 }
 
-async fn an_acknowledged_push_writes_nothing() {
-    let bed = Bed::new().await;
+async fn an_acknowledged_push_writes_nothing(bed: Bed) {
     let before = bed.daemon.disk.calls();
     for _ in 0..1000 {
         assert_eq!(bed.push(&bed.here).await, 201);
@@ -137,11 +96,22 @@ async fn an_acknowledged_push_writes_nothing() {
     assert_eq!(bed.push(&bed.away).await, 201);
     let after = bed.daemon.disk.calls();
     assert!(after.writes > before.writes && after.syncs > before.syncs);
-    assert!(bed.daemon.stop().await.success());
+    bed.daemon.stop().await;
 }
 
-async fn a_failing_disk_is_told_and_recovered_from(mode: Mode) {
-    let bed = Bed::new().await;
+async fn a_full_disk_is_told_and_recovered_from(bed: Bed) {
+    recovers_from(Mode::Full, bed).await;
+}
+
+async fn a_read_only_disk_is_told_and_recovered_from(bed: Bed) {
+    recovers_from(Mode::ReadOnly, bed).await;
+}
+
+async fn a_failing_fdatasync_is_told_and_recovered_from(bed: Bed) {
+    recovers_from(Mode::SyncFails, bed).await;
+}
+
+async fn recovers_from(mode: Mode, bed: Bed) {
     bed.daemon.disk.set(mode);
     assert_eq!(bed.push(&bed.away).await, 503);
     bed.daemon.ready(503).await;
@@ -158,5 +128,5 @@ async fn a_failing_disk_is_told_and_recovered_from(mode: Mode) {
     bed.server.announce(&bed.away_jid);
     let push = tokio::time::timeout(PATIENCE, pushes.recv()).await;
     assert_eq!(push.unwrap().unwrap().payload, b"a message");
-    assert!(bed.daemon.stop().await.success());
+    bed.daemon.stop().await;
 }

@@ -2,12 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use testbed::{Account, FakeServer, Kind, Missing, Server, fake, server};
 use tokio::{sync::RwLock, time::sleep};
-
-use crate::{
-    loopback::{self, Loopback},
-    server::{self, Account, Kind, Server},
-};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
@@ -22,10 +18,10 @@ impl On {
         Self::Real(Kind::Ejabberd),
     ];
 
-    pub fn installed(self) -> bool {
+    pub fn missing(self) -> Option<Missing> {
         match self {
-            Self::Loopback => true,
-            Self::Real(kind) => kind.installed(),
+            Self::Loopback => None,
+            Self::Real(kind) => kind.missing(),
         }
     }
 }
@@ -40,7 +36,7 @@ impl fmt::Display for On {
 }
 
 pub enum Place {
-    Loopback(Loopback),
+    Loopback(FakeServer),
     Real(Server),
 }
 
@@ -57,7 +53,7 @@ impl Host {
         let (place, account) = match on {
             On::Loopback => {
                 let account = Account::numbered(0);
-                let loopback = Loopback::start(account.clone(), seed).await;
+                let loopback = FakeServer::for_many(account.clone(), seed).await;
                 (Place::Loopback(loopback), account)
             }
             On::Real(kind) => {
@@ -85,7 +81,7 @@ impl Host {
     /// How long a phone without a connection is kept.
     pub fn hibernation(&self) -> Duration {
         match self.place {
-            Place::Loopback(_) => loopback::HIBERNATION,
+            Place::Loopback(_) => fake::HIBERNATION,
             Place::Real(_) => server::HIBERNATION,
         }
     }

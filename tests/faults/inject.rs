@@ -2,6 +2,8 @@
 
 use std::{rc::Rc, sync::Arc};
 
+use rustix::process::Signal;
+use testbed::{PATIENCE, eventually};
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
     task::JoinSet,
@@ -9,11 +11,9 @@ use tokio::{
 };
 
 use crate::{
-    daemon::PATIENCE,
     device::{Device, odd},
     disk::Mode,
     faults::{Kind, Planned},
-    process::eventually,
     proxy::Stall,
     world::{Replica, World},
 };
@@ -21,10 +21,10 @@ use crate::{
 /// What a fault has for itself.
 pub enum Hold {
     /// Of the replica with this number, or of what they share.
-    Part(
-        usize,
-        #[expect(dead_code, reason = "it is only held")] OwnedMutexGuard<()>,
-    ),
+    Part {
+        number: usize,
+        _held: OwnedMutexGuard<()>,
+    },
     Phone(OwnedMutexGuard<Device>),
 }
 
@@ -38,7 +38,8 @@ impl World {
         let candidates = (0..count).map(|next| (planned.which + next) % count);
         let hold = |number: usize| {
             let guard = self.part(planned.kind, &self.replicas[number])?;
-            Some(Hold::Part(number, guard.clone().try_lock_owned().ok()?))
+            let _held = guard.clone().try_lock_owned().ok()?;
+            Some(Hold::Part { number, _held })
         };
         candidates.filter_map(hold).next()
     }
@@ -64,7 +65,7 @@ impl World {
 
     pub async fn inject(self: Rc<Self>, planned: Planned, hold: Hold) {
         let (replica, device) = match &hold {
-            Hold::Part(number, _) => (&self.replicas[*number], None),
+            Hold::Part { number, .. } => (&self.replicas[*number], None),
             Hold::Phone(phone) => (&self.replicas[0], Some(phone.index)),
         };
         if planned.kind.of_the_link() {
@@ -82,7 +83,7 @@ impl World {
             }
             (Kind::DaemonStopped, hold) => {
                 let excused = self.store_fails(replica);
-                let status = replica.daemon.stop().await;
+                let status = replica.daemon.end(Signal::TERM).await;
                 if !status.success() && !excused && !self.store_fails(replica) {
                     let log = replica.daemon.log_path();
                     self.ledger

@@ -6,13 +6,10 @@ use std::{
     time::Duration,
 };
 
+use testbed::{Push, Taken, http::Response};
 use tokio::time::Instant;
 
-use crate::{
-    faults::Kind,
-    http::Response,
-    phone::{Push, Taken},
-};
+use crate::faults::Kind;
 
 /// One message, from its sender's view and its phone's.
 pub struct Message {

@@ -7,54 +7,30 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
-#[expect(dead_code, reason = "the other tests use the rest")]
-#[path = "../common/mod.rs"]
-mod common;
 mod daemon;
 mod device;
 mod disk;
 mod durability;
-#[path = "../servers/ejabberd.rs"]
-mod ejabberd;
 mod faults;
 mod host;
 mod inject;
 mod ledger;
-#[path = "../servers/login.rs"]
-mod login;
-mod loopback;
-#[expect(dead_code, reason = "the other tests use the rest")]
-#[path = "../servers/phone.rs"]
-mod phone;
-#[expect(dead_code, reason = "the other tests use the rest")]
-#[path = "../common/postgres.rs"]
-mod postgres;
-#[path = "../servers/prosody.rs"]
-mod prosody;
 mod proxy;
-mod random;
-#[path = "../servers/reader.rs"]
-mod reader;
 mod report;
 mod run;
 mod sender;
-#[expect(dead_code, reason = "the other tests use the rest")]
-#[path = "../servers/server.rs"]
-mod server;
 mod world;
-#[expect(dead_code, reason = "the other tests use the rest")]
-#[path = "../servers/xml.rs"]
-mod xml;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use testbed::{
+    Postgres,
+    suite::{self, Arguments, Suite, Test},
+};
 
 use crate::{
-    common::{http, process},
     host::On,
-    postgres::Postgres,
     world::{Setup, Store},
 };
 
@@ -106,45 +82,34 @@ fn main() -> ExitCode {
             }
         };
     }
-    let mut trials = durability::trials();
+    let mut suite = Suite::new(options.arguments);
+    for Test { name, run, .. } in durability::tests() {
+        let name = format!("durability::{name}");
+        let test = async move || run(durability::Bed::new().await).await;
+        let run = move || suite::perform(test(), String::new);
+        suite.add(name, disk::missing(), Box::new(run));
+    }
     for on in On::ALL {
-        trials.push(trial(Setup { on, ..setup }));
-        trials.push(trial(Setup {
+        add(&mut suite, Setup { on, ..setup });
+        let shared = Setup {
             on,
             store: Store::Postgres,
             replicas: 2,
             ..setup
-        }));
+        };
+        add(&mut suite, shared);
     }
-    libtest_mimic::run(&options.arguments, trials).exit_code()
+    suite.run()
 }
 
-fn trial(setup: Setup) -> Trial {
+fn add(suite: &mut Suite, setup: Setup) {
     let name = format!("{}::{:?}", setup.on, setup.store).to_lowercase();
-    let server = (!setup.on.installed()).then(|| setup.on.to_string());
-    let database = setup.store == Store::Postgres && !Postgres::installed();
-    let missing = server.or(database.then(|| "postgresql".to_owned()));
-    unless_missing(name, missing.or(disk::missing()), move || {
-        Ok(run::run(setup, false)?)
-    })
-}
-
-/// A test that is left out, or fails, for want of something that is not installed.
-fn unless_missing(
-    name: String,
-    missing: Option<String>,
-    test: impl FnOnce() -> Result<(), Failed> + Send + 'static,
-) -> Trial {
-    Trial::ignorable_test(name, move || match (missing, required()) {
-        (None, _) => test().map(|()| Completion::Completed),
-        (Some(it), false) => Ok(Completion::ignored_with(format!("needs {it}"))),
-        (Some(it), true) => Err(format!("{it} is not installed: run ./test.sh").into()),
-    })
-}
-
-/// Set by the test command: nothing may be left out.
-fn required() -> bool {
-    std::env::var_os("UNIFIED_PUSH_TEST_REQUIRE").is_some_and(|value| value == "1")
+    let database = match setup.store {
+        Store::Sqlite => None,
+        Store::Postgres => Postgres::missing(),
+    };
+    let missing = setup.on.missing().or(database).or(disk::missing());
+    suite.add(name, missing, Box::new(move || Ok(run::run(setup, false)?)));
 }
 
 fn on(name: &str) -> Result<On, String> {

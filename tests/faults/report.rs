@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use testbed::{Taken, http::try_get};
 use tokio::time::Instant;
 
 use crate::{
     faults::Kind,
-    http::try_get,
     ledger::{Inner, Message},
-    phone::Taken,
     world::{Setup, World},
 };
 
@@ -209,7 +208,7 @@ async fn tell_lost(world: &World, number: usize) -> String {
     };
     let status = match location {
         Some(location) => {
-            let answer = try_get(&world.replicas[0].daemon.url(&location)).await;
+            let answer = try_get(&world.replicas[0].daemon.at(&location)).await;
             answer.map(|answer| answer.status)
         }
         None => None,

@@ -2,6 +2,8 @@
 
 use std::{rc::Rc, time::Duration};
 
+use rustix::process::Signal;
+use testbed::{eventually, http::try_get};
 use tokio::{
     task::{JoinSet, LocalSet, spawn_local},
     time::{Instant, sleep},
@@ -11,10 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     faults::{Conditions, Planned, schedule},
     host::On,
-    http::try_get,
     inject::Hold,
     ledger::Message,
-    process::eventually,
     report::Report,
     sender::send,
     world::{Setup, World},
@@ -48,7 +48,7 @@ async fn perform(setup: Setup, verbose: bool) -> Result<(), String> {
     }
     let report = Report::new(&world, lost, calm - began).await;
     for replica in &world.replicas {
-        let status = replica.daemon.stop().await;
+        let status = replica.daemon.end(Signal::TERM).await;
         if !status.success() {
             world
                 .ledger
@@ -172,7 +172,7 @@ async fn nothing_waits(world: &World) {
     let daemon = &world.replicas[0].daemon;
     for location in locations {
         eventually("no acknowledged message waits", PEACE, async || {
-            let answer = try_get(&daemon.url(&location)).await?;
+            let answer = try_get(&daemon.at(&location)).await?;
             (answer.status == 404).then_some(())
         })
         .await;

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
+use testbed::{Random, http::try_post};
 use tokio::{select, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{host::On, http::try_post, random::Random, world::World};
+use crate::{host::On, world::World};
 
 /// Posts under way at once, at most.
 const AT_ONCE: usize = 64;
@@ -105,7 +106,7 @@ impl Post {
         headers.extend(ttl.as_deref().map(|ttl| ("TTL", ttl)));
         headers.extend(topic.as_deref().map(|topic| ("Topic", topic)));
         let daemon = &world.replicas[self.replica % world.replicas.len()].daemon;
-        let answer = try_post(&daemon.url(&self.url), &headers, &payload).await;
+        let answer = try_post(&daemon.at(&self.url), &headers, &payload).await;
         ledger.answered(number, answer);
     }
 }

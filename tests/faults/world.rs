@@ -3,17 +3,15 @@
 use std::{cell::Cell, path::Path, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
+use testbed::{Config, Kind, PATIENCE, Postgres, Random, eventually};
 use tokio::sync::Mutex;
 
 use crate::{
-    daemon::{Daemon, PATIENCE},
+    daemon::Daemon,
     device::{Device, Profile},
     host::{Host, On},
     ledger::Ledger,
-    postgres::Postgres,
-    process::eventually,
     proxy::Proxy,
-    random::Random,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -99,7 +97,7 @@ const PROFILES: &[Profile] = &[
 impl World {
     /// Everything runs, and every app is registered.
     pub async fn start(setup: Setup) -> Self {
-        let dir = TempDir::with_prefix_in("faults", env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let dir = testbed::directory("faults");
         let host = Arc::new(Host::start(setup.on, setup.seed).await);
         let ledger = Arc::new(Ledger::default());
         let database = match setup.store {
@@ -153,7 +151,7 @@ impl World {
             linked += usize::from(replica.daemon.has_link().await);
         }
         match self.setup.on {
-            On::Real(crate::server::Kind::Prosody) => linked >= 1,
+            On::Real(Kind::Prosody) => linked >= 1,
             _ => linked == self.replicas.len(),
         }
     }
@@ -185,11 +183,12 @@ impl Replica {
     }
 
     async fn start(dir: &Path, host: &Host, database: Option<&Database>, setup: Setup) -> Self {
-        std::fs::create_dir(dir).unwrap();
         let proxy = Proxy::start(host.port()).await;
-        let mut settings = settings(host, &proxy, setup);
-        settings.extend(database.map(|it| ("store.url", format!("{:?}", it.url))));
-        let daemon = Daemon::new(dir, &settings);
+        let mut config = config(dir, host, &proxy, setup);
+        if let Some(database) = database {
+            config = config.text("store.url", &database.url);
+        }
+        let daemon = Daemon::new(&config);
         daemon.start(|| false).await.expect("the daemon starts");
         Self {
             daemon,
@@ -203,28 +202,19 @@ impl Replica {
     }
 }
 
-fn settings(host: &Host, proxy: &Proxy, setup: Setup) -> Vec<(&'static str, String)> {
-    let text = |text: &str| format!("{text:?}");
+fn config(dir: &Path, host: &Host, proxy: &Proxy, setup: Setup) -> Config {
     let ack_timeout = match setup.on {
         On::Loopback => "150ms",
         On::Real(_) => "400ms",
     };
     let backend = Random::new(setup.seed, 4).pick(&["paseto", "storage"]);
-    vec![
-        ("backend", text(backend)),
-        (
-            "secret",
-            text("the-daemon-s-token-secret-of-more-than-32-bytes"),
-        ),
-        ("component.domain", text(&host.account.domain)),
-        ("component.secret", text(&host.account.secret)),
-        ("component.port", proxy.port().to_string()),
-        ("delivery.ack_timeout", text(ack_timeout)),
+    Config::new(dir, &host.account, proxy.port())
+        .text("backend", backend)
+        .text("delivery.ack_timeout", ack_timeout)
         // Nothing gives way: whatever is accepted must arrive.
-        ("delivery.max_queued_per_endpoint", "100000".to_owned()),
-        ("delivery.max_queued_per_jid", "100000".to_owned()),
-        ("limits.endpoint_rate", text("1000/s, burst 1000")),
-        ("limits.registration_rate", text("1000/s, burst 1000")),
-        ("log.level", text("debug")),
-    ]
+        .value("delivery.max_queued_per_endpoint", 100_000)
+        .value("delivery.max_queued_per_jid", 100_000)
+        .text("limits.endpoint_rate", "1000/s, burst 1000")
+        .text("limits.registration_rate", "1000/s, burst 1000")
+        .text("log.level", "debug")
 }

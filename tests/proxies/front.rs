@@ -10,12 +10,9 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use testbed::{Bed, PATIENCE, Process, bed::DOMAIN, eventually, free_port};
 
-use crate::{
-    bed::{Bed, DOMAIN, PATIENCE},
-    process::{Process, eventually, free_port},
-    program::{CERTIFICATE, KEY, Program, SYSLOG, Site, Upstream},
-};
+use crate::program::{CERTIFICATE, KEY, Program, SYSLOG, Site, Upstream};
 
 pub struct Front {
     pub bed: Bed,

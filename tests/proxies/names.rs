@@ -1,18 +1,18 @@
 //! Requests for other names than the daemon's: whatever the reason, no sender may take the answer for
 //! the end of its subscription, or for a push that was taken.
 
+use testbed::{PATIENCE, eventually, tests};
+
 use crate::{
     Test,
-    bed::PATIENCE,
     front::{Answer, Front},
-    process::eventually,
     program::Program,
 };
 
 pub fn of(program: Program) -> Vec<Test> {
-    let mut tests = crate::tests![another_name_ends_no_subscription];
+    let mut tests = tests![another_name_ends_no_subscription];
     if program == Program::Traefik {
-        tests.extend(crate::tests![
+        tests.extend(tests![
             without_its_route_it_ends_no_subscription,
             without_any_route_it_has_no_certificate,
         ]);

@@ -3,18 +3,16 @@
 use std::fs;
 
 use rustix::process::Signal;
-use unified_push::demo::Behaviour;
+use testbed::{Behaviour, PATIENCE, eventually, tests};
 
 use crate::{
     Test,
-    bed::PATIENCE,
     front::{Answer, Front},
-    process::eventually,
     program::Program,
 };
 
 pub fn all() -> Vec<Test> {
-    crate::tests![
+    tests![
         a_daemon_that_is_stopped_is_tried_again,
         a_daemon_that_dies_with_a_push_is_tried_again,
         a_daemon_that_starts_later_is_found,
@@ -70,7 +68,7 @@ async fn a_daemon_that_dies_with_a_push_is_tried_again(program: Program) {
         assert!(answer.as_ref().is_none_or(harmless), "{answer:?}");
         daemon.exit().await;
 
-        front.bed.phone.behave(Behaviour::Acknowledge);
+        front.bed.phone.behave(Behaviour::Conversations);
         daemon = front.bed.start().await;
         works_again(&mut front, &endpoint).await;
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use rustix::process::geteuid;
+use testbed::Missing;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
@@ -60,24 +61,18 @@ impl Program {
         Self::Traefik,
     ];
 
-    /// The name of the first program that is not there.
-    pub fn missing(self) -> Option<String> {
-        let clients = ["/usr/bin/curl", "/usr/bin/openssl"].map(PathBuf::from);
-        let mut needed = [self.path()].into_iter().chain(clients);
-        let missing = needed.find(|path| !path.exists())?;
-        Some(missing.file_name()?.to_str()?.to_owned())
-    }
-
-    /// How to get what is missing, and whether the one who runs the tests has to.
-    pub fn remedy(self) -> (&'static str, bool) {
-        match self {
+    /// The first program that is not there.
+    pub fn missing(self) -> Option<Missing> {
+        let path = self.path();
+        let needed = [path.to_str()?, "/usr/bin/curl", "/usr/bin/openssl"];
+        let missing = Missing::of(&needed)?;
+        Some(match self {
             // Debian has none.
-            Self::Traefik => ("tests/traefik.sh", std::env::var_os(TRAEFIK).is_some()),
-            _ => {
-                let required = std::env::var_os("UNIFIED_PUSH_TEST_REQUIRE");
-                ("./test.sh", required.is_some_and(|value| value == "1"))
+            Self::Traefik => {
+                missing.instead("tests/traefik.sh", std::env::var_os(TRAEFIK).is_some())
             }
-        }
+            _ => missing,
+        })
     }
 
     fn path(self) -> PathBuf {

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use unified_push::demo::Behaviour;
+use testbed::{Behaviour, PATIENCE, bed::DOMAIN, eventually, tests};
 
 use crate::{
     Test,
-    bed::DOMAIN,
     front::{Answer, Front},
-    process::eventually,
     program::Program,
 };
 
@@ -25,7 +23,7 @@ const HOP: &[&str] = &[
 ];
 
 pub fn all() -> Vec<Test> {
-    crate::tests![
+    tests![
         the_program_accepts_its_sample,
         pushes_arrive_by_either_version_of_http,
         the_daemon_itself_says_what_is_too_large,
@@ -156,10 +154,7 @@ async fn answers_pass_unchanged(program: Program) {
         }
     }
 
-    front
-        .bed
-        .phone
-        .behave(Behaviour::Error("service-unavailable"));
+    front.bed.phone.behave(Behaviour::OFFLINE);
     let stored = front.post(&endpoint, b"waits").await.unwrap();
     let location = stored.header("location").unwrap();
     let statuses = [("GET", 200), ("DELETE", 204), ("GET", 404)];
@@ -171,7 +166,7 @@ async fn answers_pass_unchanged(program: Program) {
     let token = endpoint.rsplit('/').next().unwrap();
     if let Some(expected) = logs_as(program) {
         let wait = async || front.written().contains(expected).then_some(());
-        eventually("a push in the access log", crate::bed::PATIENCE, wait).await;
+        eventually("a push in the access log", PATIENCE, wait).await;
     }
     front.keeps_secret(&[id, &token[..40]]);
 }

@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use testbed::{PATIENCE, bed::DOMAIN, eventually, free_port, http::try_get, tests};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -11,20 +12,17 @@ use tokio::{
 
 use crate::{
     Test,
-    bed::{DOMAIN, PATIENCE},
     front::Front,
-    http::try_get,
-    process::{eventually, free_port},
     program::{Program, Upstream},
 };
 
 pub fn of(program: Program) -> Vec<Test> {
-    let mut tests = crate::tests![a_connection_that_idles_is_given_up_in_time, below_a_path];
+    let mut tests = tests![a_connection_that_idles_is_given_up_in_time, below_a_path];
     if program != Program::Traefik {
-        tests.extend(crate::tests![over_a_unix_socket]);
+        tests.extend(tests![over_a_unix_socket]);
     }
     if matches!(program, Program::Haproxy | Program::Nginx) {
-        tests.extend(crate::tests![one_of_two_daemons_stops]);
+        tests.extend(tests![one_of_two_daemons_stops]);
     }
     tests
 }
@@ -141,7 +139,7 @@ async fn one_of_two_daemons_stops(program: Program) {
         .bed
         .text("admin.listen", &format!("127.0.0.1:{admin}"));
     // It waits for the link and takes pushes meanwhile.
-    let second = front.bed.spawn(&mut front.bed.command(&["serve"]));
+    let second = front.bed.spawn(front.bed.command(&["serve"]));
     let ready = async || (try_get(&second.admin("/readyz")).await?.status == 200).then_some(());
     eventually("the second daemon is ready", PATIENCE, ready).await;
     front.open().await;

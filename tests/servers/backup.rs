@@ -2,20 +2,16 @@
 
 use std::{fs, process::Command, rc::Rc};
 
-use crate::{
-    Test,
-    bed::Bed,
-    daemon::{Settings, push},
-    phone::{Pair, Phone},
-    tests,
-};
+use testbed::{Pair, Phone, http::push, tests};
+
+use crate::{Test, bed::Bed};
 
 const SQLITE: &str = "/usr/bin/sqlite3";
 
 pub fn on_prosody() -> Vec<Test> {
     let mut tests = tests![a_backup_of_a_running_daemon_keeps_its_endpoints];
     for test in &mut tests {
-        test.program = Some(SQLITE);
+        test.needs = &[SQLITE];
     }
     tests
 }
@@ -23,9 +19,9 @@ pub fn on_prosody() -> Vec<Test> {
 async fn a_backup_of_a_running_daemon_keeps_its_endpoints(bed: Rc<Bed>) {
     let server = bed.server().await;
     let [present, restored] = ["present", "restored"].map(|name| bed.dir().join(name));
-    let settings = Settings::new(&bed, &server).text("backend", "storage");
+    let settings = bed.config(&server).text("backend", "storage");
     let settings = settings.text("state_dir", &present.display().to_string());
-    let daemon = settings.start_linked(&bed).await;
+    let daemon = bed.start_linked(&settings).await;
     let mut phone = Phone::log_in(&server, &bed.user("romeo")).await;
     let pair = Pair::of(&phone.jid, "app");
     let registered = phone.register(daemon.service(), &pair).await.unwrap();
@@ -42,7 +38,7 @@ async fn a_backup_of_a_running_daemon_keeps_its_endpoints(bed: Rc<Bed>) {
     daemon.stop().await;
 
     let settings = settings.text("state_dir", &restored.display().to_string());
-    let _daemon = settings.start_linked(&bed).await;
+    let _daemon = bed.start_linked(&settings).await;
     assert_eq!(push(&registered.endpoint, b"hello").await.status, 201);
     assert_eq!(phone.push().await.payload, b"hello");
 }

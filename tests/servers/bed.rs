@@ -10,9 +10,8 @@ use std::{
 };
 
 use tempfile::TempDir;
+use testbed::{Config, Daemon, Kind, Server};
 use tokio::sync::OnceCell;
-
-use crate::server::{Kind, Server};
 
 /// The servers that tests share, each started by the first test that needs it.
 #[derive(Default)]
@@ -33,7 +32,7 @@ impl Bed {
         Self {
             kind,
             servers,
-            dir: TempDir::with_prefix_in("test", env!("CARGO_TARGET_TMPDIR")).unwrap(),
+            dir: testbed::directory("test"),
             logs: RefCell::default(),
         }
     }
@@ -62,6 +61,36 @@ impl Bed {
         server
     }
 
+    /// For a daemon that is a component which no other test uses.
+    pub fn config(&self, server: &Server) -> Config {
+        let config = Config::new(self.dir(), &server.component(), server.layout.components);
+        let config = config
+            .text("component.host", "127.0.0.1")
+            .text("limits.endpoint_rate", "1000/s, burst 1000")
+            .text("log.level", "debug");
+        self.twin(&config)
+    }
+
+    /// The same with a directory and ports of its own.
+    pub fn twin(&self, config: &Config) -> Config {
+        config.twin(&self.dir().join(self.user("daemon")))
+    }
+
+    /// Starts a daemon and awaits that it is ready, whatever its link does.
+    pub async fn start(&self, config: &Config) -> Daemon {
+        let daemon = Daemon::new(config);
+        self.keep_log(daemon.log_path());
+        daemon.start().await;
+        daemon
+    }
+
+    /// Starts a daemon and awaits its link.
+    pub async fn start_linked(&self, config: &Config) -> Daemon {
+        let daemon = self.start(config).await;
+        daemon.link("up").await;
+        daemon
+    }
+
     /// A user name that no other test has.
     pub fn user(&self, name: &str) -> String {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -81,7 +110,7 @@ impl Bed {
     }
 
     /// What the processes of a failed test said. Its directory stays.
-    pub fn report(&mut self) -> String {
+    pub fn report(mut self) -> String {
         const LINES: usize = 60;
         self.dir.disable_cleanup(true);
         let section = |path: &PathBuf| {

@@ -2,17 +2,17 @@
 
 use std::rc::Rc;
 
+use testbed::{
+    Daemon, PATIENCE, Pair, eventually,
+    http::{post, push},
+    server::DOMAIN,
+    tests,
+};
+
 use crate::{
     Test,
     bed::Bed,
-    daemon::{Daemon, Settings, push},
-    http::post,
     line::{Line, MINUTE, assert_try_again, delete, is_over, location, waits},
-    login::PATIENCE,
-    phone::Pair,
-    process::eventually,
-    server::DOMAIN,
-    tests,
 };
 
 pub fn on_both() -> Vec<Test> {
@@ -33,7 +33,9 @@ const BYTES: &str = "unified_push_queue_bytes";
 
 async fn a_full_endpoint_gives_up_the_oldest_of_its_least_urgent(bed: Rc<Bed>) {
     let server = bed.server().await;
-    let settings = Settings::new(&bed, &server).value("delivery.max_queued_per_endpoint", 3);
+    let settings = bed
+        .config(&server)
+        .value("delivery.max_queued_per_endpoint", 3);
     let line = Line::with_settings(&bed, settings).await;
     let away = line.leave().await;
     let urgent = |urgency| [MINUTE, ("Urgency", urgency)];
@@ -58,7 +60,7 @@ async fn a_full_endpoint_gives_up_the_oldest_of_its_least_urgent(bed: Rc<Bed>) {
 
 async fn a_full_account_is_told_to_try_again(bed: Rc<Bed>) {
     let server = bed.server().await;
-    let settings = Settings::new(&bed, &server).value("delivery.max_queued_per_jid", 2);
+    let settings = bed.config(&server).value("delivery.max_queued_per_jid", 2);
     let mut line = Line::with_settings(&bed, settings).await;
     let other = Pair::of(&line.phone.jid, "another app");
     let service = line.daemon.service().to_owned();
@@ -78,9 +80,7 @@ async fn a_full_account_is_told_to_try_again(bed: Rc<Bed>) {
 
 /// What a subcommand says, which must succeed.
 fn run(daemon: &Daemon, subcommand: &[&str]) -> String {
-    let mut command = daemon.settings.command(subcommand[0]);
-    command.args(&subcommand[1..]);
-    let output = command.output().unwrap();
+    let output = daemon.config.command(subcommand).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -135,7 +135,9 @@ async fn a_revocation_drops_what_waits(bed: Rc<Bed>) {
 
 async fn the_metrics_follow_the_queue(bed: Rc<Bed>) {
     let server = bed.server().await;
-    let settings = Settings::new(&bed, &server).value("delivery.max_queued_per_endpoint", 3);
+    let settings = bed
+        .config(&server)
+        .value("delivery.max_queued_per_endpoint", 3);
     let mut away = Line::with_settings(&bed, settings).await.leave().await;
     let topic = [MINUTE, ("Topic", "mail")];
     away.store_with(&topic, b"replaced").await;
@@ -162,9 +164,9 @@ async fn the_metrics_follow_the_queue(bed: Rc<Bed>) {
     away.daemon.becomes(WAITING, "", 1.0).await;
 
     // A daemon counts and purges as it starts.
-    let next = away.daemon.settings.clone();
+    let next = away.daemon.config.clone();
     away.daemon.stop().await;
-    away.daemon = next.start_linked(&bed).await;
+    away.daemon = bed.start_linked(&next).await;
     away.daemon.becomes(EVENTS, "event=\"expired\"", 1.0).await;
     away.daemon.becomes(MESSAGES, "", 2.0).await;
     assert!(away.daemon.metric(BYTES, "").await > 2.0 * 512.0);

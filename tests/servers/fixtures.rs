@@ -3,16 +3,12 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use crate::{
-    Test,
-    bed::Bed,
-    component::Component,
-    daemon::push,
-    phone::{Behaviour, NS, Pair, Phone, Push, Refusal, Taken},
-    prosody::ORACLE,
-    server::{Account, Kind},
-    tests,
+use testbed::{
+    Account, Behaviour, Component, Kind, Pair, Phone, Push, Refusal, Taken, app::NS, http::push,
+    server::ORACLE, tests,
 };
+
+use crate::{Test, bed::Bed};
 
 pub fn on_both() -> Vec<Test> {
     tests![

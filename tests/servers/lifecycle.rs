@@ -3,16 +3,13 @@
 use std::rc::Rc;
 
 use rustix::process::Signal;
+use testbed::{Behaviour, Daemon, Push, http::post, tests};
 use tokio::time::Instant;
 
 use crate::{
     Test,
     bed::Bed,
-    daemon::{Daemon, Settings},
-    http::post,
     line::{Line, MINUTE, is_over, location, waits},
-    phone::{Behaviour, Push},
-    tests,
 };
 
 pub fn on_both() -> Vec<Test> {
@@ -35,7 +32,7 @@ struct Stopped {
 
 async fn stopped(bed: &Bed) -> Stopped {
     let server = bed.server().await;
-    let settings = Settings::new(bed, &server).text("delivery.ack_timeout", PATIENT);
+    let settings = bed.config(&server).text("delivery.ack_timeout", PATIENT);
     let mut line = Line::with_settings(bed, settings).await;
     line.phone.behave(Behaviour::Silent);
     let endpoint = line.endpoint.clone();
@@ -57,10 +54,10 @@ async fn stopped(bed: &Bed) -> Stopped {
         pair,
         endpoint,
     } = line;
-    let next = daemon.settings.clone();
+    let next = daemon.config.clone();
     assert_eq!(daemon.exit().await, Some(0));
     let kept = location(&answer);
-    let daemon = next.start_linked(bed).await;
+    let daemon = bed.start_linked(&next).await;
     assert!(waits(&kept).await);
     Stopped {
         line: Line {
@@ -102,9 +99,9 @@ async fn an_answer_to_the_former_daemon_is_good_enough(bed: Rc<Bed>) {
 
 /// Kills the daemon and starts the next one.
 async fn killed(bed: &Bed, daemon: Daemon) -> Daemon {
-    let next = daemon.settings.clone();
+    let next = daemon.config.clone();
     daemon.kill().await;
-    next.start_linked(bed).await
+    bed.start_linked(&next).await
 }
 
 async fn what_a_killed_daemon_kept_arrives(bed: Rc<Bed>) {

@@ -1,15 +1,13 @@
 //! What most tests start from: a linked daemon, a phone and its endpoint; and what it becomes when
 //! the phone goes away.
 
-use crate::{
-    bed::Bed,
-    daemon::{Daemon, Settings, push},
-    http::{Response, get, post, request},
-    login::PATIENCE,
-    phone::{Pair, Phone, Vanished},
-    process::eventually,
-    server::Server,
+use testbed::{
+    Config, Daemon, PATIENCE, Pair, Phone, Server, eventually,
+    http::{Response, get, post, push, request},
+    phone::Vanished,
 };
+
+use crate::bed::Bed;
 
 pub const MINUTE: (&str, &str) = ("TTL", "60");
 
@@ -22,8 +20,8 @@ pub struct Line {
 }
 
 impl Line {
-    pub async fn with(bed: &Bed, settings: Settings, mut phone: Phone) -> Self {
-        let daemon = settings.start_linked(bed).await;
+    pub async fn with(bed: &Bed, settings: Config, mut phone: Phone) -> Self {
+        let daemon = bed.start_linked(&settings).await;
         let pair = Pair::of(&phone.jid, "app");
         let registered = phone.register(daemon.service(), &pair).await.unwrap();
         assert!(registered.endpoint.starts_with(&daemon.url("/push/")));
@@ -37,10 +35,10 @@ impl Line {
 
     pub async fn new(bed: &Bed) -> Self {
         let server = bed.server().await;
-        Self::with_settings(bed, Settings::new(bed, &server)).await
+        Self::with_settings(bed, bed.config(&server)).await
     }
 
-    pub async fn with_settings(bed: &Bed, settings: Settings) -> Self {
+    pub async fn with_settings(bed: &Bed, settings: Config) -> Self {
         let server = bed.server().await;
         let phone = Phone::log_in(&server, &bed.user("romeo")).await;
         Self::with(bed, settings, phone).await
@@ -51,7 +49,7 @@ impl Line {
     pub async fn resumable(bed: &Bed) -> Self {
         let server = bed.server().await;
         let phone = Phone::log_in_resumable(&server, &bed.user("romeo")).await;
-        let line = Self::with(bed, Settings::new(bed, &server), phone).await;
+        let line = Self::with(bed, bed.config(&server), phone).await;
         line.announce().await;
         line.daemon
             .becomes("unified_push_phones_available", "", 1.0)

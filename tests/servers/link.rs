@@ -7,18 +7,15 @@ use std::{
     time::Duration,
 };
 
+use testbed::{
+    Account, Behaviour, Config, Kind, PATIENCE, Pair, Phone, eventually, http::push, tests,
+};
 use tokio::time::{Instant, interval};
 
 use crate::{
     Test,
     bed::Bed,
-    daemon::{Settings, push},
     line::{Line, is_over, location, waits},
-    login::PATIENCE,
-    phone::{Behaviour, Pair, Phone},
-    process::eventually,
-    server::{Account, Kind},
-    tests,
 };
 
 pub fn on_both() -> Vec<Test> {
@@ -33,8 +30,8 @@ pub fn on_both() -> Vec<Test> {
 }
 
 /// The daemon stays ready whatever its link does.
-async fn is_reported(bed: &Bed, settings: Settings, state: &str) {
-    let daemon = settings.start(bed).await;
+async fn is_reported(bed: &Bed, settings: Config, state: &str) {
+    let daemon = bed.start(&settings).await;
     daemon.link(state).await;
     let (status, readiness) = daemon.readiness().await;
     assert_eq!((status, &readiness["ready"]), (200, &true.into()));
@@ -58,7 +55,7 @@ async fn is_reported(bed: &Bed, settings: Settings, state: &str) {
 
 async fn a_wrong_secret_is_named(bed: Rc<Bed>) {
     let server = bed.server().await;
-    let settings = Settings::new(&bed, &server).text("component.secret", "wrong");
+    let settings = bed.config(&server).text("component.secret", "wrong");
     is_reported(&bed, settings, "not-authorized").await;
 }
 
@@ -68,7 +65,8 @@ async fn an_unknown_component_is_named(bed: Rc<Bed>) {
         domain: "nobody.example.test".to_owned(),
         ..server.component()
     };
-    let settings = Settings::new(&bed, &server)
+    let settings = bed
+        .config(&server)
         .component(&unknown)
         .value("component.port", server.layout.known_components);
     let state = match bed.kind {
@@ -80,10 +78,10 @@ async fn an_unknown_component_is_named(bed: Rc<Bed>) {
 
 async fn a_second_component_of_the_same_name(bed: Rc<Bed>) {
     let mut line = Line::new(&bed).await;
-    let second = line.daemon.settings.twin(&bed);
+    let second = bed.twin(&line.daemon.config);
     match bed.kind {
         Kind::Prosody => is_reported(&bed, second, "conflict").await,
-        Kind::Ejabberd => second.start_linked(&bed).await.stop().await,
+        Kind::Ejabberd => bed.start_linked(&second).await.stop().await,
     }
     line.daemon.link("up").await;
     line.works().await;
@@ -91,7 +89,7 @@ async fn a_second_component_of_the_same_name(bed: Rc<Bed>) {
 
 async fn a_server_that_comes_later_is_found(bed: Rc<Bed>) {
     let server = bed.own_server();
-    let daemon = Settings::new(&bed, &server).start(&bed).await;
+    let daemon = bed.start(&bed.config(&server)).await;
     daemon.link("connection-refused").await;
     server.start().await;
     daemon.link("up").await;
@@ -105,7 +103,8 @@ async fn a_server_that_restarts_under_load_loses_no_push(bed: Rc<Bed>) {
     let server = bed.own_server();
     server.start().await;
     let phone = Phone::log_in(&server, "romeo").await;
-    let settings = Settings::new(&bed, &server)
+    let settings = bed
+        .config(&server)
         .value("delivery.max_queued_per_endpoint", 100_000)
         .value("delivery.max_queued_per_jid", 100_000);
     let mut line = Line::with(&bed, settings, phone).await;
@@ -158,7 +157,7 @@ async fn a_push_that_waits_when_the_link_is_lost_is_stored_at_once(bed: Rc<Bed>)
     let server = bed.own_server();
     server.start().await;
     let phone = Phone::log_in(&server, "romeo").await;
-    let settings = Settings::new(&bed, &server).text("delivery.ack_timeout", "5s");
+    let settings = bed.config(&server).text("delivery.ack_timeout", "5s");
     let mut line = Line::with(&bed, settings, phone).await;
     line.phone.behave(Behaviour::Silent);
     let endpoint = line.endpoint.clone();

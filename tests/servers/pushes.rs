@@ -3,18 +3,17 @@
 
 use std::{rc::Rc, time::Duration};
 
+use testbed::{
+    Behaviour, PATIENCE, Phone, eventually,
+    http::{post, push},
+    tests,
+};
 use tokio::time::Instant;
 
 use crate::{
     Test,
     bed::Bed,
-    daemon::{Settings, push},
-    http::post,
     line::{Line, assert_try_again, is_over, location, waits},
-    login::PATIENCE,
-    phone::{Behaviour, Phone},
-    process::eventually,
-    tests,
 };
 
 pub fn on_both() -> Vec<Test> {
@@ -51,7 +50,7 @@ async fn a_push_reaches_the_phone_with_back_end_storage(bed: Rc<Bed>) {
 
 async fn reaches(bed: &Bed, backend: &str, form: &str) {
     let server = bed.server().await;
-    let settings = Settings::new(bed, &server).text("backend", backend);
+    let settings = bed.config(&server).text("backend", backend);
     let phone = Phone::log_in(&server, &bed.user("romeo")).await;
     let mut line = Line::with(bed, settings, phone).await;
     let prefix = line.daemon.url("/push/");
@@ -190,7 +189,8 @@ async fn an_expired_endpoint_gives_404(bed: Rc<Bed>) {
 
 async fn expires(bed: &Bed, backend: &str) {
     let server = bed.server().await;
-    let settings = Settings::new(bed, &server)
+    let settings = bed
+        .config(&server)
         .text("backend", backend)
         .text("registration_ttl", "10s");
     let phone = Phone::log_in(&server, &bed.user("romeo")).await;

@@ -3,18 +3,17 @@
 
 use std::{rc::Rc, time::Duration};
 
+use testbed::{
+    Behaviour, PATIENCE, Pair, Phone, eventually,
+    http::{get, post},
+    tests,
+};
 use tokio::time::Instant;
 
 use crate::{
     Test,
     bed::Bed,
-    daemon::Settings,
-    http::{get, post},
     line::{Line, MINUTE, assert_try_again, delete, is_over, location, waits},
-    login::PATIENCE,
-    phone::{Behaviour, Pair, Phone},
-    process::eventually,
-    tests,
 };
 
 pub fn on_both() -> Vec<Test> {
@@ -74,7 +73,7 @@ async fn a_message_that_its_sender_deletes_never_arrives(bed: Rc<Bed>) {
 async fn what_waits_goes_out_by_urgency_then_age_and_nothing_overtakes(bed: Rc<Bed>) {
     let server = bed.server().await;
     // The phone shall not be slower, whatever the machine does meanwhile.
-    let settings = Settings::new(&bed, &server).text("delivery.ack_timeout", "5s");
+    let settings = bed.config(&server).text("delivery.ack_timeout", "5s");
     let line = Line::with_settings(&bed, settings).await;
     let away = line.leave().await;
     for (urgency, body) in [
@@ -170,7 +169,7 @@ async fn without_a_link_messages_wait_unless_it_is_now_or_never(bed: Rc<Bed>) {
     let server = bed.own_server();
     server.start().await;
     let phone = Phone::log_in(&server, "romeo").await;
-    let line = Line::with(&bed, Settings::new(&bed, &server), phone).await;
+    let line = Line::with(&bed, bed.config(&server), phone).await;
     let (away, _) = line.vanish().await;
     server.stop().await;
     eventually("the link is lost", PATIENCE, async || {

@@ -4,15 +4,13 @@
 
 use std::rc::Rc;
 
+use testbed::{Phone, server::HIBERNATION, tests};
 use tokio::time::Instant;
 
 use crate::{
     Test,
     bed::Bed,
     line::{Away, Line, is_over, waits},
-    phone::Phone,
-    server::HIBERNATION,
-    tests,
 };
 
 pub fn on_both() -> Vec<Test> {
@@ -139,10 +137,10 @@ async fn a_phone_that_resumes_answers_the_next_daemon(bed: Rc<Bed>) {
     let server = bed.server().await;
     let (mut away, vanished) = Line::resumable(&bed).await.vanish().await;
     let kept = three_pushes(&away).await;
-    let next = away.daemon.settings.clone();
+    let next = away.daemon.config.clone();
     away.daemon.stop().await;
     // It sends a probe once the link is up, which the session keeps as well.
-    away.daemon = next.start_linked(&bed).await;
+    away.daemon = bed.start_linked(&next).await;
     let mut line = away.with(vanished.resume(&server).await);
     line.gets(&[b"one", b"two", b"three"]).await;
     for kept in &kept {

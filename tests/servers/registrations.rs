@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
-use crate::{
-    Test,
-    bed::Bed,
-    daemon::{Settings, push},
-    phone::{NS, Pair, Phone, Refusal},
-    prosody::{ORACLE, ORACLE_SECRET},
-    server::DOMAIN,
+use testbed::{
+    Pair, Phone, Refusal,
+    app::NS,
+    http::push,
+    server::{DOMAIN, ORACLE, ORACLE_SECRET},
     tests,
 };
+
+use crate::{Test, bed::Bed};
 
 pub fn on_both() -> Vec<Test> {
     tests![
@@ -29,8 +29,8 @@ pub fn on_prosody() -> Vec<Test> {
 
 async fn registering_again_keeps_the_url_with_back_end_storage(bed: Rc<Bed>) {
     let server = bed.server().await;
-    let settings = Settings::new(&bed, &server).text("backend", "storage");
-    let daemon = settings.start_linked(&bed).await;
+    let settings = bed.config(&server).text("backend", "storage");
+    let daemon = bed.start_linked(&settings).await;
     let service = daemon.service().to_owned();
     let mut phone = Phone::log_in(&server, &bed.user("romeo")).await;
     let pair = Pair::of(&phone.jid, "app");
@@ -44,7 +44,7 @@ async fn registering_again_keeps_the_url_with_back_end_storage(bed: Rc<Bed>) {
 
     // The daemon's restart changes nothing.
     daemon.stop().await;
-    let daemon = settings.start_linked(&bed).await;
+    let daemon = bed.start_linked(&settings).await;
     let third = phone.register(daemon.service(), &pair).await.unwrap();
     assert_eq!(first.endpoint, third.endpoint);
     assert_eq!(push(&first.endpoint, b"hello").await.status, 201);
@@ -54,8 +54,8 @@ async fn who_is_not_in_the_acl_is_forbidden(bed: Rc<Bed>) {
     let server = bed.server().await;
     let (juliet, romeo) = (bed.user("juliet"), bed.user("romeo"));
     let permitted = format!("[\"{juliet}@{DOMAIN}\", \"another.example\"]");
-    let settings = Settings::new(&bed, &server).value("acl", permitted);
-    let daemon = settings.start_linked(&bed).await;
+    let settings = bed.config(&server).value("acl", permitted);
+    let daemon = bed.start_linked(&settings).await;
     let mut juliet = Phone::log_in(&server, &juliet).await;
     let mut romeo = Phone::log_in(&server, &romeo).await;
     let pair = Pair::of("x", "app");
@@ -101,7 +101,7 @@ async fn refused(phone: &mut Phone, service: &str, attributes: &str) -> Refusal 
 
 async fn bad_digests_are_refused_with_a_reason(bed: Rc<Bed>) {
     let server = bed.server().await;
-    let daemon = Settings::new(&bed, &server).start_linked(&bed).await;
+    let daemon = bed.start_linked(&bed.config(&server)).await;
     let mut phone = Phone::log_in(&server, &bed.user("romeo")).await;
     for (attributes, reason) in bad_digests() {
         let refusal = refused(&mut phone, daemon.service(), &attributes).await;
@@ -113,7 +113,7 @@ async fn bad_digests_are_refused_with_a_reason(bed: Rc<Bed>) {
 
 async fn refusals_are_those_of_prosody_s_own_push_service(bed: Rc<Bed>) {
     let server = bed.server().await;
-    let daemon = Settings::new(&bed, &server).start_linked(&bed).await;
+    let daemon = bed.start_linked(&bed.config(&server)).await;
     let mut phone = Phone::log_in(&server, &bed.user("romeo")).await;
     for (attributes, _) in bad_digests() {
         let ours = refused(&mut phone, daemon.service(), &attributes).await;
@@ -124,8 +124,8 @@ async fn refusals_are_those_of_prosody_s_own_push_service(bed: Rc<Bed>) {
 
 async fn a_jwt_of_prosody_s_own_push_service_opens(bed: Rc<Bed>) {
     let server = bed.server().await;
-    let settings = Settings::new(&bed, &server).text("secret", ORACLE_SECRET);
-    let daemon = settings.start_linked(&bed).await;
+    let settings = bed.config(&server).text("secret", ORACLE_SECRET);
+    let daemon = bed.start_linked(&settings).await;
     let mut phone = Phone::log_in(&server, &bed.user("romeo")).await;
     let pair = Pair::of(&phone.jid, "app");
     let registered = phone.register(ORACLE, &pair).await.unwrap();

@@ -3,14 +3,16 @@
 
 use std::rc::Rc;
 
+use testbed::{
+    Pair, Phone,
+    http::{post, push},
+    tests,
+};
+
 use crate::{
     Test,
     bed::Bed,
-    daemon::{Settings, push},
-    http::post,
     line::{Away, Line, MINUTE, is_over, location, user_of, waits},
-    phone::{Pair, Phone},
-    tests,
 };
 
 pub fn on_both() -> Vec<Test> {
@@ -67,7 +69,7 @@ async fn what_waits_follows_a_registration_with_back_end_storage(bed: Rc<Bed>) {
 
 async fn follows(bed: &Bed, backend: &str) {
     let server = bed.server().await;
-    let settings = Settings::new(bed, &server).text("backend", backend);
+    let settings = bed.config(&server).text("backend", backend);
     let away = Line::with_settings(bed, settings).await.leave().await;
     let kept = [away.store(b"one").await, away.store(b"two").await];
     let mut phone = Phone::log_in_at(&server, away.user(), "reinstalled").await;

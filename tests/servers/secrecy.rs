@@ -7,16 +7,18 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use testbed::{
+    Behaviour, Phone, SECRET,
+    app::NS,
+    http::{get, post},
+    server::COMPONENT_SECRET,
+    tests,
+};
 
 use crate::{
     Test,
     bed::Bed,
-    daemon::{SECRET, Settings},
-    http::{get, post},
     line::{Line, is_over, location},
-    phone::{Behaviour, NS, Phone},
-    server::COMPONENT_SECRET,
-    tests,
 };
 
 const PROMTOOL: &str = "/usr/bin/promtool";
@@ -33,7 +35,7 @@ pub fn on_both() -> Vec<Test> {
 pub fn on_prosody() -> Vec<Test> {
     let mut tests = tests![promtool_finds_nothing_wrong_with_the_metrics];
     for test in &mut tests {
-        test.program = Some(PROMTOOL);
+        test.needs = &[PROMTOOL];
     }
     tests
 }
@@ -55,7 +57,7 @@ async fn nothing_secret_is_written_with_back_end_storage(bed: Rc<Bed>) {
 async fn nothing_secret_is_written(bed: &Bed, backend: &str) {
     let (line, answers, kept) = scenario(bed, backend, "trace").await;
     let (_, token) = line.endpoint.rsplit_once('/').unwrap();
-    let metrics = line.daemon.metrics().await.text();
+    let metrics = line.daemon.metrics().await;
     let log = line.daemon.log();
     assert!(log.contains(line.daemon.service()), "a log at trace level");
     let mut secrets = vec![SECRET.to_owned(), COMPONENT_SECRET.to_owned()];
@@ -100,7 +102,8 @@ async fn jids_are_for_the_debug_level(bed: Rc<Bed>) {
 /// resource of a message.
 async fn scenario(bed: &Bed, backend: &str, level: &str) -> (Line, String, String) {
     let server = bed.server().await;
-    let settings = Settings::new(bed, &server)
+    let settings = bed
+        .config(&server)
         .text("backend", backend)
         .text("log.level", level);
     let phone = Phone::log_in(&server, &bed.user("romeo")).await;
@@ -171,7 +174,7 @@ async fn promtool_finds_nothing_wrong_with_the_metrics(bed: Rc<Bed>) {
         .becomes(events, "event=\"forwarded\"", 1.0)
         .await;
     let scrape = bed.dir().join("metrics");
-    std::fs::write(&scrape, line.daemon.metrics().await.body).unwrap();
+    std::fs::write(&scrape, line.daemon.metrics().await).unwrap();
     let mut promtool = Command::new(PROMTOOL);
     promtool.args(["check", "metrics"]);
     let scrape = std::fs::File::open(scrape).unwrap();

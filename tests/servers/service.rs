@@ -2,13 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::{
-    Test,
-    bed::Bed,
-    line::Line,
-    phone::{NS, Refusal},
-    tests,
-};
+use testbed::{Refusal, app::NS, tests};
+
+use crate::{Test, bed::Bed, line::Line};
 
 const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";

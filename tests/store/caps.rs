@@ -1,16 +1,17 @@
 //! What comes in: what it replaces, who gives way to it, and whether it fits.
 
 use futures::future::join_all;
+use testbed::tests;
 use unified_push::{
     model::message::{Hold, Urgency},
     store::{Caps, Enqueued, NewMessage, Store, StoreError},
 };
 
-use crate::{Test, messages::*, tests};
+use crate::{Test, messages::*};
 
 pub fn tests() -> Vec<Test> {
     tests![
-        a_topic_replaces_the_stored_message_with_all_of_its_own,
+        &a_topic_replaces_the_stored_message_with_all_of_its_own,
         a_topic_that_arrived_earlier_comes_too_late,
         a_topic_is_one_endpoints,
         the_oldest_of_the_lowest_urgency_gives_way,

@@ -1,18 +1,18 @@
 //! Databases that cannot be used, and those that several come to at once.
 
 use futures::future::join_all;
+use testbed::{
+    Postgres, free_port,
+    postgres::{PASSWORD, USER, connect},
+    tests,
+};
 use unified_push::store::{PostgresUrl, Store};
 
-use crate::{
-    PostgresTest,
-    postgres::{PASSWORD, Postgres, USER, connect},
-    postgres_tests,
-    process::free_port,
-};
+use crate::PostgresTest;
 
 pub fn tests() -> Vec<PostgresTest> {
-    postgres_tests![false:
-        a_unix_socket_serves_as_well,
+    tests![
+        &a_unix_socket_serves_as_well,
         daemons_that_start_at_once_make_the_tables_once,
         a_newer_schema_is_refused_and_untouched,
         what_is_wrong_is_said_without_the_password,

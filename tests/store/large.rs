@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use testbed::tests;
 use tokio::time::{Instant, timeout};
 use unified_push::{
     model::time::Timestamp,
     store::{Caps, Claim, Enqueued, NewMessage, Store},
 };
 
-use crate::{Test, messages::*, tests};
+use crate::{Test, messages::*};
 
 const MESSAGES: u32 = 1_000_000;
 /// Half of the messages go to accounts with one each, the others to accounts with so many.
@@ -29,11 +30,7 @@ const CAPS: Caps = Caps {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn tests() -> Vec<Test> {
-    let mut tests = tests![a_million_messages];
-    for test in &mut tests {
-        test.long = true;
-    }
-    tests
+    tests![&a_million_messages]
 }
 
 fn owner(serial: u32) -> String {

@@ -11,104 +11,28 @@ mod messages;
 mod model;
 mod outages;
 mod plans;
-#[path = "../common/postgres.rs"]
-mod postgres;
-#[expect(dead_code, reason = "these tests look into no log")]
-#[path = "../common/process.rs"]
-mod process;
 mod queue;
 mod random;
 mod registrations;
 mod replicas;
 
-use std::{pin::Pin, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use testbed::{
+    Missing, Postgres,
+    suite::{self, Run, Suite},
+};
 use tokio::{runtime::Runtime, sync::OnceCell};
 use unified_push::store::Store;
 
-use crate::postgres::Postgres;
-
-type Run = for<'a> fn(&'a Store) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
-type RunOn = for<'a> fn(&'a Postgres) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
-
-/// The server that most tests share, each with a database of its own.
-type Shared = Arc<OnceCell<Postgres>>;
-
 /// Gets a store of its own with nothing in it.
-#[derive(Clone, Copy)]
-pub struct Test {
-    name: &'static str,
-    run: Run,
-    /// It takes minutes.
-    long: bool,
-}
+type Test = suite::Test<Store>;
 
 /// Of PostgreSQL alone.
-pub struct PostgresTest {
-    name: &'static str,
-    run: RunOn,
-    /// It needs a server that it may stop.
-    own: bool,
-}
+type PostgresTest = suite::Test<Arc<Postgres>>;
 
-/// A list of [`Test`]s out of async functions that take a `&Store`.
-macro_rules! tests {
-    ($($name:ident),* $(,)?) => {
-        vec![$($crate::Test::new(stringify!($name), |store| Box::pin($name(store)))),*]
-    };
-}
-pub(crate) use tests;
-
-/// The same of [`PostgresTest`]s, out of async functions that take a `&Postgres`.
-macro_rules! postgres_tests {
-    ($own:literal: $($name:ident),* $(,)?) => {
-        vec![$($crate::PostgresTest {
-            name: stringify!($name),
-            run: |postgres| Box::pin($name(postgres)),
-            own: $own,
-        }),*]
-    };
-}
-pub(crate) use postgres_tests;
-
-impl Test {
-    const fn new(name: &'static str, run: Run) -> Self {
-        Self {
-            name,
-            run,
-            long: false,
-        }
-    }
-
-    fn on_sqlite(self) -> Trial {
-        let trial = Trial::test(format!("sqlite::{}", self.name), move || {
-            let dir = tempfile::tempdir()?;
-            let store = Store::open(dir.path())?;
-            // Of several threads: a test may block one of them.
-            Runtime::new()?.block_on((self.run)(&store));
-            Ok(())
-        });
-        trial.with_ignored_flag(self.long)
-    }
-
-    fn on_postgres(self, shared: Shared) -> Trial {
-        let trial = on_postgres(self.name, async move || {
-            let postgres = shared.get_or_init(Postgres::start).await;
-            (self.run)(&connected(postgres).await).await;
-        });
-        trial.with_ignored_flag(self.long)
-    }
-}
-
-impl PostgresTest {
-    fn trial(self, shared: Shared) -> Trial {
-        on_postgres(self.name, async move || match self.own {
-            true => (self.run)(&Postgres::start().await).await,
-            false => (self.run)(shared.get_or_init(Postgres::start).await).await,
-        })
-    }
-}
+/// The server that most tests share, each with a database of its own.
+type Shared = Arc<OnceCell<Arc<Postgres>>>;
 
 /// A store with nothing in it.
 pub async fn connected(postgres: &Postgres) -> Store {
@@ -116,46 +40,63 @@ pub async fn connected(postgres: &Postgres) -> Store {
     Store::connect(&url).await.unwrap()
 }
 
-fn on_postgres(name: &str, run: impl AsyncFnOnce() + Send + 'static) -> Trial {
-    let run = move || -> Result<Completion, Failed> {
-        match (Postgres::installed(), required()) {
-            (true, _) => Runtime::new()?.block_on(run()),
-            (false, false) => return Ok(Completion::ignored_with("needs postgresql")),
-            (false, true) => return Err("postgresql is not installed: run ./test.sh".into()),
-        }
-        Ok(Completion::Completed)
-    };
-    Trial::ignorable_test(format!("postgres::{name}"), run)
+async fn started() -> Arc<Postgres> {
+    Arc::new(Postgres::start().await)
 }
 
-/// Set by the test command: nothing may be left out.
-fn required() -> bool {
-    std::env::var_os("UNIFIED_PUSH_TEST_REQUIRE").is_some_and(|value| value == "1")
+/// In several threads: a test may block one of them.
+fn perform(test: impl Future<Output = ()>) -> Result<(), suite::Failed> {
+    Runtime::new()?.block_on(test);
+    Ok(())
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut suite = Suite::from_args(None);
     let shared = Shared::default();
-    let mut trials = Vec::new();
     let on_both = [
         queue::tests(),
         caps::tests(),
         registrations::tests(),
         random::tests(),
-        large::tests(),
     ];
-    for test in on_both.into_iter().flatten() {
-        trials.push(test.on_sqlite());
-        trials.push(test.on_postgres(shared.clone()));
+    for test in on_both.concat() {
+        add_on_both(&mut suite, Suite::add, &test, &shared);
     }
-    let on_postgres = [
-        databases::tests(),
-        plans::tests(),
-        replicas::tests(),
-        outages::tests(),
-    ];
-    for test in on_postgres.into_iter().flatten() {
-        trials.push(test.trial(shared.clone()));
+    for test in large::tests() {
+        add_on_both(&mut suite, Suite::add_long, &test, &shared);
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let on_postgres = [databases::tests(), plans::tests(), replicas::tests()];
+    for PostgresTest { name, run, .. } in on_postgres.concat() {
+        let shared = shared.clone();
+        let run = move || perform(async { run(shared.get_or_init(started).await.clone()).await });
+        let name = format!("postgres::{name}");
+        suite.add(name, Postgres::missing(), Box::new(run));
+    }
+    // They stop their server.
+    for PostgresTest { name, run, .. } in outages::tests() {
+        let run = move || perform(async { run(started().await).await });
+        let name = format!("postgres::{name}");
+        suite.add(name, Postgres::missing(), Box::new(run));
+    }
+    suite.run()
+}
+
+fn add_on_both(
+    suite: &mut Suite,
+    add: fn(&mut Suite, String, Option<Missing>, Run),
+    test: &Test,
+    shared: &Shared,
+) {
+    let Test { name, run, .. } = *test;
+    let on_sqlite = move || {
+        let dir = tempfile::tempdir()?;
+        let store = Store::open(dir.path())?;
+        perform(run(store))
+    };
+    add(suite, format!("sqlite::{name}"), None, Box::new(on_sqlite));
+    let shared = shared.clone();
+    let on_postgres =
+        move || perform(async { run(connected(shared.get_or_init(started).await).await).await });
+    let name = format!("postgres::{name}");
+    add(suite, name, Postgres::missing(), Box::new(on_postgres));
 }

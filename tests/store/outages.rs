@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use testbed::{Postgres, eventually, tests};
 use tokio::time::Instant;
 use unified_push::store::{News, Store, StoreError};
 
 use crate::{
     PostgresTest, connected,
     messages::{AMPLE, NOW, ORCHARD, after, claim, id, key, message, put},
-    postgres::Postgres,
-    postgres_tests,
-    process::eventually,
     registrations::romeo,
     replicas::{PATIENCE, news},
 };
@@ -20,8 +18,8 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(5);
 
 pub fn tests() -> Vec<PostgresTest> {
-    postgres_tests![true:
-        what_was_answered_outlives_a_crash,
+    tests![
+        &what_was_answered_outlives_a_crash,
         a_store_that_is_away_fails_and_comes_back,
         a_store_that_hangs_fails_and_comes_back,
         whoever_listens_looks_again_after_a_restart,

@@ -2,19 +2,14 @@
 
 use std::time::Duration;
 
+use testbed::{Postgres, eventually, postgres::connect, tests};
 use tokio_postgres::Client;
 use unified_push::store::{Claim, Store};
 
-use crate::{
-    PostgresTest,
-    messages::*,
-    postgres::{Postgres, connect},
-    postgres_tests,
-    process::eventually,
-};
+use crate::{PostgresTest, messages::*};
 
 pub fn tests() -> Vec<PostgresTest> {
-    postgres_tests![false: one_phone_costs_no_look_at_all_that_wait]
+    tests![&one_phone_costs_no_look_at_all_that_wait]
 }
 
 /// To 200 accounts, as many to each.

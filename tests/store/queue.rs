@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use testbed::tests;
 use unified_push::{
     model::{
         message::{Hold, Urgency},
@@ -11,11 +12,11 @@ use unified_push::{
     store::{Claim, Enqueued, NewMessage, Store, Waiting},
 };
 
-use crate::{Test, messages::*, tests};
+use crate::{Test, messages::*};
 
 pub fn tests() -> Vec<Test> {
     tests![
-        nothing_waits_at_first,
+        &nothing_waits_at_first,
         what_is_claimed_is_what_was_stored,
         the_most_urgent_goes_first_then_the_oldest,
         a_jid_has_one_lease_at_a_time,

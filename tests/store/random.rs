@@ -8,6 +8,7 @@ use proptest::{
     sample::select,
     test_runner::{Config, TestRunner},
 };
+use testbed::tests;
 use tokio::{runtime::Handle, task::block_in_place};
 use unified_push::{
     model::{
@@ -19,7 +20,7 @@ use unified_push::{
     store::{Caps, Claim, NewMessage, Store},
 };
 
-use crate::{Test, messages::*, model::Model, tests};
+use crate::{Test, messages::*, model::Model};
 
 /// After everything that happens.
 const END: Timestamp = Timestamp::from_secs(1_765_000_000);
@@ -34,7 +35,7 @@ const OWNERS: [&str; 5] = [
 ];
 
 pub fn tests() -> Vec<Test> {
-    tests![random_operations_get_the_models_answers]
+    tests![&random_operations_get_the_models_answers]
 }
 
 /// Times are milliseconds, before or after the present. A serial may be that of a message that was

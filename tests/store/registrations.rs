@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jid::BareJid;
+use testbed::tests;
 use unified_push::{
     model::{
         registration::{Digest, Registration, RegistrationKey},
@@ -16,7 +17,6 @@ use unified_push::{
 use crate::{
     Test,
     messages::{BALCONY, NOW, ORCHARD, after, full},
-    tests,
 };
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -25,7 +25,7 @@ const OTHER_KEY: KeyId = KeyId::from_bytes([2; 8]);
 
 pub fn tests() -> Vec<Test> {
     tests![
-        registering_again_keeps_the_row_and_renews_it,
+        &registering_again_keeps_the_row_and_renews_it,
         a_shorter_ttl_takes_nothing_back,
         another_app_phone_or_account_gets_its_own_row,
         what_has_expired_never_comes_back,

@@ -7,6 +7,7 @@ use std::{
 
 use futures::future::join_all;
 use jid::Jid;
+use testbed::{Postgres, eventually, tests};
 use tokio::time::timeout;
 use unified_push::{
     link::Answer,
@@ -20,17 +21,14 @@ use crate::{
         AMPLE, NOW, ORCHARD, STORED, after, claim, full, key, message, message_to, put,
         registration, size,
     },
-    postgres::Postgres,
-    postgres_tests,
-    process::eventually,
     registrations::{found, romeo, scope},
 };
 
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 pub fn tests() -> Vec<PostgresTest> {
-    postgres_tests![false:
-        what_one_stores_the_other_sends,
+    tests![
+        &what_one_stores_the_other_sends,
         no_two_send_to_one_phone_at_a_time,
         news_reach_the_others_only,
         news_may_be_of_the_longest_jid,

@@ -4,7 +4,7 @@ use bytes::BufMut;
 
 use super::*;
 use crate::xmpp::{
-    reader::{CHUNK, Event, Reader},
+    reader::{CHUNK, Event, MAX_DEPTH, MAX_STANZA, Reader},
     writer,
 };
 
@@ -157,12 +157,21 @@ fn a_malformed_request_is_a_bad_request() {
     );
 }
 
+/// Within a stanza, one level more than is read.
+fn too_deep() -> String {
+    let levels = MAX_DEPTH as usize;
+    "<a>".repeat(levels) + &"</a>".repeat(levels)
+}
+
+/// More bytes than are read.
+fn too_large() -> String {
+    "x".repeat(MAX_STANZA)
+}
+
 #[test]
 fn what_is_over_the_limits_violates_the_policy() {
-    let deep = iq("get", &("<a>".repeat(4000) + &"</a>".repeat(4000)));
-    let large = iq("set", &"x".repeat(300 * 1024));
-    for abuse in [deep, large] {
-        assert_eq!(reply(&abuse), error("modify", "policy-violation"));
+    for over in [iq("get", &too_deep()), iq("set", &too_large())] {
+        assert_eq!(reply(&over), error("modify", "policy-violation"));
     }
 }
 
@@ -234,8 +243,8 @@ fn an_answer_however_odd_is_never_answered() {
         "<error/>".into(),
         "<error><item-not-found/></error>".into(),
         "<p:error/>".into(),
-        "x".repeat(300 * 1024),
-        "<a>".repeat(4000) + &"</a>".repeat(4000),
+        too_large(),
+        too_deep(),
     ];
     for content in odd {
         assert_eq!(answer(&iq("result", &content)), Some(Answer::Acknowledged));

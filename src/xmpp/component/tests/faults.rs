@@ -5,7 +5,10 @@ use std::io;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
-use crate::xmpp::up;
+use crate::xmpp::{
+    reader::{MAX_DEPTH, MAX_STANZA},
+    up,
+};
 
 #[tokio::test]
 async fn comes_back_after_every_way_a_server_goes() {
@@ -249,15 +252,15 @@ async fn no_stranger_ends_the_link() {
     let mut bench = start(server.port(), timings());
     bench.gets(LinkState::Up).await;
     let phone = server.phone(Jid::new("romeo@example.org/phone").unwrap());
-    let nested = |levels| "<a>".repeat(levels) + &"</a>".repeat(levels);
+    let levels = MAX_DEPTH as usize;
+    let too_deep = "<a>".repeat(levels) + &"</a>".repeat(levels);
     let iq = |kind: &str, content: &str| {
         format!("<iq type='{kind}' id='x' from='evil@example.net/x'>{content}</iq>")
     };
     for abuse in [
-        iq("set", &nested(4000)),
-        iq("error", &nested(4000)),
-        iq("set", &nested(80_000)),
-        iq("get", &"x".repeat(300 * 1024)),
+        iq("set", &too_deep),
+        iq("error", &too_deep),
+        iq("get", &"x".repeat(MAX_STANZA)),
         iq("get", &format!("<a b='{}'/>", "x".repeat(9000))),
         iq("bogus", ""),
         iq("set", "<p:a/>"),
@@ -267,10 +270,7 @@ async fn no_stranger_ends_the_link() {
         "<presence type='foo' from='evil@example.net'/>".into(),
         "<message type='bogus' from='evil@example.net'><body/></message>".into(),
         "<unknown/>".into(),
-        format!(
-            "<message from='evil@example.net'>{}</message>",
-            nested(4000)
-        ),
+        format!("<message from='evil@example.net'>{too_deep}</message>"),
     ] {
         server.inject(&abuse).await;
         let ping = phone.ask("get", "<ping xmlns='urn:xmpp:ping'/>");

@@ -7,7 +7,7 @@
 
 use std::{path::Path, process::Command};
 
-use crate::server::{Account, CLIENT_STANZA_LIMIT, COMPONENT_SECRET, DOMAIN, HIBERNATION, Layout};
+use super::{Account, CLIENT_STANZA_LIMIT, COMPONENT_SECRET, DOMAIN, HIBERNATION, Layout};
 
 pub const PROGRAM: &str = "/usr/sbin/ejabberdctl";
 
@@ -58,8 +58,6 @@ pub fn command(layout: &Layout) -> Command {
     let mut command = Command::new("erl");
     // Ctrl-C ends it at once, as it ends the tests.
     command.args(["-noinput", "+Bd", "-start_epmd", "false"]);
-    // The deep stanzas of the tests would overflow the stack of its XML parser, and end all of it.
-    command.args(["+sss", "8192"]);
     command.args(["-mnesia", "dir"]);
     command.arg(format!("\"{}\"", layout.dir.join("mnesia").display()));
     command.args(["-s", "ejabberd"]);

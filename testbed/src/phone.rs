@@ -4,13 +4,9 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    sync::{Arc, Mutex},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use hyper::Uri;
-use ring::digest::{SHA256, digest};
 use tokio::{
     io::AsyncWriteExt,
     net::tcp::OwnedWriteHalf,
@@ -20,127 +16,51 @@ use tokio::{
 };
 
 use crate::{
-    login::{PATIENCE, Stream},
-    reader::Reader,
-    server::Server,
+    PATIENCE, Server,
+    app::{Apps, Behaviour, Log, Pair, Push, Refusal, Registered},
     xml::{Element, escape},
 };
 
-pub const NS: &str = "http://gultsch.de/xmpp/drafts/unified-push";
+mod login;
+mod reader;
 
-const STANZA_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
-
-/// What names an application and its instance to the phone: digests, as Conversations makes them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Pair {
-    pub application: String,
-    pub instance: String,
-}
-
-impl Pair {
-    pub fn of(account: &str, application: &str) -> Self {
-        let hash = |value| {
-            let text = format!("{account}\0{value}");
-            STANDARD.encode(digest(&SHA256, text.as_bytes()))
-        };
-        Self {
-            application: hash(application),
-            instance: hash("instance of it"),
-        }
-    }
-}
-
-/// What the phone does with a push.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum Behaviour {
-    #[default]
-    Conversations,
-    Silent,
-    /// Answers as Conversations, so much later.
-    Late(Duration),
-    Refuse {
-        kind: &'static str,
-        condition: &'static str,
-    },
-}
-
-#[derive(Debug)]
-pub struct Registered {
-    pub endpoint: String,
-    pub expires: SystemTime,
-}
-
-/// A stanza error.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Refusal {
-    pub kind: String,
-    pub condition: String,
-    pub text: Option<String>,
-}
-
-impl Refusal {
-    pub fn of(stanza: &Element) -> Self {
-        let error = stanza.children.iter().find(|child| child.name == "error");
-        let error = error.expect("an error stanza");
-        let defined = |child: &&Element| child.namespace == STANZA_ERRORS && child.name != "text";
-        let condition = error.children.iter().find(defined);
-        let text = error.child("text", STANZA_ERRORS);
-        Self {
-            kind: error.attr("type").expect("an error type").to_owned(),
-            condition: condition.expect("a condition").name.clone(),
-            text: text.map(|text| text.text.clone()),
-        }
-    }
-
-    pub fn is(&self, kind: &str, condition: &str) -> bool {
-        self.kind == kind && self.condition == condition
-    }
-}
-
-/// A push as it reached the phone.
-#[derive(Debug)]
-pub struct Push {
-    pub from: String,
-    pub id: String,
-    pub payload: Vec<u8>,
-    pub taken: Taken,
-}
-
-/// What the phone said to a push.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    Acknowledged,
-    Silently,
-    Refused,
-}
-
-/// Where pushes go as they arrive.
-pub type Log = Arc<dyn Fn(Push) + Send + Sync>;
+pub use login::Stream;
+use reader::Reader;
 
 /// What the phone and its reading task share.
-pub struct Shared {
-    pub write: AsyncMutex<OwnedWriteHalf>,
-    pub state: Mutex<State>,
+struct Shared {
+    write: AsyncMutex<OwnedWriteHalf>,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
-pub struct State {
-    pub behaviour: Behaviour,
-    pub known: Vec<Pair>,
+struct State {
+    apps: Apps,
     /// Instead of [`Phone::push`].
-    pub log: Option<Log>,
-    pub waiting: HashMap<String, oneshot::Sender<Element>>,
+    log: Option<Log>,
+    waiting: HashMap<String, oneshot::Sender<Element>>,
     /// Stanzas received, as stream management counts them.
-    pub handled: u32,
+    handled: u32,
+}
+
+impl State {
+    fn with(known: Vec<Pair>, log: Option<Log>) -> Self {
+        let behaviour = Behaviour::default();
+        Self {
+            apps: Apps { known, behaviour },
+            log,
+            ..Self::default()
+        }
+    }
 }
 
 impl Shared {
-    pub fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap()
     }
 
     /// A connection that broke shows in [`Phone::closed`].
-    pub async fn send(&self, xml: &str) {
+    async fn send(&self, xml: &str) {
         let write = async { self.write.lock().await.write_all(xml.as_bytes()).await };
         let _ = timeout(PATIENCE, write).await.expect("the server reads");
     }
@@ -175,10 +95,7 @@ impl Phone {
     pub async fn log_in_again(server: &Server, user: &str, pair: &Pair) -> Self {
         let mut stream = Stream::log_in(server, user).await;
         let jid = stream.bind("phone").await;
-        let state = State {
-            known: vec![pair.clone()],
-            ..State::default()
-        };
+        let state = State::with(vec![pair.clone()], None);
         Self::online(stream, jid, None, state).await
     }
 
@@ -202,11 +119,7 @@ impl Phone {
         let mut stream = Stream::log_in(server, user).await;
         let jid = stream.bind(resource).await;
         let resumption = stream.enable_resumption().await;
-        let state = State {
-            known,
-            log: Some(log),
-            ..State::default()
-        };
+        let state = State::with(known, Some(log));
         Self::online(stream, jid, Some(resumption), state).await
     }
 
@@ -244,46 +157,28 @@ impl Phone {
         }
     }
 
-    /// Registers and checks the answer as the phone does, which drops what it does not like.
+    /// Registers and checks the answer as the phone does.
     pub async fn register(&mut self, service: &str, pair: &Pair) -> Result<Registered, Refusal> {
-        let register = format!(
-            "<register xmlns='{NS}' application='{}' instance='{}'/>",
-            pair.application, pair.instance
-        );
         // What waits for it may come as soon as the answer.
         self.remember(pair);
-        let answer = self.iq("set", Some(service), &register).await;
-        if answer.is("iq", "error") {
-            return Err(Refusal::of(&answer));
-        }
+        let answer = self.iq("set", Some(service), &pair.register()).await;
         assert_eq!(answer.attr("from"), Some(service));
-        let registered = answer.child("registered", NS).expect("registered");
-        let endpoint = registered.attr("endpoint").expect("an endpoint");
-        let expiration = registered.attr("expiration").expect("an expiration");
-        let url = endpoint.parse::<Uri>().expect("a URL");
-        assert!(matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some());
-        assert!(endpoint.len() <= 1000, "{} bytes", endpoint.len());
-        let whole_seconds = "YYYY-MM-DDTHH:MM:SSZ".len();
-        assert!(expiration.ends_with('Z') && expiration.len() == whole_seconds);
-        Ok(Registered {
-            endpoint: endpoint.to_owned(),
-            expires: humantime::parse_rfc3339(expiration).expect("XEP-0082"),
-        })
+        Registered::of(&answer)
     }
 
     /// Forgets every registration, as when its apps are removed: the server learns of it with the
     /// next push.
     pub fn forget_all(&self) {
-        self.shared.state().known.clear();
+        self.shared.state().apps.known.clear();
     }
 
     /// As a phone does before it registers.
     pub fn remember(&self, pair: &Pair) {
-        self.shared.state().known.push(pair.clone());
+        self.shared.state().apps.known.push(pair.clone());
     }
 
     pub fn behave(&self, behaviour: Behaviour) {
-        self.shared.state().behaviour = behaviour;
+        self.shared.state().apps.behaviour = behaviour;
     }
 
     pub async fn push(&mut self) -> Push {
@@ -371,7 +266,7 @@ impl Phone {
             jid: self.jid.clone(),
             resumption: self.resumption.take(),
             handled: state.handled,
-            known: state.known,
+            known: state.apps.known,
             log: state.log,
         }
     }
@@ -407,12 +302,8 @@ impl Vanished {
         if !stream.resume(&id, self.handled).await {
             return None;
         }
-        let state = State {
-            handled: self.handled,
-            known: self.known,
-            log: self.log,
-            ..State::default()
-        };
+        let mut state = State::with(self.known, self.log);
+        state.handled = self.handled;
         Some(Phone::start(stream, self.jid, Some(id), state))
     }
 }

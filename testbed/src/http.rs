@@ -1,15 +1,12 @@
 //! A small HTTP/1.1 client: one request per connection, the answer as it came.
 
-use std::time::Duration;
-
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 
-/// Longer than any answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::PATIENCE;
 
 #[derive(Debug)]
 pub struct Response {
@@ -32,6 +29,11 @@ impl Response {
 
 pub async fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
     try_post(url, headers, body).await.expect("an HTTP answer")
+}
+
+/// A push with a TTL of a minute.
+pub async fn push(endpoint: &str, body: &[u8]) -> Response {
+    post(endpoint, &[("TTL", "60")], body).await
 }
 
 /// None when no answer comes.

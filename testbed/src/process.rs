@@ -34,16 +34,18 @@ impl Process {
         })
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn log(&self) -> String {
         let bytes = std::fs::read(&self.log).expect("the log was created at the start");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("process ids are small");
-        let pid = Pid::from_raw(pid).expect("process ids are positive");
         // It may have ended by itself; whoever waits for its exit sees how.
-        let _ = kill_process(pid, signal);
+        let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
     pub fn ended(&mut self) -> Option<ExitStatus> {

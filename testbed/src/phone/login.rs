@@ -1,8 +1,6 @@
 //! How a client gets in: stream, SASL PLAIN, and either a bound resource or a resumed session
 //! (XEP-0198). No TLS: everything is on loopback.
 
-use std::time::Duration;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::{
     io::AsyncWriteExt,
@@ -14,12 +12,10 @@ use tokio::{
 };
 
 use crate::{
+    PATIENCE,
     server::{DOMAIN, Server},
     xml::{Element, Received, StreamReader},
 };
-
-/// Longer than any step may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub const SM: &str = "urn:xmpp:sm:3";
 
@@ -39,7 +35,7 @@ impl Stream {
         socket.set_nodelay(true).unwrap();
         let (read, write) = socket.into_split();
         let mut stream = Self {
-            reader: StreamReader::new(),
+            reader: StreamReader::default(),
             read,
             write,
         };
@@ -85,7 +81,7 @@ impl Stream {
     }
 
     async fn open(&mut self) {
-        self.reader = StreamReader::new();
+        self.reader = StreamReader::default();
         let header = format!(
             "<?xml version='1.0'?><stream:stream xmlns='jabber:client' to='{DOMAIN}' \
              version='1.0' xmlns:stream='http://etherx.jabber.org/streams'>"

@@ -1,11 +1,9 @@
-//! XML as the tests see it: a stream cut into stanzas, each a small tree. What lies deeper than
-//! [`MAX_DEPTH`] is read and left out, because servers echo the stanzas that the tests abuse them
-//! with.
+//! XML as the tests see it: a stream cut into stanzas, each a small tree.
 
 use rxml::{Event, Parse, Parser, WithOptions, parser::Options};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-const MAX_DEPTH: usize = 16;
+pub const STANZA_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Element {
@@ -30,6 +28,28 @@ impl Element {
     pub fn is(&self, name: &str, kind: &str) -> bool {
         self.name == name && self.attr("type") == Some(kind)
     }
+
+    /// As it may be written in a stream of another namespace.
+    pub fn written(&self) -> String {
+        let (name, namespace) = (&self.name, &self.namespace);
+        let attribute = |(key, value): &(String, String)| format!(" {key}='{}'", escape(value));
+        let attributes: String = self.attributes.iter().map(attribute).collect();
+        let children: String = self.children.iter().map(Self::written).collect();
+        let text = escape(&self.text);
+        format!("<{name} xmlns='{namespace}'{attributes}>{text}{children}</{name}>")
+    }
+
+    /// An IQ that answers this one. The server adds whom it is from.
+    pub fn reply(&self, kind: &str, content: &str) -> String {
+        let [id, to] = ["id", "from"].map(|name| escape(self.attr(name).unwrap_or_default()));
+        format!("<iq type='{kind}' id='{id}' to='{to}'>{content}</iq>")
+    }
+
+    /// A stanza error that answers this IQ.
+    pub fn refuse(&self, kind: &str, condition: &str) -> String {
+        let error = format!("<error type='{kind}'><{condition} xmlns='{STANZA_ERRORS}'/></error>");
+        self.reply("error", &error)
+    }
 }
 
 /// For an attribute or a text.
@@ -53,11 +73,11 @@ pub struct StreamReader {
     buffer: Vec<u8>,
     parsed: usize,
     open: Vec<Element>,
-    depth: usize,
+    begun: bool,
 }
 
-impl StreamReader {
-    pub fn new() -> Self {
+impl Default for StreamReader {
+    fn default() -> Self {
         let options = Options {
             max_token_length: 1 << 20,
             ..Options::default()
@@ -67,12 +87,14 @@ impl StreamReader {
             buffer: Vec::new(),
             parsed: 0,
             open: Vec::new(),
-            depth: 0,
+            begun: false,
         }
     }
+}
 
+impl StreamReader {
     /// A connection that breaks ends the stream too: servers reset it when they close on a client
-    /// that still writes.
+    /// that still writes. May be cancelled.
     pub async fn next(&mut self, socket: &mut (impl AsyncRead + Unpin)) -> Received {
         loop {
             let mut rest = &self.buffer[self.parsed..];
@@ -95,7 +117,7 @@ impl StreamReader {
                     }
                 }
                 Err(rxml::error::EndOrError::Error(error)) => {
-                    panic!("the server sent malformed XML: {error}")
+                    panic!("malformed XML was sent: {error}")
                 }
             }
         }
@@ -105,7 +127,6 @@ impl StreamReader {
         match event {
             Event::XmlDeclaration(..) => None,
             Event::StartElement(_, (namespace, name), attributes) => {
-                self.depth += 1;
                 let attributes = attributes
                     .into_iter()
                     .map(|((_, key), value)| (key.to_string(), value));
@@ -115,31 +136,23 @@ impl StreamReader {
                     attributes: attributes.collect(),
                     ..Element::default()
                 };
-                if self.depth == 1 {
+                if !self.begun {
+                    self.begun = true;
                     return Some(Received::Header(element));
                 }
-                if self.depth <= MAX_DEPTH {
-                    self.open.push(element);
-                }
+                self.open.push(element);
                 None
             }
             Event::Text(_, text) => {
-                if self.depth <= MAX_DEPTH
-                    && let Some(element) = self.open.last_mut()
-                {
+                if let Some(element) = self.open.last_mut() {
                     element.text.push_str(&text);
                 }
                 None
             }
             Event::EndElement(_) => {
-                self.depth -= 1;
-                if self.depth == 0 {
+                let Some(element) = self.open.pop() else {
                     return Some(Received::End);
-                }
-                if self.depth >= MAX_DEPTH {
-                    return None;
-                }
-                let element = self.open.pop()?;
+                };
                 match self.open.last_mut() {
                     Some(parent) => {
                         parent.children.push(element);

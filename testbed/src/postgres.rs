@@ -11,14 +11,13 @@ use std::{
         Mutex,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
-use crate::process::{Process, eventually, free_port};
+use crate::{Missing, PATIENCE, Process, eventually, free_port};
 
 pub const USER: &str = "unified";
 pub const PASSWORD: &str = "the-databases-password-Xq7";
@@ -30,9 +29,6 @@ const PACKAGES: &str = "/usr/lib/postgresql";
 
 const CERTIFICATE: &str = "certificate.pem";
 
-/// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(40);
-
 pub struct Postgres {
     dir: TempDir,
     programs: PathBuf,
@@ -42,8 +38,9 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    pub fn installed() -> bool {
-        programs().is_some()
+    pub fn missing() -> Option<Missing> {
+        let missing = || Missing::package("postgresql");
+        programs().is_none().then(missing)
     }
 
     /// A new one that runs.

@@ -21,11 +21,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    ejabberd,
-    process::{Process, eventually, free_port},
-    prosody,
-};
+use crate::{Missing, PATIENCE, Process, directory, eventually, free_port};
+
+mod ejabberd;
+mod prosody;
+
+pub use prosody::{ORACLE, ORACLE_SECRET};
 
 pub const DOMAIN: &str = "example.test";
 
@@ -33,9 +34,7 @@ pub const DOMAIN: &str = "example.test";
 pub const HIBERNATION: Duration = Duration::from_secs(10);
 
 /// The largest stanza that a client may send.
-pub const CLIENT_STANZA_LIMIT: usize = 256 * 1024;
-
-const START: Duration = Duration::from_secs(40);
+pub const CLIENT_STANZA_LIMIT: usize = 128 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -46,8 +45,9 @@ pub enum Kind {
 impl Kind {
     pub const ALL: [Self; 2] = [Self::Prosody, Self::Ejabberd];
 
-    pub fn installed(self) -> bool {
-        self.program().exists()
+    pub fn missing(self) -> Option<Missing> {
+        let missing = || Missing::package(&self.to_string());
+        (!self.program().exists()).then(missing)
     }
 
     /// Debian's.
@@ -117,7 +117,7 @@ impl Server {
     /// Its configuration is written and its ports are chosen; it is not running yet. Each component
     /// that it knows makes a Prosody slower.
     pub fn prepare(kind: Kind, names: usize) -> Self {
-        let dir = TempDir::with_prefix_in(kind.to_string(), env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let dir = directory(&kind.to_string());
         let components = free_port();
         let layout = Layout {
             program: kind.program().to_owned(),
@@ -159,18 +159,24 @@ impl Server {
 
     /// In order: the connections end with a FIN, as when an administrator restarts it.
     pub async fn stop(&self) {
-        let process = self.process.lock().unwrap().take();
-        let mut process = process.expect("the server runs");
-        process.signal(Signal::TERM);
-        process.exit(Duration::from_secs(20)).await;
+        self.end(Signal::TERM).await;
     }
 
     /// Without a word to anybody.
     pub async fn kill(&self) {
+        self.end(Signal::KILL).await;
+    }
+
+    async fn end(&self, signal: Signal) {
         let process = self.process.lock().unwrap().take();
         let mut process = process.expect("the server runs");
-        process.signal(Signal::KILL);
-        process.exit(Duration::from_secs(20)).await;
+        process.signal(signal);
+        process.exit(PATIENCE).await;
+    }
+
+    /// The id of its process, which must run.
+    pub fn pid(&self) -> u32 {
+        self.process.lock().unwrap().as_ref().unwrap().id()
     }
 
     /// A component that no other test uses.
@@ -196,12 +202,12 @@ impl Server {
             "<?xml version='1.0'?><stream:stream xmlns='{namespace}' to='{to}' version='1.0' \
              xmlns:stream='http://etherx.jabber.org/streams'>"
         );
-        eventually("the XMPP server answers", START, async || {
+        eventually("the XMPP server answers", PATIENCE, async || {
             let ended = self.process.lock().unwrap().as_mut().unwrap().ended();
             assert!(ended.is_none(), "the XMPP server ended: {ended:?}");
             let mut socket = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
             socket.write_all(header.as_bytes()).await.ok()?;
-            let answer = timeout(START, socket.read_u8()).await;
+            let answer = timeout(PATIENCE, socket.read_u8()).await;
             answer.ok()?.ok()
         })
         .await;

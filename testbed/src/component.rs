@@ -5,8 +5,7 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 use crate::{
-    login::PATIENCE,
-    server::{Account, Server},
+    Account, PATIENCE, Server,
     xml::{Element, Received, StreamReader},
 };
 
@@ -26,7 +25,7 @@ impl Component {
         let address = ("127.0.0.1", port);
         let mut component = Self {
             domain: account.domain.clone(),
-            reader: StreamReader::new(),
+            reader: StreamReader::default(),
             socket: TcpStream::connect(address).await.unwrap(),
         };
         let header = format!(
@@ -40,19 +39,20 @@ impl Component {
         };
         // A host-unknown has no id and follows at once.
         let id = header.attr("id").unwrap_or_default();
-        let hash = digest(
-            &SHA1_FOR_LEGACY_USE_ONLY,
-            format!("{id}{}", account.secret).as_bytes(),
-        );
-        let hex: String = hash.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        let proof = handshake(id, &account.secret);
         component
-            .send(&format!("<handshake>{hex}</handshake>"))
+            .send(&format!("<handshake>{proof}</handshake>"))
             .await;
         match component.next().await {
             Received::Stanza(answer) if answer.name == "handshake" => Ok(component),
             Received::Stanza(answer) => Err(answer.children[0].name.clone()),
             other => panic!("after the handshake: {other:?}"),
         }
+    }
+
+    /// Its connection, for raw XML both ways.
+    pub fn into_socket(self) -> TcpStream {
+        self.socket
     }
 
     pub async fn send(&mut self, xml: &str) {
@@ -77,4 +77,13 @@ impl Component {
         let next = self.reader.next(&mut self.socket);
         timeout(PATIENCE, next).await.expect("an answer in time")
     }
+}
+
+/// How a component proves that it knows the secret, in a stream of this id.
+pub fn handshake(id: &str, secret: &str) -> String {
+    let hash = digest(
+        &SHA1_FOR_LEGACY_USE_ONLY,
+        format!("{id}{secret}").as_bytes(),
+    );
+    hash.as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }

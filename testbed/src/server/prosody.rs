@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, process::Command};
 
-use crate::server::{Account, CLIENT_STANZA_LIMIT, DOMAIN, HIBERNATION, Layout};
+use super::{Account, CLIENT_STANZA_LIMIT, DOMAIN, HIBERNATION, Layout};
 
 pub const PROGRAM: &str = "/usr/bin/prosody";
 
