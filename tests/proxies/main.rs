@@ -14,6 +14,7 @@ mod common;
 mod front;
 mod names;
 mod outages;
+mod paths;
 mod program;
 mod pushes;
 mod upstreams;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
 fn tests_of(program: Program) -> Vec<Test> {
     let mut tests = pushes::all();
     tests.extend(outages::all());
+    tests.extend(paths::all());
     tests.extend(names::of(program));
     tests.extend(upstreams::of(program));
     tests

@@ -69,7 +69,7 @@ async fn a_404_tells_nothing_about_its_reason() {
         "/",
         "/base/push/",
         "/base/message/",
-        "/push/x",
+        "/_matrix/push/v1/notify",
     ] {
         assert_eq!(bad, fixture.ask("POST", path, &[], "x").await, "{path}");
     }
