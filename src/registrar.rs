@@ -3,17 +3,20 @@
 //! The order of the checks is mod_unified_push's, and so are the texts. It knows nothing of stanzas
 //! or HTTP.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use jid::Jid;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::{
     link::{RegisterError, RegisterReply, RegisterRequest, Registered},
     metrics::{Metrics, RegistrationResult},
     model::{
         acl::Acl,
-        endpoint::PublicUrl,
+        endpoint::{LONG_ENDPOINT, PublicUrl},
         rate::{Limiter, Rate},
         registration::{Digest, DigestError, Registration},
     },
@@ -36,6 +39,8 @@ pub struct Registrar {
     /// Keeps strangers from filling the log with their refusals; the metric counts them all.
     reports: Limiter,
     public_url: PublicUrl,
+    /// Whether a long endpoint was warned of: once is enough, the metric counts them all.
+    warned: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -63,6 +68,7 @@ impl Registrar {
             rate: Limiter::new(rate),
             reports: Limiter::new(REPORTS.parse().expect("the constant is a rate")),
             public_url,
+            warned: AtomicBool::new(false),
             metrics,
         }
     }
@@ -131,11 +137,26 @@ impl Registrar {
         if endpoint.len() > MAX_ENDPOINT {
             return Err(RegisterError::EndpointTooLong);
         }
+        if endpoint.len() > LONG_ENDPOINT {
+            self.count_long(endpoint.len());
+        }
         let registered = Registered {
             endpoint,
             expires: issued.registration.expires,
         };
         Ok((registered, issued.registration))
+    }
+
+    fn count_long(&self, length: usize) {
+        self.metrics.long_endpoints.inc();
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            warn!(
+                "an endpoint has {length} bytes, and some application servers take {LONG_ENDPOINT} \
+                 at most: a shorter `http.public_url`, or `backend = \"storage\"`, makes shorter \
+                 ones. The metric unified_push_long_endpoints_total counts them; there is no \
+                 further warning"
+            );
+        }
     }
 
     /// Counts how a registration ended, and reports a refusal.
@@ -327,6 +348,25 @@ mod tests {
         }
         let third = registrar.answer(request("romeo@example.org/x", 3)).await;
         assert_eq!(third.result.unwrap_err(), RegisterError::TooMany);
+    }
+
+    fn full_jid(length: usize) -> String {
+        format!("romeo@example.org/{}", "x".repeat(length - 18))
+    }
+
+    #[tokio::test]
+    async fn endpoints_are_short_enough_for_senders() {
+        let (_dir, registrar) = registrar(Backend::Paseto).await;
+        let length = async |jid: usize| {
+            let reply = registrar.answer(request(&full_jid(jid), 1)).await;
+            reply.result.unwrap().endpoint.len()
+        };
+        assert!(length(40).await <= 300);
+        assert!(length(190).await <= LONG_ENDPOINT);
+        assert_eq!(registrar.metrics.long_endpoints.get(), 0);
+        // What Matrix takes for a pushkey.
+        assert!((LONG_ENDPOINT + 1..=512).contains(&length(200).await));
+        assert_eq!(registrar.metrics.long_endpoints.get(), 1);
     }
 
     #[tokio::test]
