@@ -4,6 +4,7 @@
 //! or HTTP.
 
 mod refusals;
+mod renewals;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,7 @@ use std::sync::{
 use jid::Jid;
 use tracing::warn;
 
-use self::refusals::Refusals;
+use self::{refusals::Refusals, renewals::Renewals};
 use crate::{
     link::{RegisterError, RegisterReply, RegisterRequest, Registered},
     metrics::{Metrics, RegistrationResult},
@@ -23,7 +24,7 @@ use crate::{
         acl::Acl,
         endpoint::{LONG_ENDPOINT, PublicUrl},
         rate::{Limiter, Rate},
-        registration::{Digest, DigestError, Registration},
+        registration::{Digest, DigestError, Registration, RegistrationKey},
     },
     store::StoreError,
     token::{IssueError, Tokens},
@@ -38,6 +39,7 @@ pub struct Registrar {
     tokens: Tokens,
     /// Keyed by account: only those that the ACL lets in, so strangers fill no table.
     rate: Limiter,
+    renewals: Renewals,
     refusals: Refusals,
     public_url: PublicUrl,
     /// Whether a long endpoint was warned of: once is enough, the metric counts them all.
@@ -55,7 +57,7 @@ pub struct Screened {
 
 impl Registrar {
     /// `public_url` is what endpoints start with, without a trailing slash; `rate` is what one
-    /// account may ask for.
+    /// account may ask for, and once more for renewals alone.
     pub fn new(
         acl: Acl,
         tokens: Tokens,
@@ -67,6 +69,7 @@ impl Registrar {
             acl,
             tokens,
             rate: Limiter::new(rate),
+            renewals: Renewals::new(rate),
             refusals: Refusals::default(),
             public_url,
             warned: AtomicBool::new(false),
@@ -106,16 +109,23 @@ impl Registrar {
         if !self.acl.permits(&request.from) {
             return Err(RegisterError::Forbidden);
         }
-        if !self.rate.admit(&request.from.to_bare()) {
+        let account = request.from.to_bare();
+        let admitted = self.rate.admit(&account);
+        let digests = digests(request);
+        if admitted {
+            return digests;
+        }
+        let (application, instance) = digests.map_err(|_| RegisterError::RateLimited)?;
+        let registration = RegistrationKey {
+            owner: account,
+            application,
+            instance,
+        };
+        if !self.renewals.admit(&registration) {
             return Err(RegisterError::RateLimited);
         }
-        let bad = |name| move |e: DigestError| RegisterError::BadRequest(format!("{name}: {e}"));
-        let instance = Digest::parse(request.instance.as_deref()).map_err(bad("instance"))?;
-        let application =
-            Digest::parse(request.application.as_deref()).map_err(bad("application"))?;
         Ok((application, instance))
     }
-
     async fn issue(
         &self,
         screened: &Screened,
@@ -141,6 +151,7 @@ impl Registrar {
         if endpoint.len() > LONG_ENDPOINT {
             self.count_long(endpoint.len());
         }
+        self.renewals.remember(&issued.registration.key());
         let registered = Registered {
             endpoint,
             expires: issued.registration.expires,
@@ -182,7 +193,15 @@ impl Registrar {
     /// Forgets the accounts that have not registered lately. To be called now and then.
     pub fn forget_idle(&self) {
         self.rate.forget_idle();
+        self.renewals.forget_idle();
     }
+}
+
+fn digests(request: &RegisterRequest) -> Result<(Digest, Digest), RegisterError> {
+    let bad = |name| move |e: DigestError| RegisterError::BadRequest(format!("{name}: {e}"));
+    let instance = Digest::parse(request.instance.as_deref()).map_err(bad("instance"))?;
+    let application = Digest::parse(request.application.as_deref()).map_err(bad("application"))?;
+    Ok((application, instance))
 }
 
 fn label(result: &Result<Registered, RegisterError>) -> RegistrationResult {

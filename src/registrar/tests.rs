@@ -120,14 +120,41 @@ async fn digests_are_refused_with_prosodys_texts_instance_first() {
 #[tokio::test(start_paused = true)]
 async fn an_account_registers_only_so_often_whatever_its_resource() {
     let (_dir, registrar) = registrar(Backend::Paseto).await;
-    for resource in ["a", "b", "c", "d"] {
+    for (app, resource) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
         let from = format!("romeo@example.org/{resource}");
-        assert!(registrar.answer(request(&from, 1)).await.result.is_ok());
+        assert!(registrar.answer(request(&from, app)).await.result.is_ok());
     }
-    let fifth = registrar.answer(request("romeo@example.org/e", 1)).await;
+    let fifth = registrar.answer(request("romeo@example.org/e", 5)).await;
     assert_eq!(fifth.result.unwrap_err(), RegisterError::RateLimited);
     let juliet = registrar.answer(request("juliet@example.org/a", 1)).await;
     assert!(juliet.result.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewals_are_not_refused_because_of_what_is_new() {
+    for backend in [Backend::Paseto, Backend::Jwt] {
+        let (_dir, registrar) = registrar(backend).await;
+        let register = async |app| {
+            let reply = registrar.answer(request("romeo@example.org/x", app));
+            reply.await.result.map(|_| ())
+        };
+        for app in [1, 2, 3, 4] {
+            register(app).await.unwrap();
+        }
+        for app in [5, 6] {
+            assert_eq!(register(app).await, Err(RegisterError::RateLimited));
+        }
+        for app in [1, 2, 3, 4] {
+            register(app).await.unwrap();
+        }
+        // They have a limit too.
+        assert_eq!(register(1).await, Err(RegisterError::RateLimited));
+        // It is the account's own.
+        let mut other = request("juliet@example.org/x", 1);
+        other.instance = None;
+        let refused = registrar.answer(other).await.result.unwrap_err();
+        assert!(matches!(refused, RegisterError::BadRequest(_)));
+    }
 }
 
 #[tokio::test]
