@@ -16,8 +16,8 @@ in
 
   options = {
     acl = option (types.nullOr (types.listOf types.str)) null ''
-      Who may register: domains (all their accounts), bare JIDs, or `"*"` for everybody. Null stands
-      for the parent domain of `component.domain`.
+      Who may register: domains (all their accounts), `"*.example.org"` for all below a domain, bare
+      JIDs, or `"*"` for everybody. Null stands for the parent domain of `component.domain`.
     '';
 
     backend = option (types.enum [ "paseto" "jwt" "storage" ]) "paseto" ''

@@ -19,9 +19,9 @@ use tracing::{error, info, warn};
 use crate::{
     app::{App, Sockets, StartError},
     config::{self, Config, Loaded},
-    model::random::SystemRandom,
+    model::{endpoint::LONG_ENDPOINT, random::SystemRandom},
     runtime::{lifecycle, logging},
-    token::gen_secret,
+    token::{self, gen_secret},
 };
 
 /// sysexits.h: the configuration is wrong.
@@ -150,13 +150,31 @@ async fn run(app: App) -> Result<bool, StartError> {
 
 fn check_config(path: Option<&Path>, print: bool) -> Result<bool, Stop> {
     let loaded = read_config(path)?;
+    let verdict = format!("{}{}", loaded.verdict(), endpoints(&loaded.config));
     if print {
         println!("{}", loaded.effective);
-        eprintln!("{}", loaded.verdict());
+        eprintln!("{verdict}");
     } else {
-        println!("{}", loaded.verdict());
+        println!("{verdict}");
     }
     Ok(true)
+}
+
+/// How long endpoints will be, since senders have limits on that.
+fn endpoints(config: &Config) -> String {
+    /// Bytes: a name, a domain and what servers make up for a resource.
+    const JID: usize = 40;
+    let backend = config.backend;
+    let token = token::length(backend, JID, &SystemRandom);
+    let length = config.http.public_url.endpoint_length(token);
+    let more = if length > LONG_ENDPOINT {
+        format!(": some application servers take {LONG_ENDPOINT} at most")
+    } else {
+        String::new()
+    };
+    format!(
+        "\nEndpoints (backend = \"{backend}\") have {length} bytes for a full JID of {JID} bytes{more}\n"
+    )
 }
 
 fn healthcheck(path: Option<&Path>) -> Result<bool, Stop> {

@@ -209,6 +209,11 @@ impl Delivery {
         }
     }
 
+    /// Whether a token is authentic, dead or alive. Nothing is looked up.
+    pub fn is_authentic(&self, token: &str) -> bool {
+        self.with.tokens.is_authentic(token)
+    }
+
     /// Opens the token and sends the push to the phone, or keeps it for the phone.
     pub async fn push(self: &Arc<Self>, token: &str, message: Message) -> Outcome {
         let arrival = Instant::now();

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    http::{HeaderName, Method, Uri, header},
+    http::{HeaderName, Method, header},
     routing::get,
 };
 use ipnet::IpNet;
@@ -27,6 +27,7 @@ mod answer;
 mod client;
 mod headers;
 mod listener;
+mod locate;
 mod message;
 mod page;
 mod push;
@@ -43,7 +44,9 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where pushes go.
 pub trait Deliver: Clone + Send + Sync + 'static {
-    /// `token` is the last segment of the path, as it came.
+    /// Whether a token is authentic, dead or alive. Nothing is looked up.
+    fn is_authentic(&self, token: &str) -> bool;
+
     fn push(&self, token: &str, message: Message) -> impl Future<Output = Outcome> + Send;
 
     /// Whether a message waits for its phone still.
@@ -54,6 +57,10 @@ pub trait Deliver: Clone + Send + Sync + 'static {
 }
 
 impl Deliver for Arc<Delivery> {
+    fn is_authentic(&self, token: &str) -> bool {
+        Delivery::is_authentic(self, token)
+    }
+
     fn push(&self, token: &str, message: Message) -> impl Future<Output = Outcome> + Send {
         Delivery::push(self, token, message)
     }
@@ -92,23 +99,25 @@ pub fn public<D: Deliver>(public: Public<D>) -> Site {
     let page = page::Page::new(&public.domain);
     let endpoint = get(push::discover)
         .post(push::post::<D>)
-        .fallback(|| async { answer::method_not_allowed("GET, HEAD, OPTIONS, POST") });
+        .fallback(push::other);
     let message = get(message::get::<D>)
         .delete(message::delete::<D>)
-        .fallback(|| async { answer::method_not_allowed("DELETE, GET, HEAD, OPTIONS") });
+        .post(message::post::<D>)
+        .fallback(async || message::not_allowed());
     let root = get(move || async move { page.response() })
         .fallback(|| async { answer::method_not_allowed("GET, HEAD, OPTIONS") });
     let mut router = Router::new()
         .without_v07_checks()
-        .route(&format!("{prefix}/push/{{token}}"), endpoint)
         .route(&format!("{prefix}/message/{{id}}"), message)
         .route(&format!("{prefix}/"), root.clone());
     if !prefix.is_empty() {
         router = router.route(&prefix, root);
     }
-    let router = router.fallback(|| async { answer::not_found() });
+    let state = Arc::new(public);
+    // `{prefix}/push/{token}`, and wherever else a token stands.
+    let router = router.fallback_service(endpoint.with_state(state.clone()));
     Site {
-        router: router.with_state(Arc::new(public)),
+        router: router.with_state(state),
         cors: Some(cors()),
     }
 }
@@ -145,9 +154,4 @@ fn cors() -> CorsLayer {
         .max_age(Duration::from_secs(86_400))
         // The answer is the same for every origin.
         .vary([])
-}
-
-/// A token or an id, not decoded: both consist of unreserved characters.
-fn last_segment(uri: &Uri) -> &str {
-    uri.path().rsplit('/').next().unwrap_or_default()
 }

@@ -84,6 +84,8 @@ pub struct Metrics {
     pub queue_events: Counters<QueueEvent>,
     /// Registrations that phones asked for.
     pub registrations: Counters<RegistrationResult>,
+    /// Endpoints handed out that are too long for some senders.
+    pub long_endpoints: IntCounter,
     /// Rows of the store.
     pub stored_registrations: IntGauge,
     /// Revocations by phones.
@@ -160,6 +162,11 @@ impl Metrics {
                 "unified_push_registrations_total",
                 "Registrations asked for by phones, by how they ended.",
                 "result",
+            ),
+            long_endpoints: counter(
+                r,
+                "unified_push_long_endpoints_total",
+                "Endpoints of more than 500 bytes, which some application servers do not take.",
             ),
             stored_registrations: gauge(
                 r,

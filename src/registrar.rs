@@ -3,21 +3,29 @@
 //! The order of the checks is mod_unified_push's, and so are the texts. It knows nothing of stanzas
 //! or HTTP.
 
+mod refusals;
+mod renewals;
+#[cfg(test)]
+mod tests;
 pub mod worker;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use jid::Jid;
-use tracing::{debug, info};
+use tracing::warn;
 
+use self::{refusals::Refusals, renewals::Renewals};
 use crate::{
     link::{RegisterError, RegisterReply, RegisterRequest, Registered},
     metrics::{Metrics, RegistrationResult},
     model::{
         acl::Acl,
-        endpoint::PublicUrl,
+        endpoint::{LONG_ENDPOINT, PublicUrl},
         rate::{Limiter, Rate},
-        registration::{Digest, DigestError, Registration},
+        registration::{Digest, DigestError, Registration, RegistrationKey},
     },
     store::StoreError,
     token::{IssueError, Tokens},
@@ -27,17 +35,16 @@ use crate::{
 /// bytes).
 const MAX_ENDPOINT: usize = 1000;
 
-/// How many refusals are logged.
-const REPORTS: &str = "1/s, burst 20";
-
 pub struct Registrar {
     acl: Acl,
     tokens: Tokens,
     /// Keyed by account: only those that the ACL lets in, so strangers fill no table.
     rate: Limiter,
-    /// Keeps strangers from filling the log with their refusals; the metric counts them all.
-    reports: Limiter,
+    renewals: Renewals,
+    refusals: Refusals,
     public_url: PublicUrl,
+    /// Whether a long endpoint was warned of: once is enough, the metric counts them all.
+    warned: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -51,7 +58,7 @@ pub struct Screened {
 
 impl Registrar {
     /// `public_url` is what endpoints start with, without a trailing slash; `rate` is what one
-    /// account may ask for.
+    /// account may ask for, and once more for renewals alone.
     pub fn new(
         acl: Acl,
         tokens: Tokens,
@@ -63,8 +70,10 @@ impl Registrar {
             acl,
             tokens,
             rate: Limiter::new(rate),
-            reports: Limiter::new(REPORTS.parse().expect("the constant is a rate")),
+            renewals: Renewals::new(rate),
+            refusals: Refusals::default(),
             public_url,
+            warned: AtomicBool::new(false),
             metrics,
         }
     }
@@ -101,16 +110,23 @@ impl Registrar {
         if !self.acl.permits(&request.from) {
             return Err(RegisterError::Forbidden);
         }
-        if !self.rate.admit(&request.from.to_bare()) {
+        let account = request.from.to_bare();
+        let admitted = self.rate.admit(&account);
+        let digests = digests(request);
+        if admitted {
+            return digests;
+        }
+        let (application, instance) = digests.map_err(|_| RegisterError::RateLimited)?;
+        let registration = RegistrationKey {
+            owner: account,
+            application,
+            instance,
+        };
+        if !self.renewals.admit(&registration) {
             return Err(RegisterError::RateLimited);
         }
-        let bad = |name| move |e: DigestError| RegisterError::BadRequest(format!("{name}: {e}"));
-        let instance = Digest::parse(request.instance.as_deref()).map_err(bad("instance"))?;
-        let application =
-            Digest::parse(request.application.as_deref()).map_err(bad("application"))?;
         Ok((application, instance))
     }
-
     async fn issue(
         &self,
         screened: &Screened,
@@ -133,11 +149,27 @@ impl Registrar {
         if endpoint.len() > MAX_ENDPOINT {
             return Err(RegisterError::EndpointTooLong);
         }
+        if endpoint.len() > LONG_ENDPOINT {
+            self.count_long(endpoint.len());
+        }
+        self.renewals.remember(&issued.registration.key());
         let registered = Registered {
             endpoint,
             expires: issued.registration.expires,
         };
         Ok((registered, issued.registration))
+    }
+
+    fn count_long(&self, length: usize) {
+        self.metrics.long_endpoints.inc();
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            warn!(
+                "an endpoint has {length} bytes, and some application servers take {LONG_ENDPOINT} \
+                 at most: a shorter `http.public_url`, or `backend = \"storage\"`, makes shorter \
+                 ones. The metric unified_push_long_endpoints_total counts them; there is no \
+                 further warning"
+            );
+        }
     }
 
     /// Counts how a registration ended, and reports a refusal.
@@ -147,11 +179,10 @@ impl Registrar {
         id: String,
         result: Result<Registered, RegisterError>,
     ) -> RegisterReply {
-        self.metrics.registrations.inc(label(&result));
-        if let Err(error) = &result
-            && self.reports.admit(&())
-        {
-            report(error, &from);
+        let label = label(&result);
+        self.metrics.registrations.inc(label);
+        if let Err(error) = &result {
+            self.refusals.report(&from, label, error);
         }
         RegisterReply {
             to: from,
@@ -163,14 +194,15 @@ impl Registrar {
     /// Forgets the accounts that have not registered lately. To be called now and then.
     pub fn forget_idle(&self) {
         self.rate.forget_idle();
+        self.renewals.forget_idle();
     }
 }
 
-/// Phones show no refusal to their users, so that this is all that anybody sees of one.
-fn report(error: &RegisterError, from: &Jid) {
-    // Not in a field, which a plain `journalctl` does not show.
-    info!("registration refused: {error}");
-    debug!("the refused registration came from {from}");
+fn digests(request: &RegisterRequest) -> Result<(Digest, Digest), RegisterError> {
+    let bad = |name| move |e: DigestError| RegisterError::BadRequest(format!("{name}: {e}"));
+    let instance = Digest::parse(request.instance.as_deref()).map_err(bad("instance"))?;
+    let application = Digest::parse(request.application.as_deref()).map_err(bad("application"))?;
+    Ok((application, instance))
 }
 
 fn label(result: &Result<Registered, RegisterError>) -> RegistrationResult {
@@ -183,162 +215,5 @@ fn label(result: &Result<Registered, RegisterError>) -> RegistrationResult {
         Err(RegisterError::RateLimited) => RegistrationResult::RateLimited,
         Err(RegisterError::Busy) => RegistrationResult::Busy,
         Err(RegisterError::StoreFailed) => RegistrationResult::StoreFailed,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::{
-        model::{
-            random::SystemRandom,
-            secret::Secret,
-            time::{ManualClock, Timestamp},
-        },
-        store::Store,
-        token::{Backend, Keyring, Policy},
-    };
-
-    const URL: &str = "https://up.example.org";
-
-    impl Registrar {
-        async fn answer(&self, request: RegisterRequest) -> RegisterReply {
-            match self.screen(request) {
-                Ok(screened) => self.register(screened).await.0,
-                Err(refusal) => refusal,
-            }
-        }
-    }
-
-    async fn registrar(backend: Backend) -> (TempDir, Registrar) {
-        let dir = tempfile::tempdir().unwrap();
-        let tokens = Tokens::load(
-            Keyring::new(&Secret::new([7; 32]), &[]),
-            Policy {
-                backend,
-                ttl: Duration::from_secs(604_800),
-                registrations_per_jid: 2,
-            },
-            Store::open(dir.path()).unwrap(),
-            Arc::new(ManualClock::new(Timestamp::from_secs(1_764_000_000))),
-            Arc::new(SystemRandom),
-        );
-        let registrar = Registrar::new(
-            Acl::new(vec!["example.org".parse().unwrap()]),
-            tokens.await.unwrap(),
-            "1/s, burst 4".parse().unwrap(),
-            URL.parse().unwrap(),
-            Arc::new(Metrics::new()),
-        );
-        (dir, registrar)
-    }
-
-    fn request(from: &str, application: u8) -> RegisterRequest {
-        RegisterRequest {
-            from: Jid::new(from).unwrap(),
-            id: "r1".to_owned(),
-            application: Some(Digest::from_bytes([application; 32]).to_base64()),
-            instance: Some(Digest::from_bytes([9; 32]).to_base64()),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_phone_gets_an_endpoint_whose_token_opens() {
-        for backend in [Backend::Paseto, Backend::Jwt, Backend::Storage] {
-            let (_dir, registrar) = registrar(backend).await;
-            let reply = registrar.answer(request("romeo@example.org/x", 1)).await;
-            assert_eq!(
-                (reply.to.as_str(), &*reply.id),
-                ("romeo@example.org/x", "r1")
-            );
-            let registered = reply.result.unwrap();
-            assert_eq!(registered.expires.to_string(), "2025-12-01T16:00:00Z");
-            let token = registered
-                .endpoint
-                .strip_prefix("https://up.example.org/push/");
-            let opened = registrar.tokens.open(token.unwrap()).await.unwrap();
-            assert_eq!(opened.owner, reply.to);
-            let accepted = registrar
-                .metrics
-                .registrations
-                .get(RegistrationResult::Accepted);
-            assert_eq!(accepted, 1);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_stranger_is_refused_before_anything_else() {
-        let (_dir, registrar) = registrar(Backend::Paseto).await;
-        let mut stranger = request("mallory@example.net/x", 1);
-        stranger.instance = None;
-        let reply = registrar.answer(stranger).await;
-        assert_eq!(reply.result.unwrap_err(), RegisterError::Forbidden);
-        assert!(registrar.rate.keys() == 0);
-        let forbidden = registrar
-            .metrics
-            .registrations
-            .get(RegistrationResult::Forbidden);
-        assert_eq!(forbidden, 1);
-    }
-
-    #[tokio::test]
-    async fn digests_are_refused_with_prosodys_texts_instance_first() {
-        let (_dir, registrar) = registrar(Backend::Paseto).await;
-        let good = Digest::from_bytes([1; 32]).to_base64();
-        for (application, instance, text) in [
-            (None, None, "instance: no value provided"),
-            (Some("!"), Some("!"), "instance: invalid base64"),
-            (Some("!"), Some(&*good), "application: invalid base64"),
-            (
-                Some("AAAA"),
-                Some(&*good),
-                "application: incorrect decoded length, expected 32",
-            ),
-        ] {
-            let mut request = request("romeo@example.org/x", 1);
-            request.application = application.map(str::to_owned);
-            request.instance = instance.map(str::to_owned);
-            let error = registrar.answer(request).await.result.unwrap_err();
-            assert_eq!(error, RegisterError::BadRequest(text.to_owned()));
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_account_registers_only_so_often_whatever_its_resource() {
-        let (_dir, registrar) = registrar(Backend::Paseto).await;
-        for resource in ["a", "b", "c", "d"] {
-            let from = format!("romeo@example.org/{resource}");
-            assert!(registrar.answer(request(&from, 1)).await.result.is_ok());
-        }
-        let fifth = registrar.answer(request("romeo@example.org/e", 1)).await;
-        assert_eq!(fifth.result.unwrap_err(), RegisterError::RateLimited);
-        let juliet = registrar.answer(request("juliet@example.org/a", 1)).await;
-        assert!(juliet.result.is_ok());
-    }
-
-    #[tokio::test]
-    async fn an_account_holds_only_so_many() {
-        let (_dir, registrar) = registrar(Backend::Storage).await;
-        for app in [1, 2] {
-            let reply = registrar.answer(request("romeo@example.org/x", app)).await;
-            assert!(reply.result.is_ok());
-        }
-        let third = registrar.answer(request("romeo@example.org/x", 3)).await;
-        assert_eq!(third.result.unwrap_err(), RegisterError::TooMany);
-    }
-
-    #[tokio::test]
-    async fn an_endpoint_that_cannot_fit_is_refused() {
-        let (_dir, registrar) = registrar(Backend::Paseto).await;
-        let longest = format!("romeo@example.org/{}", "x".repeat(700));
-        let reply = registrar.answer(request(&longest, 1)).await;
-        assert_eq!(reply.result.unwrap_err(), RegisterError::EndpointTooLong);
-        let long = format!("romeo@example.org/{}", "x".repeat(400));
-        let reply = registrar.answer(request(&long, 1)).await;
-        assert!(reply.result.unwrap().endpoint.len() <= MAX_ENDPOINT);
     }
 }

@@ -4,6 +4,7 @@
 //! shown. Opening one authenticates it first, then looks at its expiry, then at the revocations.
 
 mod claims;
+mod compact;
 mod hs256;
 mod inspect;
 mod issuers;
@@ -39,6 +40,7 @@ use crate::{
         random::{Random, random_array},
         registration::{Digest, Registration},
         revocation::{Revocation, RevocationList, Scope},
+        secret::Secret,
         time::{Clock, Timestamp},
     },
     store::{NewRegistration, Registered, Store, StoreError},
@@ -68,6 +70,29 @@ impl fmt::Display for Backend {
             Self::Storage => "storage",
         })
     }
+}
+
+/// How many bytes the tokens of full JIDs of so many bytes will have.
+pub fn length(backend: Backend, jid: usize, random: &dyn Random) -> usize {
+    let keyring = Keyring::new(&Secret::new([0; 32]), &[]);
+    let key = keyring.current();
+    let account = "a@b.example/";
+    let resource = "x".repeat(jid.saturating_sub(account.len()).max(1));
+    let registration = Registration {
+        owner: Jid::new(&[account, &resource].concat()).expect("it is a JID"),
+        application: Digest::from_bytes([0; 32]),
+        instance: Digest::from_bytes([0; 32]),
+        issued: Timestamp::from_millis(1_800_000_000_001),
+        expires: Timestamp::from_secs(1_900_000_000),
+    };
+    let token = match backend {
+        Backend::Paseto => paseto::seal(key, &registration),
+        Backend::Jwt => jwt::sign(key, &registration, random),
+        Backend::Storage => {
+            stored::TokenId::new(key, &registration.key(), &random_array(random)).token(key)
+        }
+    };
+    token.len()
 }
 
 /// How tokens are issued.

@@ -2,6 +2,8 @@
 
 use std::{iter, time::Duration};
 
+use jid::Jid;
+
 use super::{
     accounts::{account, messages, print_list},
     state::{open, secret, tokens},
@@ -9,6 +11,7 @@ use super::{
 use crate::{
     config::Config,
     model::{
+        acl::Acl,
         revocation::Scope,
         secret::KeyId,
         time::{Clock, SystemClock},
@@ -23,6 +26,11 @@ const KEPT: Duration = Duration::from_secs(100 * 365 * 86400);
 pub enum Command {
     /// Accounts and how many registrations each holds (back end storage)
     List,
+    /// Say whether an account may register, and which entry of `acl` decides
+    Test {
+        /// A JID, with or without a resource
+        jid: String,
+    },
     /// Revoke every endpoint of an account; its phones may register anew
     Revoke {
         /// A bare JID
@@ -38,6 +46,7 @@ pub enum Command {
 pub async fn run(config: &Config, command: Command) -> Result<bool, String> {
     match command {
         Command::List => list(config).await,
+        Command::Test { jid } => test(&config.acl, &jid),
         Command::Revoke { jid } => revoke(config, &jid).await,
         Command::ForgetKey { id } => forget_key(config, &id).await,
     }
@@ -63,6 +72,19 @@ async fn list(config: &Config) -> Result<bool, String> {
         )
     });
     print_list(iter::once(heading).chain(rows))
+}
+
+fn test(acl: &Acl, jid: &str) -> Result<bool, String> {
+    let sender = Jid::new(jid).map_err(|error| format!("{jid:?} is not a JID: {error}"))?;
+    let account = sender.to_bare();
+    if let Some(rule) = acl.rule(&sender) {
+        println!("{account} may register: \"{rule}\" in `acl` lets it in");
+        return Ok(true);
+    }
+    let entries = acl.entries().iter().map(|entry| format!("\"{entry}\""));
+    let entries = entries.collect::<Vec<_>>().join(", ");
+    println!("{account} may not register: nothing in `acl` = [{entries}] lets it in");
+    Ok(false)
 }
 
 async fn revoke(config: &Config, jid: &str) -> Result<bool, String> {

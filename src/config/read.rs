@@ -35,6 +35,9 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
         derive_defaults(settings, domain);
     }
     let acl = settings.get("acl", values::acl);
+    if let (Some(acl), Some(domain)) = (&acl, &domain) {
+        check_acl(settings, acl, domain);
+    }
     let backend = settings.get("backend", values::backend);
     let ttl_range = Duration::from_secs(1)..=MAX_REGISTRATION_TTL;
     let registration_ttl = settings.get("registration_ttl", duration(ttl_range));
@@ -82,6 +85,18 @@ fn derive_defaults(settings: &mut Settings, domain: &BareJid) {
         .collect();
     settings.derive("acl", Value::from(acl));
     settings.derive("http.public_url", Value::from(format!("https://{domain}")));
+}
+
+fn check_acl(settings: &mut Settings, acl: &Acl, component: &BareJid) {
+    if let Some(entry) = acl.within(component) {
+        settings.reject(
+            "acl",
+            &format!(
+                "has an entry that matches nobody: \"{entry}\", since the component has no accounts"
+            ),
+            "write the domain of the accounts, such as \"example.org\"",
+        );
+    }
 }
 
 fn component(settings: &mut Settings, domain: Option<BareJid>) -> Option<Component> {

@@ -1,4 +1,5 @@
-//! The push resource: `POST /push/{token}` takes a message, `GET` tells that this is UnifiedPush.
+//! The push resource: `POST /push/{token}` takes a message, `GET` tells that this is UnifiedPush. It
+//! gets all requests that are for no other resource: `locate` finds the token.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{
-        HeaderMap,
+        HeaderMap, Uri,
         header::{CONTENT_TYPE, EXPECT},
         request::Parts,
     },
@@ -24,7 +25,7 @@ use crate::{
         answer::{self, Refusal},
         client::{ClientKey, Peer, client_key},
         headers::PushHeaders,
-        last_segment,
+        locate,
     },
     metrics::{Metrics, PushResult},
     model::payload::{MAX_PAYLOAD, Payload, PayloadError},
@@ -34,7 +35,10 @@ use crate::{
 const MAX_SKIPPED: u64 = 64 * 1024;
 
 /// The same for every token, so that it tells nothing about one.
-pub async fn discover() -> Response {
+pub async fn discover(uri: Uri) -> Response {
+    if !locate::is_endpoint(uri.path()) {
+        return answer::not_found();
+    }
     let body = r#"{"unifiedpush":{"version":1}}"#;
     ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
@@ -46,6 +50,9 @@ pub fn post<D: Deliver>(
     let (parts, mut body) = request.into_parts();
     // An async fn would hold the request twice while the push is in flight.
     async move {
+        if !locate::is_endpoint(parts.uri.path()) {
+            return answer::not_found();
+        }
         let mut count = CountOnDrop {
             metrics: &public.metrics,
             result: PushResult::Abandoned,
@@ -64,7 +71,12 @@ pub fn post<D: Deliver>(
                 let uri = parts.uri;
                 // Their memory is for the next requests while this one waits for the phone.
                 drop((parts.headers, parts.extensions, body));
-                let outcome = public.delivery.push(last_segment(&uri), message).await;
+                let path = locate::decoded(uri.path());
+                let is_authentic = |token: &str| public.delivery.is_authentic(token);
+                let outcome = match locate::token(&path, is_authentic) {
+                    Some(token) => public.delivery.push(token, message).await,
+                    None => Outcome::BadToken,
+                };
                 if outcome == Outcome::BadToken && !public.guesses.admit(&client) {
                     answer::guessing()
                 } else {
@@ -74,6 +86,15 @@ pub fn post<D: Deliver>(
         };
         count.result = result;
         response
+    }
+}
+
+/// Any other method.
+pub async fn other(uri: Uri) -> Response {
+    if locate::is_endpoint(uri.path()) {
+        answer::method_not_allowed("GET, HEAD, OPTIONS, POST")
+    } else {
+        answer::not_found()
     }
 }
 

@@ -16,7 +16,7 @@ macro_rules! labels {
         $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)*
     }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $enum { $($(#[$variant_doc])* $variant,)* }
 
         impl $crate::metrics::Label for $enum {

@@ -7,6 +7,9 @@ use super::message::MessageId;
 /// The longest base of endpoints, in bytes: a whole endpoint must stay within 1000.
 const MAX_BYTES: usize = 200;
 
+/// Some senders take no longer endpoint, in bytes: Matrix servers 512, a PHP library 500.
+pub const LONG_ENDPOINT: usize = 500;
+
 /// What every endpoint starts with: http or https, without a trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl(String);
@@ -32,6 +35,11 @@ impl PublicUrl {
     /// The endpoint of a token: where application servers send their messages.
     pub fn endpoint(&self, token: &str) -> String {
         [&self.0, "/push/", token].concat()
+    }
+
+    /// How many bytes the endpoint of a token of so many bytes has.
+    pub fn endpoint_length(&self, token: usize) -> usize {
+        self.endpoint("").len() + token
     }
 
     /// The message resource of a message (RFC 8030 §5).
@@ -94,6 +102,7 @@ mod tests {
             url.endpoint("token"),
             "https://up.example.org/base/push/token"
         );
+        assert_eq!(url.endpoint_length(5), url.endpoint("token").len());
         let root: PublicUrl = "https://up.example.org".parse().unwrap();
         assert_eq!(root.path(), "");
     }

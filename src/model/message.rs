@@ -138,8 +138,9 @@ impl Urgency {
 pub struct Topic(String);
 
 impl Topic {
-    /// 1 to 32 characters of the URL-safe base64 alphabet.
+    /// 1 to 32 characters of the URL-safe base64 alphabet. Some senders pad it, which does not matter.
     pub fn parse(header: &[u8]) -> Option<Self> {
+        let header = unpadded(header);
         let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         if !(1..=32).contains(&header.len()) || !header.iter().all(allowed) {
             return None;
@@ -150,6 +151,12 @@ impl Topic {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Without up to two `=` at the end, as base64 has them.
+fn unpadded(base64: &[u8]) -> &[u8] {
+    let once = base64.strip_suffix(b"=").unwrap_or(base64);
+    once.strip_suffix(b"=").unwrap_or(once)
 }
 
 #[cfg(test)]
@@ -183,8 +190,15 @@ mod tests {
         assert!(Topic::parse(&[b'a'; 32]).is_some());
         assert!(Topic::parse(b"Az09-_").is_some());
         assert_eq!(Topic::parse(&[b'a'; 33]), None);
-        for bad in ["", "a b", "a+b", "a/b", "a=", "ä"] {
+        for bad in ["", "a b", "a+b", "a/b", "=", "==", "a===", "a=b", "ä"] {
             assert_eq!(Topic::parse(bad.as_bytes()), None, "{bad:?}");
+        }
+        // As Sygnal sends it, and with as many characters as there may be.
+        for whole in [&b"a23456789_a23456789_a23456789_"[..], &[b'a'; 32]] {
+            for padding in ["=", "=="] {
+                let padded = [whole, padding.as_bytes()].concat();
+                assert_eq!(Topic::parse(&padded), Topic::parse(whole));
+            }
         }
     }
 }

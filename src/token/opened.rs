@@ -12,7 +12,7 @@ use super::Backend;
 use crate::model::sync::Mutex;
 use crate::model::{registration::Registration, secret::KeyId};
 
-/// A token has some 400 bytes in general, at most [`MAX_TOKEN`](super::MAX_TOKEN): 3 MiB in all, or
+/// A token has some 260 bytes in general, at most [`MAX_TOKEN`](super::MAX_TOKEN): 2 MiB in all, or
 /// 20 MiB at the worst.
 const CAPACITY: usize = 4096;
 

@@ -2,17 +2,22 @@
 //!
 //! The low-level API, since the high-level one brings its own clock. It checks no claim: whoever
 //! opens a token looks at the expiry.
+//!
+//! A token has a [`compact`] message and no footer: opening one tries each secret. Those with a
+//! footer, the id of their key, are older and have JSON claims; they are opened still.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use pasetors::{
+    Local,
     token::UntrustedToken,
     version4::{LocalToken, V4},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{
     claims::Subject,
+    compact,
     keyring::{Key, Keyring},
 };
 use crate::model::{registration::Registration, secret::KeyId, time::Timestamp};
@@ -25,7 +30,30 @@ pub(super) const ASSERTION: &[u8] = b"unified-push/endpoint/v1";
 
 const MAX_FOOTER: usize = 64;
 
-#[derive(Serialize, Deserialize)]
+pub(super) fn seal(key: &Key, registration: &Registration) -> String {
+    let message = compact::write(registration);
+    LocalToken::encrypt(&key.paseto, &message, None, Some(ASSERTION))
+        .expect("encryption fails only without the kernel's random generator")
+}
+
+/// None unless one of our keys made it for this purpose.
+pub(super) fn open(keyring: &Keyring, token: &str) -> Option<(KeyId, Registration)> {
+    let token = UntrustedToken::<_, V4>::try_from(token).ok()?;
+    if !token.untrusted_footer().is_empty() {
+        return open_claims(keyring, &token);
+    }
+    keyring.all().find_map(|key| {
+        let message = decrypt(key, &token)?;
+        Some((key.id, compact::read(&message)?))
+    })
+}
+
+fn decrypt(key: &Key, token: &UntrustedToken<Local, V4>) -> Option<String> {
+    let opened = LocalToken::decrypt(&key.paseto, token, None, Some(ASSERTION)).ok()?;
+    Some(opened.payload().to_owned())
+}
+
+#[derive(Deserialize)]
 struct Claims {
     #[serde(flatten)]
     subject: Subject,
@@ -34,49 +62,26 @@ struct Claims {
     exp: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Footer {
     kid: String,
 }
 
-pub(super) fn seal(key: &Key, registration: &Registration) -> String {
-    let claims = Claims {
-        subject: Subject::of(registration),
-        iat: write_time(registration.issued),
-        exp: write_time(registration.expires),
-    };
-    let footer = Footer {
-        kid: key.id.to_string(),
-    };
-    let json = "strings always serialize";
-    let claims = serde_json::to_vec(&claims).expect(json);
-    let footer = serde_json::to_vec(&footer).expect(json);
-    LocalToken::encrypt(&key.paseto, &claims, Some(&footer), Some(ASSERTION))
-        .expect("encryption fails only without the kernel's random generator")
-}
-
-/// None unless one of our keys made it for this purpose.
-pub(super) fn open(keyring: &Keyring, token: &str) -> Option<(KeyId, Registration)> {
-    let token = UntrustedToken::<_, V4>::try_from(token).ok()?;
+fn open_claims(
+    keyring: &Keyring,
+    token: &UntrustedToken<Local, V4>,
+) -> Option<(KeyId, Registration)> {
     let footer = token.untrusted_footer();
     if footer.len() > MAX_FOOTER {
         return None;
     }
     let footer: Footer = serde_json::from_slice(footer).ok()?;
     let key = keyring.get(footer.kid.parse().ok()?)?;
-    let opened = LocalToken::decrypt(&key.paseto, &token, None, Some(ASSERTION)).ok()?;
-    let claims: Claims = serde_json::from_str(opened.payload()).ok()?;
+    let claims: Claims = serde_json::from_str(&decrypt(key, token)?).ok()?;
     let registration = claims
         .subject
         .into_registration(read_time(&claims.iat)?, read_time(&claims.exp)?)?;
     Some((key.id, registration))
-}
-
-fn write_time(time: Timestamp) -> String {
-    // The last instant that the format can hold.
-    const LAST: u64 = 253_402_300_799_999;
-    let time = UNIX_EPOCH + Duration::from_millis(time.as_millis().min(LAST));
-    humantime::format_rfc3339_millis(time).to_string()
 }
 
 fn read_time(text: &str) -> Option<Timestamp> {

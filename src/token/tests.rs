@@ -113,12 +113,15 @@ async fn a_token_says_what_was_registered_whatever_the_backend_is_now() {
 #[tokio::test]
 async fn tokens_fit_an_endpoint_and_need_no_escaping() {
     for (backend, longest) in [
-        (Backend::Paseto, 480),
+        (Backend::Paseto, 244),
         (Backend::Jwt, 480),
         (Backend::Storage, 43),
     ] {
         let token = Rig::new(backend).await.issue().await;
         assert!(token.len() <= longest, "{backend}: {}", token.len());
+        let jid = "romeo@example.org/orchard".len();
+        let foretold = length(backend, jid, &SystemRandom);
+        assert!(foretold.abs_diff(token.len()) <= 2, "{backend}: {foretold}");
         let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
         assert!(token.chars().all(plain), "{backend}");
     }
@@ -171,6 +174,32 @@ async fn a_token_of_prosodys_opens_with_its_secret() {
     assert_dead(rig.tokens.open(PROSODY_JWT).await);
     rig.clock.advance(Duration::from_secs(100_000));
     assert_dead(moved.open(PROSODY_JWT).await);
+}
+
+/// Of the time when they were JSON, made at [`NOW`] with [`secret`].
+const LONG_PASETO: &str = "v4.local.nDxVCGFVweb8_cmncMNPXtw4sxDzFEoczU8pv1-eHS2zjKtLrtO3CqDrRw3KATFg-WhiVXhoBn-r3pMt9JX\
+    H9fd-IxLObA5suJqtXwIauR9n9SNxCkpueKb1cZ2IF7Gklkz6N0f6mI8iD2mje3OHuLMCihtAE6T8CieHWOqGhJPAmfT\
+    lA3Z4WPPxDQK26SZHm9uLEHREXhmVfsXHWguXvN6MjvLn0F9Kndo05Uf2w2nkIpsMih6o1hprBW6w2Q9OtkTp2izRE6V\
+    fIxmIvzdTl0WFVePM7-JO-9xNAsvwYrffFoBMvj5OtBpkDAYugfq4cfnjjljrewrM_CYM41EzzsgboLZRkyfGXcGXCEz\
+    XY3nHiOX9PBbzQuZFkqc.eyJraWQiOiJXVEJfYkxDOFdVZyJ9";
+
+#[tokio::test]
+async fn an_older_paseto_opens() {
+    let rig = Rig::new(Backend::Paseto).await;
+    let expected = Registration {
+        owner: Jid::new("romeo@example.org/orchard").unwrap(),
+        application: Digest::from_bytes([1; 32]),
+        instance: Digest::from_bytes([2; 32]),
+        issued: NOW,
+        expires: Timestamp::from_secs(1_763_900_000 + 7 * 86400),
+    };
+    let previous = Keyring::new(&Secret::new([8; 32]), &[secret()]);
+    let rotated = rig.rotated(Backend::Storage, previous).await;
+    for tokens in [&rig.tokens, &rotated] {
+        assert_eq!(*tokens.open(LONG_PASETO).await.unwrap(), expected);
+    }
+    rig.tokens.revoke(scope(), NOW, NOW).await.unwrap();
+    assert_dead(rig.tokens.open(LONG_PASETO).await);
 }
 
 #[tokio::test]

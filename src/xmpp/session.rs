@@ -86,7 +86,8 @@ impl Session {
 
     fn iq(&self, head: Head, content: Result<Content, Fault>) -> Option<Action> {
         let Some(from) = head.from.as_deref().and_then(sender) else {
-            return self.odd(OddStanza::Malformed);
+            self.odd(OddStanza::Malformed);
+            return self.decline(head);
         };
         let id = head.id;
         match head.r#type.as_str() {
@@ -103,6 +104,23 @@ impl Session {
                 self.act(decision, from, to, id)
             }
         }
+    }
+
+    /// Tells whoever asks from an address that is none to us, rather than let it wait. Answers are not
+    /// answered.
+    fn decline(&self, head: Head) -> Option<Action> {
+        let to = head.from.filter(|from| !from.is_empty())?;
+        if !matches!(head.r#type.as_str(), "get" | "set") {
+            return None;
+        }
+        Some(Action::Reply(Reply {
+            from: self.addressee(head.to.as_deref()),
+            to,
+            body: Body::Error {
+                id: head.id,
+                error: StanzaError::JidMalformed,
+            },
+        }))
     }
 
     fn answer(&self, from: Jid, id: String, answer: Answer) -> Option<Action> {
@@ -186,7 +204,7 @@ impl Session {
         };
         Some(Action::Reply(Reply {
             from: to,
-            to: from,
+            to: from.into_inner(),
             body,
         }))
     }
@@ -202,7 +220,7 @@ impl Session {
         let reply = |body| {
             Some(Action::Reply(Reply {
                 from: to,
-                to: from.clone(),
+                to: from.to_string(),
                 body,
             }))
         };

@@ -16,7 +16,8 @@ pub const FOOTER: &[u8] = b"</stream:stream>";
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply {
     pub from: Jid,
-    pub to: Jid,
+    /// As it came: the server takes it for an address, whatever we think of it.
+    pub to: String,
     pub body: Body,
 }
 
@@ -41,6 +42,8 @@ pub enum ResultContent {
 pub enum StanzaError {
     BadRequest,
     ItemNotFound,
+    /// Of the sender.
+    JidMalformed,
     PolicyViolation,
     ServiceUnavailable,
 }
@@ -51,6 +54,7 @@ impl StanzaError {
         match self {
             Self::BadRequest => ("modify", "bad-request"),
             Self::ItemNotFound => ("cancel", "item-not-found"),
+            Self::JidMalformed => ("modify", "jid-malformed"),
             Self::PolicyViolation => ("modify", "policy-violation"),
             Self::ServiceUnavailable => ("cancel", "service-unavailable"),
         }
@@ -79,7 +83,7 @@ pub fn ping(out: &mut Vec<u8>, from: &BareJid, to: &str, id: &str) {
 }
 
 pub fn reply(out: &mut Vec<u8>, reply: &Reply) {
-    let (from, to) = (reply.from.as_str(), reply.to.as_str());
+    let (from, to) = (reply.from.as_str(), &*reply.to);
     match &reply.body {
         Body::Unsubscribed => presence(out, "unsubscribed", from, to),
         Body::Unavailable => presence(out, "unavailable", from, to),

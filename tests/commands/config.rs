@@ -25,6 +25,8 @@ async fn a_good_configuration_is_printed_as_one_that_loads() {
     bed.text("acl", "example.org, romeo@example.net");
     let verdict = bed.run(&["check-config"]).await;
     assert!(verdict.stdout.contains("is valid"), "{verdict:?}");
+    let endpoints = "Endpoints (backend = \"paseto\") have ";
+    assert!(verdict.stdout.contains(endpoints), "{verdict:?}");
     assert_eq!((verdict.code, verdict.stderr.as_str()), (Some(0), ""));
 
     let Ended {

@@ -10,7 +10,7 @@ const BAD: &[(&str, &[(&str, &str)])] = &[
     ("TTL", &[("TTL", "-1")]),
     ("TTL", &[("TTL", "1.5")]),
     ("TTL", &[("TTL", "")]),
-    ("TTL", &[("TTL", "60"), ("TTL", "60")]),
+    ("TTL", &[("TTL", "soon"), ("TTL", "later")]),
     ("Urgency", &[("TTL", "60"), ("Urgency", "urgent")]),
     ("Urgency", &[("TTL", "60"), ("Urgency", "low, high")]),
     (

@@ -39,6 +39,23 @@ async fn accounts_are_listed_with_their_counts() {
 }
 
 #[tokio::test]
+async fn whether_an_account_may_register_is_told_with_the_rule() {
+    let mut bed = Bed::new().await;
+    bed.text("acl", "*.example.net, juliet@example.org");
+    let test = async |jid: &str, code| bed.run(&["registrations", "test", jid]).await.with(code);
+    let told = test("romeo@chat.example.net/orchard", 0).await;
+    let expected = "romeo@chat.example.net may register: \"*.example.net\" in `acl` lets it in\n";
+    assert_eq!(told, expected);
+    let told = test("juliet@example.org", 0).await;
+    assert!(told.contains("\"juliet@example.org\" in `acl`"), "{told}");
+    let told = test("romeo@example.net", 1).await;
+    let expected = "romeo@example.net may not register: nothing in `acl` = [\"*.example.net\", \
+                    \"juliet@example.org\"] lets it in\n";
+    assert_eq!(told, expected);
+    test("not a jid@", 1).await;
+}
+
+#[tokio::test]
 async fn a_list_that_nobody_reads_to_its_end_is_no_fault() {
     let bed = Bed::new().await;
     bed.start().await.stop().await;

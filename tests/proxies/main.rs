@@ -7,6 +7,7 @@
 mod front;
 mod names;
 mod outages;
+mod paths;
 mod program;
 mod pushes;
 mod upstreams;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
 fn tests_of(program: Program) -> Vec<Test> {
     let mut tests = pushes::all();
     tests.extend(outages::all());
+    tests.extend(paths::all());
     tests.extend(names::of(program));
     tests.extend(upstreams::of(program));
     tests

@@ -55,6 +55,15 @@ domain = \"user@example.org\"
 }
 
 #[test]
+fn an_acl_of_the_components_own_accounts_is_refused() {
+    let toml = "acl = [\"example.org\", \"up.example.org\"]\n";
+    let env = [DOMAIN, SECRET];
+    let text = Files::new().report(toml, &env);
+    let what = "has an entry that matches nobody: \"up.example.org\", since the component has no";
+    assert!(text.contains(what), "{text}");
+}
+
+#[test]
 fn nothing_set_names_both_required_options() {
     let text = Files::new().report("", &[]);
     assert!(text.contains("has 2 problems"), "{text}");
@@ -76,6 +85,8 @@ fn bad_values_are_refused() {
         ("acl", "5"),
         ("acl", "[5]"),
         ("acl", "{ example = 1 }"),
+        ("acl", r#"["*example.org"]"#),
+        ("acl", r#"["example.*"]"#),
         ("backend", r#""opaque""#),
         ("registration_ttl", "0"),
         ("registration_ttl", "-1"),

@@ -93,12 +93,101 @@ async fn routes_begin_at_the_path_of_the_public_url() {
         Fixture::with(|public| public.public_url = "http://up.example.org/{a}/:b".parse().unwrap());
     let answer = odd.ask("POST", "/{a}/:b/push/t", &[], "x").await;
     assert_eq!(answer.status, 201);
-    assert_eq!(odd.ask("POST", "/z/:b/push/t", &[], "x").await.status, 404);
+    assert_eq!(odd.ask("GET", "/{a}/:b/", &[], "").await.status, 200);
+    assert_eq!(odd.ask("GET", "/z/:b/", &[], "").await.status, 404);
 
     let bare =
         Fixture::with(|public| public.public_url = "https://up.example.org".parse().unwrap());
     assert_eq!(bare.ask("POST", "/push/t", &[], "x").await.status, 201);
     assert_eq!(bare.ask("GET", "/", &[], "").await.status, 200);
+}
+
+/// A token in full length.
+fn long(name: &str) -> String {
+    format!("{name:_<43}")
+}
+
+#[tokio::test]
+async fn a_token_is_served_wherever_a_proxy_puts_it() {
+    let fixture = Fixture::new();
+    let token = long("good");
+    for before in [
+        "",
+        "/base",
+        "/push",
+        "/base/push",
+        "/base/base/push",
+        "/up",
+        "/base/message",
+    ] {
+        for after in ["", "/", "?ttl=1", "/?up=1", "/x"] {
+            let path = format!("{before}/{token}{after}");
+            let answer = fixture.ask("POST", &path, &[], "x").await;
+            assert_eq!(answer.status, 201, "{path}");
+            assert_eq!(fixture.fake.taken()[0].token, token, "{path}");
+            let found = fixture.ask("GET", &path, &[], "").await;
+            assert_eq!(found.body, r#"{"unifiedpush":{"version":1}}"#, "{path}");
+            let preflight = fixture.ask("OPTIONS", &path, &[], "").await;
+            assert_eq!(preflight.status, 200, "{path}");
+        }
+    }
+    let escaped = format!("/push/v4%2Elocal%2e{token}%2D%5F");
+    assert_eq!(fixture.ask("POST", &escaped, &[], "x").await.status, 201);
+    let whole = format!("v4.local.{token}-_");
+    assert_eq!(fixture.fake.taken()[0].token, whole);
+}
+
+#[tokio::test]
+async fn an_authentic_token_decides_among_several() {
+    let fixture = Fixture::new();
+    let [good, gone, bad] = ["good", "Gone", "BadToken"].map(long);
+    for (path, status, token) in [
+        (format!("/{bad}/push/{good}"), 201, &good),
+        (format!("/push/{good}/{bad}"), 201, &good),
+        (format!("/{bad}/{gone}/{bad}"), 404, &gone),
+        (format!("/{bad}/push/{bad}"), 404, &bad),
+    ] {
+        let answer = fixture.ask("POST", &path, &[], "x").await;
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(&fixture.fake.taken()[0].token, token, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn guesses_count_on_any_path() {
+    let fixture = Fixture::new();
+    let path = format!("/elsewhere/{}/", long("BadToken"));
+    for status in [404, 404, 404, 429, 429] {
+        let answer = fixture.ask("POST", &path, &[], "x").await;
+        assert_eq!(answer.status, status);
+    }
+    // What is no attempt at a token is no guess.
+    let other = fixture.ask("POST", "/elsewhere", &[], "x").await;
+    assert_eq!(other.status, 404);
+    let good = path.replace("BadToken", "good____");
+    assert_eq!(fixture.ask("POST", &good, &[], "x").await.status, 201);
+}
+
+#[tokio::test]
+async fn other_resources_are_not_endpoints() {
+    let fixture = Fixture::new();
+    let message = LOCATION.strip_prefix("https://up.example.org").unwrap();
+    let answer = fixture.ask("GET", message, &[], "").await;
+    assert_eq!(
+        (answer.status, &*answer.body),
+        (200, "The message waits for its phone.\n")
+    );
+    let answer = fixture.ask("POST", message, &[], "x").await;
+    assert_eq!(answer.status, 405);
+    assert_eq!(answer.header("allow"), Some("DELETE, GET, HEAD, OPTIONS"));
+    assert_eq!(fixture.ask("DELETE", message, &[], "").await.status, 204);
+    for path in ["/_matrix/push/v1/notify", "/aesgcm", "/favicon.ico"] {
+        for method in ["GET", "HEAD", "POST", "PUT"] {
+            let answer = fixture.ask(method, path, &[], "").await;
+            assert_eq!(answer.status, 404, "{method} {path}");
+        }
+    }
+    assert_eq!(fixture.fake.taken(), []);
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ struct Sender {
 /// Every status that a POST to an endpoint can get.
 const STATUSES: [u16; 7] = [201, 400, 404, 413, 429, 500, 503];
 
-const SENDERS: [Sender; 8] = [
+const SENDERS: [Sender; 10] = [
     Sender {
         name: "Mastodon up to 4.3 (aesgcm)",
         headers: "Content-Type: application/octet-stream\r\n\
@@ -75,6 +75,28 @@ const SENDERS: [Sender; 8] = [
             User-Agent: sygnal\r\n",
         body: "ciphertext",
         reads: [Delivered, Drops, Drops, Drops, Drops, Loses, Loses],
+    },
+    Sender {
+        name: "sygnal's webpush, only the last of a room",
+        headers: "Content-Encoding: aes128gcm\r\n\
+            TTL: 900\r\n\
+            Topic: WhpBSpxSDsLWVqNPAjHYSQabcdefgh==\r\n\
+            Urgency: \r\n\
+            User-Agent: sygnal\r\n",
+        body: "ciphertext",
+        reads: [Delivered, Drops, Drops, Drops, Drops, Loses, Loses],
+    },
+    Sender {
+        name: "a sender through the aesgcm gateway of common-proxies",
+        headers: "User-Agent: UnifiedPush-Common-Proxies/v3.0.0\r\n\
+            Content-Encoding: aesgcm\r\n\
+            Content-Encoding: aes128gcm\r\n\
+            TTL: 900\r\n\
+            TTL: 86400\r\n\
+            Urgency: normal\r\n\
+            Accept-Encoding: gzip\r\n",
+        body: "ciphertext",
+        reads: [Delivered, Drops, Drops, Loses, Retries, Retries, Retries],
     },
     Sender {
         name: "Synapse through common-proxies",
@@ -191,6 +213,8 @@ async fn a_dead_endpoint_makes_those_who_can_forget_it() {
         "Mastodon (aes128gcm)",
         "Pleroma",
         "sygnal's webpush",
+        "sygnal's webpush, only the last of a room",
+        "a sender through the aesgcm gateway of common-proxies",
         "Synapse through common-proxies",
     ];
     assert_eq!(forget, expected);

@@ -27,6 +27,8 @@ async fn what_is_no_token_is_forged() {
         "../../etc/passwd",
         "ä",
         &"A".repeat(43),
+        &format!("v4.local.{}", "A".repeat(255)),
+        &format!("v4.local.{}.AAAA", "A".repeat(255)),
         &long,
         &long_paseto,
     ] {
@@ -73,6 +75,18 @@ fn no_bit_flip_opens() {
             assert_forged(tokens.open(&flipped).await);
         });
     });
+}
+
+#[tokio::test]
+async fn no_bit_flip_of_an_older_token_opens() {
+    let rig = Rig::new(Backend::Paseto).await;
+    rig.tokens.open(LONG_PASETO).await.expect("itself opens");
+    for position in 0..LONG_PASETO.len() {
+        let mut flipped = LONG_PASETO.as_bytes().to_vec();
+        flipped[position] ^= 1 << (position % 7);
+        let flipped = String::from_utf8(flipped).expect("still ASCII");
+        assert_forged(rig.tokens.open(&flipped).await);
+    }
 }
 
 #[test]
@@ -136,6 +150,28 @@ async fn a_token_of_another_purpose_never_opens() {
             .await,
     );
     assert_forged(rig.tokens.open(&seal(None)).await);
+
+    // What our key sealed for this purpose is read one way only: by whether it has a footer.
+    let compact = compact::write(&opened);
+    let seal = |message: &[u8], footer: Option<&str>, assertion| {
+        let footer = footer.map(str::as_bytes);
+        LocalToken::encrypt(&key.paseto, message, footer, assertion).unwrap()
+    };
+    let ours = Some(paseto::ASSERTION);
+    let same = rig.tokens.open(&seal(&compact, None, ours)).await;
+    assert_eq!(same.unwrap(), opened);
+    let trailing = [&compact[..], b"\0"].concat();
+    for forged in [
+        seal(&compact, Some(&footer), ours),
+        seal(claims.as_bytes(), None, ours),
+        seal(&compact, None, Some(b"unified-push/message/v1")),
+        seal(&compact, None, None),
+        seal(&trailing, None, ours),
+        seal(&compact[..87], None, ours),
+        seal(&[2], None, ours),
+    ] {
+        assert_forged(rig.tokens.open(&forged).await);
+    }
 
     let derived = secret().derive("endpoint/paseto/v1");
     let claims: serde_json::Value = serde_json::from_str(&claims).unwrap();

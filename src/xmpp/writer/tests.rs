@@ -100,12 +100,13 @@ proptest! {
         for error in [
             StanzaError::BadRequest,
             StanzaError::ItemNotFound,
+            StanzaError::JidMalformed,
             StanzaError::PolicyViolation,
             StanzaError::ServiceUnavailable,
         ] {
             let body = Body::Error { id: id.clone(), error };
             let mut out = Vec::new();
-            reply(&mut out, &Reply { from: domain().into(), to: to.clone(), body });
+            reply(&mut out, &Reply { from: domain().into(), to: to.to_string(), body });
             let Iq::Error { to: read_to, id: read_id, error, .. } = parsed(&out) else {
                 panic!("not an error");
             };
