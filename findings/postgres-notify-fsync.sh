@@ -24,7 +24,7 @@ work=$(mktemp -d)
 user=
 if [ "$(id -u)" = 0 ]; then
     chown postgres "$work"
-    user='runuser -u postgres --'
+    user='setpriv --reuid postgres --regid postgres --clear-groups'
 fi
 trap '$user "$bin/pg_ctl" --pgdata "$work/data" --mode immediate stop >"$work/stop" 2>&1 || true; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
