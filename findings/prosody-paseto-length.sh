@@ -4,10 +4,10 @@
 # One would guess that a `v3.local` token is opened by any PASETO library which has the key, or by none.
 #
 # In fact Prosody keeps only the lower 7 bits of each length that goes into the authentication tag, where
-# the specification clears only the highest of 64. With fewer than 128 bytes of claims both agree. From
-# 128 on, where the claims of a UnifiedPush endpoint are, each side takes the other one's tokens for
-# forged, though the key is right. A program that takes over Prosody's endpoints has to compute both tags, and a
-# test with short claims does not show it.
+# the specification clears only the highest of 64. Below 128 bytes of claims the two agree. From there on,
+# where the claims of a UnifiedPush endpoint are, each side takes the other's tokens for forged, though
+# the key is right. A program that takes over Prosody's endpoints has to know both tags, and a test with
+# short claims does not show it.
 #
 # Tested with Prosody 13.0.1 (of Debian 12's backports) and pyseto 1.10.0.
 set -eu
@@ -25,9 +25,8 @@ cd "$work"
 # Debian 12 has Prosody 13 in its backports, which few machines have among their sources: they are asked
 # for here alone, from the mirror that this machine uses.
 mkdir -p apt/lists/partial apt/cache/archives/partial
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Suite: bookworm' | head -1)
-[ -n "$mirror" ] ||
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Codename: bookworm' | head -1)
+# shellcheck disable=SC2016 # apt's own variable
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Codename: bookworm' | head -1)
 echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm-backports main" >apt/sources.list
 for command in update 'download prosody'; do
     # shellcheck disable=SC2086 # a command and its argument
