@@ -4,13 +4,12 @@
 //! it is stored, and sent again until the phone has it or its time is over. It knows neither HTTP
 //! nor XML: requests come from `http`, stanzas go to the link as plain data.
 
-mod announced;
 mod answers;
 mod attempt;
-mod backlog;
 mod forward;
 mod in_flight;
 mod keep;
+mod phones;
 mod stanza_id;
 #[cfg(test)]
 mod tests;
@@ -31,11 +30,10 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use self::{
-    announced::Announced,
     attempt::Offered,
-    backlog::Backlog,
     in_flight::{InFlight, Verdict},
     keep::Tried,
+    phones::Phones,
     stanza_id::StanzaIds,
 };
 use crate::{
@@ -140,8 +138,7 @@ pub struct Delivery {
     endpoint_rate: Limiter,
     memory: Arc<Semaphore>,
     in_flight: InFlight,
-    announced: Announced,
-    backlog: Backlog,
+    phones: Phones,
     /// What waits is to be read from the store once more.
     rescan: Notify,
     /// So many at a time ask the store to write.
@@ -197,8 +194,7 @@ impl Delivery {
             endpoint_rate: Limiter::new(settings.endpoint_rate),
             memory: Arc::new(Semaphore::new(memory)),
             in_flight: InFlight::new(with.metrics.in_flight.clone()),
-            announced: Announced::new(with.metrics.phones_available.clone()),
-            backlog: Backlog::new(with.random.clone(), with.metrics.phones_waiting.clone()),
+            phones: Phones::new(with.random.clone(), &with.metrics),
             rescan: Notify::new(),
             writes: Semaphore::new(keep::WRITES),
             late: Arc::new(Semaphore::new(answers::LATE)),
@@ -260,7 +256,7 @@ impl Delivery {
         let instead = if !self.can_send() {
             Outcome::LinkDown
         // What is not kept can overtake: it is now or never.
-        } else if !push.is_transient() && self.backlog.contains(owner) {
+        } else if !push.is_transient() && self.phones.must_wait(owner) {
             return Begun::Kept(self.keep(push, Tried::No, None));
         } else if let Some(offered) = self.offer(&push) {
             return Begun::Sent(push, offered);

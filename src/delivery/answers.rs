@@ -24,10 +24,6 @@ pub(super) const LATE: usize = 4096;
 /// Between tries to tell the store of an acknowledgement.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// What was sent so shortly before the link was lost may never have arrived, or its answer was lost
-/// with the link. Longer than it takes to notice a peer that is gone.
-const DOUBTFUL: Duration = Duration::from_secs(60);
-
 impl Delivery {
     /// An answer from the link; see [`Inbound::answer`](crate::link::Inbound::answer).
     pub fn answer(self: &Arc<Self>, from: &Jid, id: &str, answer: Answer) -> bool {
@@ -53,16 +49,15 @@ impl Delivery {
     /// Directed presence of a phone, or of anybody else.
     pub fn presence(&self, from: &Jid, available: bool) {
         if !available {
-            self.announced.unavailable(from);
+            self.phones.unavailable(from);
         } else if self.with.acl.permits(from) {
-            self.announced.available(from);
-            self.backlog.announced(from);
+            self.phones.available(from, Instant::now());
         }
     }
 
     /// A stanza that came from this phone itself.
     pub fn heard(&self, from: &Jid) {
-        self.backlog.heard(from);
+        self.phones.spoke(from, Instant::now());
     }
 
     /// The phone has registered, perhaps from another resource than before: what waits for this
@@ -70,14 +65,14 @@ impl Delivery {
     pub async fn registered(&self, registration: &Registration) {
         let owner = &registration.owner;
         // Other replicas store what this one has not heard of yet.
-        if !self.with.store.is_shared() && !self.backlog.concerns_account_of(owner) {
+        if !self.with.store.is_shared() && !self.phones.concern_account_of(owner) {
             return;
         }
         match self.with.store.redirect(registration).await {
             Ok(moved) => {
                 if moved > 0 {
-                    self.backlog.stored(owner, Instant::now());
-                    self.backlog.registered(owner);
+                    self.phones.message_waits(owner, Instant::now());
+                    self.phones.registered(owner, Instant::now());
                 }
             }
             Err(error) => debug!(%error, "waiting messages stay with the former resource"),
@@ -86,7 +81,7 @@ impl Delivery {
 
     /// The link is up: the phones that messages wait for are tried.
     pub fn link_up(&self) {
-        self.backlog.link_up();
+        self.phones.link_up(Instant::now());
         if self.with.store.is_shared() {
             // Who has no link need not know all that waits.
             self.rescan.notify_one();
@@ -95,10 +90,8 @@ impl Delivery {
 
     /// The link is gone: whoever waits is told at once.
     pub fn link_down(&self) {
-        let now = self.with.clock.now();
         self.in_flight.interrupt(Verdict::LinkLost);
-        self.announced.forget_all();
-        self.backlog.link_down(now.saturating_sub(DOUBTFUL));
+        self.phones.link_down(self.with.clock.now());
     }
 
     /// Tells who waits for it in this process. False when nobody does.
@@ -108,7 +101,7 @@ impl Delivery {
             Answer::Acknowledged => {
                 let taken = self.in_flight.acknowledge(key);
                 if taken {
-                    self.backlog.heard(from);
+                    self.phones.spoke(from, Instant::now());
                 }
                 taken
             }
@@ -126,7 +119,7 @@ impl Delivery {
                     let verdict = this.revoke(&asked.registration).await;
                     this.in_flight.fail(&key, number, verdict);
                     if verdict == Verdict::Revoked {
-                        this.backlog.heard(&from);
+                        this.phones.spoke(&from, Instant::now());
                     }
                 });
                 true
@@ -167,8 +160,8 @@ impl Delivery {
             Answer::Acknowledged => {
                 self.forwarded(message).await;
                 // Only now, lest the message be sent once more.
-                self.backlog.heard(from);
-                self.backlog.served(from);
+                self.phones.spoke(from, Instant::now());
+                self.phones.stood_in(from, Instant::now());
             }
             Answer::Failed | Answer::Unreachable => self.free(message, attempt).await,
             Answer::NotRegistered => {
@@ -177,7 +170,7 @@ impl Delivery {
                     && registration.owner == *from
                     && self.revoke(&registration).await == Verdict::Revoked
                 {
-                    self.backlog.heard(from);
+                    self.phones.spoke(from, Instant::now());
                 } else {
                     self.free(message, attempt).await;
                 }
@@ -205,7 +198,7 @@ impl Delivery {
     /// An attempt has failed: whoever the message is for now is tried after a pause.
     pub(super) async fn free(&self, key: MessageKey, attempt: u16) {
         if let Some(owner) = self.put_back(key, attempt, Hold::Free).await {
-            self.backlog.failed(&owner);
+            self.phones.failed(&owner, Instant::now());
         }
     }
 

@@ -115,11 +115,9 @@ impl Delivery {
             }
             Some(verdict @ (Verdict::Failed | Verdict::Unreachable)) => {
                 drop(waiting);
-                self.backlog
-                    .set_gone(owner, verdict == Verdict::Unreachable);
                 // Another resource is tried at once.
-                if verdict == Verdict::Failed || self.announced.other_than(owner).is_none() {
-                    self.backlog.failed(owner);
+                if !self.phones.set_gone(owner, verdict == Verdict::Unreachable) {
+                    self.phones.failed(owner, Instant::now());
                 }
                 self.keep(push, Tried::Lost, None).await
             }
@@ -139,10 +137,10 @@ impl Delivery {
                     return self.keep(push, Tried::No, None).await;
                 }
                 // A session that another one has replaced answers no more.
-                if lost || self.announced.since(owner, push.arrival) {
+                if lost || self.phones.announced_since(owner, push.arrival) {
                     return self.keep(push, Tried::Lost, Some(waiting)).await;
                 }
-                self.backlog.unanswered(owner);
+                self.phones.left_unanswered(owner, Instant::now());
                 self.hear_until(push.deadline);
                 self.keep(push, Tried::Unanswered, Some(waiting)).await
             }

@@ -5,15 +5,15 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 use jid::Jid;
 use tokio::{
     sync::Semaphore,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
     Delivery,
-    backlog::{End, HOLD, PACE},
     in_flight::{Asked, Verdict},
+    phones::{Due, End, HOLD, PACE, Phones},
 };
 use crate::{
     metrics::QueueEvent,
@@ -36,6 +36,21 @@ const LINK_PAUSE: Duration = Duration::from_secs(1);
 /// How many owners are read at a time.
 const PAGE: u32 = 1000;
 
+/// Waits until a phone is to be tried.
+async fn next_phone(phones: &Phones) -> Jid {
+    loop {
+        let changed = phones.changed();
+        match phones.take_due(Instant::now()) {
+            Due::Phone(phone) => return phone,
+            Due::Later(None) => changed.await,
+            Due::Later(Some(at)) => tokio::select! {
+                () = changed => {}
+                () = sleep_until(at) => {}
+            },
+        }
+    }
+}
+
 impl Delivery {
     /// Takes note of what waits already; to be called before the first push.
     pub async fn recover(&self) -> Result<(), StoreError> {
@@ -44,7 +59,7 @@ impl Delivery {
         loop {
             let page = self.with.store.owners_waiting(last.as_ref(), PAGE).await?;
             for owner in &page {
-                self.backlog.stored(owner, at);
+                self.phones.message_waits(owner, at);
                 at += PACE;
             }
             let Some(owner) = page.into_iter().next_back() else {
@@ -60,7 +75,7 @@ impl Delivery {
         loop {
             let next = async {
                 let slot = slots.clone().acquire_owned().await;
-                (self.backlog.due().await, slot)
+                (next_phone(&self.phones).await, slot)
             };
             let (phone, slot) = tokio::select! {
                 () = stop.cancelled() => return,
@@ -69,7 +84,7 @@ impl Delivery {
             let this = Arc::clone(&self);
             self.tasks.spawn(async move {
                 let end = this.drain(&phone).await;
-                this.backlog.end(&phone, end);
+                this.phones.round_ended(&phone, end, Instant::now());
                 drop(slot);
             });
         }
@@ -91,9 +106,9 @@ impl Delivery {
                 }
                 News::Stored { owner, try_at } => {
                     let wait = self.with.clock.now().until(try_at);
-                    self.backlog.stored(&owner, Instant::now() + wait);
+                    self.phones.message_waits(&owner, Instant::now() + wait);
                 }
-                News::Drained { owner } => self.backlog.drained_elsewhere(&owner),
+                News::Drained { owner } => self.phones.drained_elsewhere(&owner, Instant::now()),
                 News::Answer { from, id, answer } => self.answer_passed_on(&from, &id, answer),
             }
         }
@@ -133,10 +148,10 @@ impl Delivery {
     /// Tells the store of what is done, if anything is, together with the claim.
     async fn claim(&self, phone: &Jid, done: &mut Option<MessageKey>) -> Result<Claim, StoreError> {
         let _turn = self.turn().await?;
-        if let Some(since) = self.backlog.look(phone)
-            && let Err(error) = self.with.store.release(phone, since).await
+        if let Some(held) = self.phones.about_to_claim(phone)
+            && let Err(error) = self.with.store.release(phone, held.since()).await
         {
-            self.backlog.release_later(phone, since);
+            self.phones.release_later(phone, held);
             return Err(error);
         }
         let now = self.with.clock.now();
@@ -159,8 +174,7 @@ impl Delivery {
             attempt,
             ..
         } = claimed;
-        let gone = self.backlog.is_gone(phone);
-        let stand_in = gone.then(|| self.announced.other_than(phone)).flatten();
+        let stand_in = self.phones.stand_in(phone);
         let fallback = stand_in.is_some();
         let asked = Asked {
             registration: Arc::new(registration),
@@ -185,14 +199,13 @@ impl Delivery {
                     return ControlFlow::Continue(Some(key));
                 };
                 self.forwarded(key).await;
-                self.backlog.served(&other);
+                self.phones.stood_in(&other, Instant::now());
                 return ControlFlow::Continue(None);
             }
             Some(Verdict::Failed | Verdict::Unreachable) => {
                 // When another one fails as well, the registered one comes first again.
                 let found_gone = verdict == Some(Verdict::Unreachable) && !fallback;
-                self.backlog.set_gone(phone, found_gone);
-                let replaced = found_gone && self.announced.other_than(phone).is_some();
+                let replaced = self.phones.set_gone(phone, found_gone);
                 (!replaced).then_some(End::Failed)
             }
             Some(Verdict::RevocationFailed) => Some(End::Failed),
@@ -214,7 +227,7 @@ impl Delivery {
         let owner = self.put_back(key, attempt, hold).await;
         if let Some(owner) = owner.filter(|owner| owner != phone) {
             // It has found the message leased.
-            self.backlog.stored(&owner, Instant::now());
+            self.phones.message_waits(&owner, Instant::now());
         }
         end.map_or(ControlFlow::Continue(None), ControlFlow::Break)
     }

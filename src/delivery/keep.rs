@@ -11,8 +11,8 @@ use tracing::debug;
 
 use super::{
     Delivery, Outcome, Push,
-    backlog::HOLD,
     in_flight::{Verdict, Waiting},
+    phones::HOLD,
 };
 use crate::{
     metrics::QueueEvent,
@@ -47,7 +47,7 @@ impl Delivery {
         tried: Tried,
         waiting: Option<Waiting>,
     ) -> impl Future<Output = Outcome> + use<> {
-        self.backlog.enter(&push.registration.owner);
+        self.phones.begin_write(&push.registration.owner);
         let this = Arc::clone(self);
         let kept = self.tasks.spawn(this.store(push, tried, waiting));
         // It ends early only by a panic, which is logged.
@@ -71,7 +71,8 @@ impl Delivery {
         };
         let stored = stored.await;
         let kept = matches!(stored, Ok(Enqueued::Stored { .. }));
-        self.backlog.written(&push.registration.owner, kept);
+        self.phones
+            .end_write(&push.registration.owner, kept, Instant::now());
         let events = &self.with.metrics.queue_events;
         let refusal = match stored {
             Ok(Enqueued::Stored {
@@ -83,7 +84,7 @@ impl Delivery {
                 events.add(QueueEvent::Replaced, replaced.into());
                 events.add(QueueEvent::Evicted, evicted.into());
                 if let Some(owner) = redirected {
-                    self.backlog.stored(&owner, Instant::now());
+                    self.phones.message_waits(&owner, Instant::now());
                 }
                 return self.answered_meanwhile(&push, waiting).await;
             }
@@ -148,7 +149,7 @@ impl Delivery {
                 self.tasks.spawn(async move {
                     this.forwarded(key).await;
                     // Only now, lest the message be looked at once more.
-                    this.backlog.heard(&owner);
+                    this.phones.spoke(&owner, Instant::now());
                 });
                 return acknowledged(push);
             }
@@ -170,7 +171,7 @@ impl Delivery {
 
     /// For the other replicas, which know less.
     fn try_at(&self, owner: &jid::Jid, now: Timestamp) -> Timestamp {
-        let next = self.backlog.next(owner);
+        let next = self.phones.next_turn(owner);
         next.map_or(now, |next| {
             now.saturating_add(next.saturating_duration_since(Instant::now()))
         })

@@ -1,7 +1,7 @@
 //! What waits, and when it is sent again.
 
 use super::*;
-use crate::delivery::backlog::HOLD;
+use crate::delivery::phones::HOLD;
 
 const OTHER: &str = "romeo@example.org/balcony";
 
@@ -273,5 +273,5 @@ async fn an_expired_message_is_not_sent() {
     world.delivery.heard(&jid(PHONE));
     world.ended(&jid(PHONE)).await;
     assert!(world.stanzas.try_recv().is_err());
-    assert!(!world.delivery.backlog.contains(&jid(PHONE)));
+    assert!(!world.delivery.phones.must_wait(&jid(PHONE)));
 }

@@ -1,7 +1,7 @@
 //! Answers, registrations and presence that come at awkward moments.
 
 use super::*;
-use crate::{delivery::backlog::HOLD, link::PushStanza};
+use crate::{delivery::phones::HOLD, link::PushStanza};
 
 const OTHER: &str = "romeo@example.org/balcony";
 
@@ -394,6 +394,11 @@ async fn one_account_cannot_keep_others_from_announcing_themselves() {
             .presence(&jid(&format!("eve@example.org/{number}")), true);
     }
     world.delivery.presence(&jid(OTHER), true);
-    let other = world.delivery.announced.other_than(&jid(PHONE));
-    assert_eq!(other, Some(jid(OTHER)));
+    world
+        .delivery
+        .phones
+        .message_waits(&jid(PHONE), Instant::now());
+    assert!(world.delivery.phones.set_gone(&jid(PHONE), true));
+    let stand_in = world.delivery.phones.stand_in(&jid(PHONE));
+    assert_eq!(stand_in, Some(jid(OTHER)));
 }

@@ -135,7 +135,7 @@ async fn a_sender_that_hangs_up_while_it_is_stored_leaves_no_orphan() {
     assert!(push.await.unwrap_err().is_cancelled());
     world.delivery.finish().await;
     assert_eq!(world.waiting().await, 1);
-    assert!(world.delivery.backlog.contains(&jid(PHONE)));
+    assert!(world.delivery.phones.must_wait(&jid(PHONE)));
     assert_eq!(world.metrics.in_flight_bytes.get(), 0);
 }
 

@@ -145,7 +145,7 @@ impl World {
 
     /// Awaits the end of everything under way for a phone.
     pub async fn ended(&self, phone: &Jid) {
-        while self.delivery.backlog.is_busy(phone) {
+        while self.delivery.phones.is_busy(phone, Instant::now()) {
             self.store.ping().await.unwrap();
         }
     }
