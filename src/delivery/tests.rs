@@ -8,8 +8,8 @@ mod world;
 use bytes::Bytes;
 
 use self::world::{PHONE, WEEK, World, accepted_ttl, jid, message, text};
-use super::*;
-use crate::{link::Answer, token::Backend};
+use super::{push::OVERHEAD, *};
+use crate::{metrics::QueueEvent, token::Backend};
 
 #[tokio::test]
 async fn an_acknowledged_push_reports_the_accepted_ttl() {

@@ -55,7 +55,7 @@ async fn any_word_of_the_phone_flushes_but_what_is_held() {
     let token = world.endpoint().await;
     world.unanswered(&token).await;
     stored(&world, &token, Urgency::Normal, "second").await;
-    world.delivery.heard(&jid(PHONE));
+    world.delivery.phone_spoke(&jid(PHONE));
     let second = world.sent().await;
     assert_eq!(text(&second), "second");
     world.answer(&second, Answer::Acknowledged);
@@ -115,7 +115,7 @@ async fn temporary_errors_are_met_with_longer_and_longer_pauses() {
         world.ended(&stanza.to).await;
     }
     // A word of the phone, and the pauses start anew.
-    world.delivery.heard(&jid(PHONE));
+    world.delivery.phone_spoke(&jid(PHONE));
     let stanza = world.sent().await;
     world.answer(&stanza, Answer::Failed);
     world.ended(&stanza.to).await;
@@ -270,7 +270,7 @@ async fn an_expired_message_is_not_sent() {
     world.answer(&stanza, Answer::Failed);
     assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
     world.clock.advance(Duration::from_secs(60));
-    world.delivery.heard(&jid(PHONE));
+    world.delivery.phone_spoke(&jid(PHONE));
     world.ended(&jid(PHONE)).await;
     assert!(world.stanzas.try_recv().is_err());
     assert!(!world.delivery.phones.must_wait(&jid(PHONE)));

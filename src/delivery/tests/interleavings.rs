@@ -21,7 +21,7 @@ async fn a_phone_that_answers_gets_new_pushes_though_an_old_one_is_held() {
     let token = world.endpoint().await;
     world.unanswered(&token).await;
     world.stored(&token, "second").await;
-    world.delivery.heard(&jid(PHONE));
+    world.delivery.phone_spoke(&jid(PHONE));
     let second = world.sent().await;
     world.answer(&second, Answer::Acknowledged);
     world.silence().await;

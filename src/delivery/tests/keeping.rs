@@ -27,7 +27,7 @@ async fn a_temporary_error_keeps_the_push_and_revokes_nothing() {
     for answer in [Answer::Failed, Answer::Unreachable] {
         let stored = world.answered(&token, answer).await;
         assert!(matches!(stored, Outcome::Stored { .. }), "{stored:?}");
-        world.delivery.heard(&jid(PHONE));
+        world.delivery.phone_spoke(&jid(PHONE));
         let stanza = world.sent().await;
         world.answer(&stanza, Answer::Acknowledged);
         world.drained().await;
@@ -240,7 +240,7 @@ async fn a_store_that_fails_does_not_cut_off_a_phone_for_which_nothing_waits() {
         .unwrap();
     let failed = world.answered(&token, Answer::Failed).await;
     assert_eq!(failed, Outcome::StoreFailed);
-    world.delivery.heard(&jid(PHONE));
+    world.delivery.phone_spoke(&jid(PHONE));
     world.advance(Duration::from_secs(10)).await;
     let push = world.push(&token, None);
     let stanza = world.within(1).await;

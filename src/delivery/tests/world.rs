@@ -7,8 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::*;
 use crate::{
-    link::Answer,
-    model::{random::SystemRandom, registration::Digest, time::ManualClock},
+    model::{
+        random::SystemRandom,
+        registration::Digest,
+        time::{ManualClock, Timestamp},
+    },
     token::{Backend, Keyring, Policy},
 };
 
@@ -159,7 +162,7 @@ impl World {
 
     /// Awaits the late answers' writes.
     pub async fn written(&self) {
-        while self.delivery.late.available_permits() < answers::LATE {
+        while self.delivery.queue.has_late_answers() {
             tokio::task::yield_now().await;
         }
     }

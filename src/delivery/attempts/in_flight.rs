@@ -11,8 +11,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::model::sync::Mutex;
-use crate::model::{message::MessageKey, registration::Registration};
+use crate::model::{message::MessageKey, registration::Registration, sync::Mutex};
 
 /// What became of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +29,12 @@ pub enum Verdict {
     Stopping,
 }
 
-/// Whom an attempt asked.
+/// Whom an attempt asked, and for what.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub registration: Arc<Registration>,
-    pub attempt: u16,
+    /// Which attempt at its message it is, from 1.
+    pub number: u16,
     /// Another resource of the account: what it refuses, the registered one may take.
     pub fallback: bool,
 }
@@ -65,7 +65,7 @@ impl InFlight {
     /// Adds an attempt. Its answers are heard until what is returned is closed or dropped.
     pub fn insert(&self, key: MessageKey, asked: Asked) -> Waiting {
         let (waiter, verdict) = oneshot::channel();
-        let attempt = asked.attempt;
+        let number = asked.number;
         let entry = Entry {
             asked,
             waiter: Some(waiter),
@@ -77,7 +77,7 @@ impl InFlight {
         Waiting {
             in_flight: self.clone(),
             key,
-            attempt,
+            number,
             verdict,
         }
     }
@@ -88,16 +88,16 @@ impl InFlight {
     }
 
     /// An error of this attempt. False when nobody waits for it.
-    pub fn fail(&self, key: &MessageKey, attempt: u16, verdict: Verdict) -> bool {
-        self.settle(key, Some(attempt), verdict)
+    pub fn fail(&self, key: &MessageKey, number: u16, verdict: Verdict) -> bool {
+        self.settle(key, Some(number), verdict)
     }
 
     /// The phone refuses an attempt for good. Gives whom it asked; what comes of it is to be told by
     /// [`fail`](Self::fail), for which the waiter then waits.
-    pub fn refuse(&self, key: &MessageKey, attempt: u16) -> Option<Asked> {
+    pub fn refuse(&self, key: &MessageKey, number: u16) -> Option<Asked> {
         let mut entries = self.lock();
         let entry = entries.get_mut(key)?;
-        if entry.asked.attempt != attempt {
+        if entry.asked.number != number {
             return None;
         }
         entry.refused = !entry.asked.fallback;
@@ -114,12 +114,12 @@ impl InFlight {
         }
     }
 
-    fn settle(&self, key: &MessageKey, attempt: Option<u16>, verdict: Verdict) -> bool {
+    fn settle(&self, key: &MessageKey, number: Option<u16>, verdict: Verdict) -> bool {
         let mut entries = self.lock();
         let Some(entry) = entries.get_mut(key) else {
             return false;
         };
-        if attempt.is_some_and(|attempt| attempt != entry.asked.attempt) {
+        if number.is_some_and(|number| number != entry.asked.number) {
             return false;
         }
         entry.answer = Some(verdict);
@@ -138,7 +138,7 @@ impl InFlight {
 pub struct Waiting {
     in_flight: InFlight,
     key: MessageKey,
-    attempt: u16,
+    number: u16,
     verdict: oneshot::Receiver<Verdict>,
 }
 
@@ -162,7 +162,7 @@ impl Waiting {
     fn leave(&self) -> Option<Entry> {
         let mut entries = self.in_flight.lock();
         let entry = entries.get(&self.key)?;
-        if entry.asked.attempt != self.attempt {
+        if entry.asked.number != self.number {
             return None;
         }
         entries.remove(&self.key)
@@ -196,7 +196,7 @@ mod tests {
         InFlight::new(IntGauge::new("in_flight", "test").unwrap())
     }
 
-    fn asked(attempt: u16) -> Asked {
+    fn asked(number: u16) -> Asked {
         Asked {
             registration: Arc::new(Registration {
                 owner: Jid::new("romeo@example.org/orchard").unwrap(),
@@ -205,7 +205,7 @@ mod tests {
                 issued: Timestamp::from_secs(1),
                 expires: Timestamp::from_secs(2),
             }),
-            attempt,
+            number,
             fallback: false,
         }
     }
