@@ -50,7 +50,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use self::{
-    attempts::Attempts,
+    attempts::{Attempts, StanzaIds},
     phones::Phones,
     push::{Admission, Begun},
     queue::Queue,
@@ -174,38 +174,19 @@ impl Delivery {
         previous: &[Secret],
         with: Dependencies,
     ) -> Self {
-        let Dependencies {
-            tokens,
-            store,
-            acl,
-            pushes,
-            link,
-            clock,
-            random,
-            metrics,
-        } = with;
-        let memory_gauge = metrics.in_flight_bytes.clone();
+        let (random, metrics) = (with.random, with.metrics);
+        let memory = settings.in_flight_memory;
+        let ids = StanzaIds::new(secret, previous);
         Self {
-            admission: Admission::new(
-                settings.endpoint_rate,
-                settings.in_flight_memory,
-                memory_gauge,
-            ),
-            attempts: Attempts::new(
-                secret,
-                previous,
-                &*random,
-                pushes,
-                link,
-                metrics.in_flight.clone(),
-            ),
-            queue: Queue::new(store, metrics.clone()),
+            admission: Admission::new(settings.endpoint_rate, memory, &metrics),
+            attempts: Attempts::new(ids, &*random, with.pushes, with.link, &metrics),
+            queue: Queue::new(with.store, metrics.clone()),
             phones: Phones::new(random.clone(), &metrics),
             tasks: TaskTracker::new(),
             settings,
-            tokens,
-            acl,
-            clock,
+            tokens: with.tokens,
+            acl: with.acl,
+            clock: with.clock,
             random,
             metrics,
         }

@@ -8,7 +8,7 @@ use tracing::debug;
 
 use super::{
     Delivery,
-    attempts::{AttemptId, Verdict},
+    attempts::{AttemptId, Heard, Verdict},
 };
 use crate::{
     link::Answer,
@@ -27,34 +27,24 @@ impl Delivery {
         id: AttemptId,
         answer: Answer,
     ) -> bool {
-        match answer {
-            Answer::Acknowledged => {
-                let told = self.attempts.acknowledge(&id);
-                if told {
-                    self.phones.spoke(from, Instant::now());
-                }
-                told
+        match self.attempts.hear(&id, answer) {
+            Heard::Nobody => return false,
+            Heard::Waiter if answer == Answer::Acknowledged => {
+                self.phones.spoke(from, Instant::now());
             }
-            Answer::Failed => self.attempts.fail(&id, Verdict::Failed),
-            Answer::Unreachable => self.attempts.fail(&id, Verdict::Unreachable),
-            Answer::NotRegistered => {
-                let Some(asked) = self.attempts.refuse(&id) else {
-                    return false;
-                };
-                if asked.fallback {
-                    return self.attempts.fail(&id, Verdict::Failed);
-                }
+            Heard::Waiter => {}
+            Heard::Refusal(registration) => {
                 let (this, from) = (Arc::clone(self), from.clone());
                 self.tasks.spawn(async move {
-                    let verdict = this.revoke(&asked.registration).await;
-                    this.attempts.fail(&id, verdict);
+                    let verdict = this.revoke(&registration).await;
+                    this.attempts.settle(&id, verdict);
                     if verdict == Verdict::Revoked {
                         this.phones.spoke(&from, Instant::now());
                     }
                 });
-                true
             }
         }
+        true
     }
 
     /// The message, if it waits, lies in the store. `text` is given for an answer that another

@@ -11,29 +11,27 @@ use std::sync::{
 };
 
 use jid::Jid;
-use prometheus::IntGauge;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, timeout_at},
 };
 
-pub use self::{
-    in_flight::{Asked, Verdict},
-    stanza_id::AttemptId,
-};
 use self::{
-    in_flight::{InFlight, Waiting},
-    stanza_id::{Replica, StanzaIds},
+    in_flight::{Asked, InFlight},
+    stanza_id::Replica,
+};
+pub use self::{
+    in_flight::{Attempt, Heard, Verdict},
+    stanza_id::{AttemptId, StanzaIds},
 };
 use crate::{
-    link::{PushStanza, Sent},
-    metrics::LinkState,
+    link::{Answer, PushStanza, Sent},
+    metrics::{LinkState, Metrics},
     model::{
         message::MessageKey,
         payload::Payload,
         random::{Random, random_array},
         registration::Registration,
-        secret::Secret,
     },
 };
 
@@ -58,27 +56,18 @@ pub struct Outgoing {
     pub deadline: Instant,
 }
 
-/// A stanza that was made, and the wait for its answer. Answers are heard until it is closed or
-/// dropped.
-pub struct Attempt {
-    waiting: Waiting,
-    sent: Sent,
-}
-
 impl Attempts {
-    /// `secret` and `previous` sign and verify the ids of stanzas.
     pub fn new(
-        secret: &Secret,
-        previous: &[Secret],
+        ids: StanzaIds,
         random: &dyn Random,
         pushes: mpsc::Sender<PushStanza>,
         link: watch::Receiver<LinkState>,
-        gauge: IntGauge,
+        metrics: &Metrics,
     ) -> Self {
         Self {
             replica: Replica::from_bytes(random_array(random)),
-            ids: StanzaIds::new(secret, previous),
-            in_flight: InFlight::new(gauge),
+            ids,
+            in_flight: InFlight::new(metrics.in_flight.clone()),
             pushes,
             link,
             stopping: AtomicBool::new(false),
@@ -118,42 +107,36 @@ impl Attempts {
     }
 
     fn begin(&self, outgoing: Outgoing) -> (PushStanza, Attempt) {
-        let Outgoing {
-            message,
-            registration,
-            number,
-            stand_in,
-            payload,
-            deadline,
-        } = outgoing;
+        let (message, registration) = (outgoing.message, outgoing.registration);
         let id = AttemptId {
             replica: self.replica,
             message,
-            number,
+            number: outgoing.number,
         };
-        let fallback = stand_in.is_some();
-        let to = stand_in.unwrap_or_else(|| registration.owner.clone());
+        let fallback = outgoing.stand_in.is_some();
+        let to = outgoing.stand_in;
+        let to = to.unwrap_or_else(|| registration.owner.clone());
         let sent = Sent::default();
         let stanza = PushStanza {
             id: self.ids.mint(&to, &id),
             application: registration.application,
             instance: registration.instance,
             to,
-            payload,
-            deadline,
+            payload: outgoing.payload,
+            deadline: outgoing.deadline,
             sent: sent.clone(),
         };
         let asked = Asked {
             registration,
-            number,
+            number: id.number,
             fallback,
         };
-        let waiting = self.in_flight.insert(message, asked);
+        let attempt = self.in_flight.insert(message, asked, sent);
         if self.is_stopping() {
             // The stop may have come before this one could be told.
             self.in_flight.interrupt(Verdict::Stopping);
         }
-        (stanza, Attempt { waiting, sent })
+        (stanza, attempt)
     }
 
     /// What an answer is about; None when `from` was not asked under this id.
@@ -166,21 +149,14 @@ impl Attempts {
         id.replica == self.replica
     }
 
-    /// Tells who waits for the message that the phone has it: any attempt's acknowledgement is the
-    /// message's. False when nobody waits.
-    pub fn acknowledge(&self, id: &AttemptId) -> bool {
-        self.in_flight.acknowledge(&id.message)
+    /// Tells who waits for an answer in this process.
+    pub fn hear(&self, id: &AttemptId, answer: Answer) -> Heard {
+        self.in_flight.hear(&id.message, id.number, answer)
     }
 
-    /// Tells who waits for this attempt of its error. False when nobody does.
-    pub fn fail(&self, id: &AttemptId, verdict: Verdict) -> bool {
-        self.in_flight.fail(&id.message, id.number, verdict)
-    }
-
-    /// The phone knows the registration no longer. Gives whom the attempt asked; what comes of it is
-    /// to be told by [`fail`](Self::fail), for which the waiter then waits.
-    pub fn refuse(&self, id: &AttemptId) -> Option<Asked> {
-        self.in_flight.refuse(&id.message, id.number)
+    /// Tells who waits what came of a [`Heard::Refusal`].
+    pub fn settle(&self, id: &AttemptId, verdict: Verdict) {
+        self.in_flight.settle(&id.message, id.number, verdict);
     }
 
     /// Whoever waits is told at once.
@@ -192,22 +168,5 @@ impl Attempts {
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.in_flight.interrupt(Verdict::Stopping);
-    }
-}
-
-impl Attempt {
-    /// Waits for the answer. None: there was none in time.
-    pub fn wait(&mut self, deadline: Instant) -> impl Future<Output = Option<Verdict>> {
-        self.waiting.wait(deadline)
-    }
-
-    /// Takes the stanza back, unless the link has started to send it: then it is false.
-    pub fn withdraw(&self) -> bool {
-        self.sent.withdraw()
-    }
-
-    /// Ends the wait, and says what was answered meanwhile.
-    pub fn close(self) -> Option<Verdict> {
-        self.waiting.close()
     }
 }

@@ -43,7 +43,7 @@ use tokio::{
 
 use self::{
     announced::Announced,
-    table::{Rest, Table},
+    table::{Meanwhile, Phone, Rest, Table},
 };
 use crate::{
     metrics::Metrics,
@@ -119,9 +119,8 @@ impl Phones {
 
     /// Whether a push to this phone is to be stored: messages wait for it, or it is left alone.
     pub fn must_wait(&self, phone: &Jid) -> bool {
-        let table = self.table.lock();
-        let known = table.get(phone.as_str());
-        known.is_some_and(|known| known.is_waited_for())
+        let waits = |known: &Phone| known.kept || known.writing > 0 || known.rest != Rest::No;
+        self.table.lock().get(phone.as_str()).is_some_and(waits)
     }
 
     /// Whether messages wait for this phone or another one of its account.
@@ -132,7 +131,7 @@ impl Phones {
     /// A message is about to be stored: from now on nothing is sent past it. To be followed by
     /// [`end_write`](Self::end_write).
     pub fn begin_write(&self, phone: &Jid) {
-        self.change(|table| table.enter(phone).begin_write());
+        self.change(|table| table.enter(phone).writing += 1);
     }
 
     /// A message was stored, or not. The store is asked in either case: a write that failed may
@@ -140,7 +139,7 @@ impl Phones {
     pub fn end_write(&self, phone: &Jid, kept: bool, now: Instant) {
         self.change(|table| {
             let known = table.enter(phone);
-            known.end_write();
+            known.writing = known.writing.saturating_sub(1);
             known.store_changed(kept);
             table.schedule_unless_resting(phone.as_str(), now);
         });
@@ -168,26 +167,26 @@ impl Phones {
         self.change(|table| {
             let known = table.enter(phone);
             known.fail();
-            let pause = self.pause(known.doublings());
-            table.schedule_by(phone.as_str(), now + pause);
+            let next = now + self.pause(known);
+            table.schedule_by(phone.as_str(), next);
         });
     }
 
     /// A stanza came from this phone, and not one that its server makes in its name.
     pub fn spoke(&self, phone: &Jid, now: Instant) {
-        self.change(|table| spoke(table, phone, now));
+        self.change(|table| table.wake(phone, now));
     }
 
     /// This phone has taken what may have waited for another one of its account, which is gone: so
     /// it can be sent more.
     pub fn stood_in(&self, phone: &Jid, now: Instant) {
-        self.change(|table| stood_in(table, phone, now));
+        self.change(|table| table.wake_gone_beside(phone, now, None));
     }
 
     /// It has registered, which may have left nothing for its account's other resources.
     pub fn registered(&self, phone: &Jid, now: Instant) {
         self.change(|table| {
-            spoke(table, phone, now);
+            table.wake(phone, now);
             for name in table.account_of(phone) {
                 table.schedule(&name, now);
             }
@@ -199,14 +198,11 @@ impl Phones {
     pub fn available(&self, phone: &Jid, now: Instant) {
         self.announced.available(phone, now);
         self.change(|table| {
-            let gone = table.gone_beside(phone);
-            for name in gone.iter().map(|name| &**name).chain([phone.as_str()]) {
-                if let Some(known) = table.get_mut(name) {
-                    known.release(Held::All);
-                }
+            if let Some(known) = table.get_mut(phone.as_str()) {
+                known.release(Some(Held::All));
             }
-            spoke(table, phone, now);
-            stood_in(table, phone, now);
+            table.wake(phone, now);
+            table.wake_gone_beside(phone, now, Some(Held::All));
         });
     }
 
@@ -242,13 +238,11 @@ impl Phones {
     /// it: the store is asked when the link is up.
     pub fn drained_elsewhere(&self, phone: &Jid, now: Instant) {
         self.change(|table| {
-            if table.is_link_up() {
-                table.schedule(phone.as_str(), now);
-            } else if table
-                .get(phone.as_str())
-                .is_some_and(|known| !known.is_being_written_for())
-            {
-                table.remove(phone.as_str());
+            let phone = phone.as_str();
+            if table.link_up {
+                table.schedule(phone, now);
+            } else if table.get(phone).is_some_and(|known| known.writing == 0) {
+                table.remove(phone);
             }
         });
     }
@@ -257,12 +251,13 @@ impl Phones {
     /// a new one.
     pub fn link_up(&self, now: Instant) {
         self.change(|table| {
-            table.link_up();
-            for phone in table.phones_mut() {
+            table.link_up = true;
+            let names: Vec<_> = table.phones.keys().cloned().collect();
+            let mut at = now;
+            for phone in table.phones.values_mut() {
                 phone.rest = Rest::No;
             }
-            let mut at = now;
-            for name in table.names() {
+            for name in names {
                 table.schedule(&name, at);
                 at += PACE;
             }
@@ -275,8 +270,9 @@ impl Phones {
         let doubtful = Held::SentSince(now.saturating_sub(DOUBTFUL));
         self.change(|table| {
             table.link_down();
-            for phone in table.phones_mut() {
-                phone.doubt(doubtful);
+            for phone in table.phones.values_mut() {
+                phone.release(Some(doubtful));
+                phone.note(|meanwhile| meanwhile.woken = true);
             }
         });
     }
@@ -299,13 +295,15 @@ impl Phones {
     /// The store is about to be asked for the next message. What this gives is to be released first.
     pub fn about_to_claim(&self, phone: &Jid) -> Option<Held> {
         let mut table = self.table.lock();
-        table.get_mut(phone.as_str())?.about_to_claim()
+        let known = table.get_mut(phone.as_str())?;
+        known.note(|meanwhile| *meanwhile = Meanwhile::default());
+        known.release.take()
     }
 
     /// What is held could not be released.
     pub fn release_later(&self, phone: &Jid, held: Held) {
         if let Some(known) = self.table.lock().get_mut(phone.as_str()) {
-            known.release(held);
+            known.release(Some(held));
         }
     }
 
@@ -320,8 +318,8 @@ impl Phones {
             let next = match end {
                 End::Empty if meanwhile.stored => now,
                 End::Empty => {
-                    known.emptied();
-                    if !known.is_being_written_for() {
+                    known.kept = false;
+                    if known.writing == 0 {
                         table.remove(name);
                     }
                     // What moved to another resource may have been leased by an attempt here.
@@ -338,12 +336,10 @@ impl Phones {
                 _ if meanwhile.woken => now,
                 End::Failed => {
                     known.fail();
-                    now + self.pause(known.doublings())
+                    now + self.pause(known)
                 }
                 // Counted already.
-                End::Later(_) | End::Unanswered if meanwhile.failed => {
-                    now + self.pause(known.doublings())
-                }
+                End::Later(_) | End::Unanswered if meanwhile.failed => now + self.pause(known),
                 End::Unanswered => {
                     known.rest = Rest::Quiet;
                     now + HOLD
@@ -362,16 +358,15 @@ impl Phones {
 
     #[cfg(test)]
     pub fn is_busy(&self, phone: &Jid, now: Instant) -> bool {
-        let table = self.table.lock();
-        let Some(known) = table.get(phone.as_str()) else {
-            return false;
-        };
-        known.is_being_tried() || known.next().is_some_and(|next| next <= now)
+        let is_busy =
+            |phone: &Phone| phone.is_being_tried() || phone.next().is_some_and(|at| at <= now);
+        self.table.lock().get(phone.as_str()).is_some_and(is_busy)
     }
 
     /// How long to wait after a temporary error: up to a quarter less, so that those who failed
     /// together do not come back together.
-    fn pause(&self, doublings: u32) -> Duration {
+    fn pause(&self, phone: &Phone) -> Duration {
+        let doublings = phone.failures.saturating_sub(1).min(16);
         let [random] = random_array(&*self.random);
         (FIRST_PAUSE * 2u32.saturating_pow(doublings))
             .min(LONGEST_PAUSE)
@@ -382,28 +377,11 @@ impl Phones {
         let mut table = self.table.lock();
         let earliest = table.first_due();
         change(&mut table);
-        let waiting = i64::try_from(table.len()).unwrap_or(i64::MAX);
+        let waiting = i64::try_from(table.phones.len()).unwrap_or(i64::MAX);
         self.waiting.set(waiting);
         if table.first_due() != earliest {
             self.changed.notify_one();
         }
-    }
-}
-
-fn spoke(table: &mut Table, phone: &Jid, now: Instant) {
-    if let Some(known) = table.get_mut(phone.as_str()) {
-        known.wake();
-        known.gone = false;
-        table.schedule(phone.as_str(), now);
-    }
-}
-
-fn stood_in(table: &mut Table, phone: &Jid, now: Instant) {
-    for name in table.gone_beside(phone) {
-        if let Some(other) = table.get_mut(&name) {
-            other.wake();
-        }
-        table.schedule(&name, now);
     }
 }
 

@@ -1,5 +1,7 @@
 //! One push: whether it is let in, what follows its first attempt, and how it is kept.
 
+mod next;
+
 use std::{sync::Arc, time::Duration};
 
 use prometheus::IntGauge;
@@ -9,12 +11,14 @@ use tokio::{
 };
 use tracing::debug;
 
+use self::next::{Ended, Next, Tried, next};
 use super::{
     Delivery, Message, Outcome,
     attempts::{Attempt, Outgoing, Verdict},
     phones::HOLD,
 };
 use crate::{
+    metrics::Metrics,
     model::{
         message::{Hold, MessageId, MessageKey, Topic, Ttl, Urgency},
         payload::Payload,
@@ -54,66 +58,6 @@ pub enum Begun<Kept> {
     Ended(Outcome),
     Kept(Kept),
     Sent(Box<Push>, Attempt),
-}
-
-/// What a message has been through before it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tried {
-    /// It was not sent.
-    Unsent,
-    /// The phone, or its server, answered with a temporary error.
-    Failed,
-    /// The server answered that this resource is not there.
-    Unreachable,
-    /// It was sent, and is likely to be lost; an answer may come all the same.
-    Lost,
-    /// It was sent, and the answer may come yet.
-    Unanswered,
-}
-
-/// How a first attempt ended.
-struct Ended {
-    /// None: no answer came in time.
-    verdict: Option<Verdict>,
-    /// The stanza was taken back before it went out.
-    withdrawn: bool,
-    /// The phone has announced itself since the push arrived. A session that another one has
-    /// replaced answers no more.
-    rebound: bool,
-}
-
-/// What follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Next {
-    Tell(Outcome),
-    /// The token was revoked, unless the phone has registered again meanwhile and the URL lives on.
-    OpenAgain,
-    Keep(Tried),
-}
-
-/// Decides what follows a push's first attempt.
-fn next(ttl: Ttl, message: MessageId, ended: Ended) -> Next {
-    use Verdict::{
-        Acknowledged, Failed, LinkLost, RevocationFailed, Revoked, Stopping, Unreachable,
-    };
-    let transient = ttl == Ttl::ZERO;
-    match ended.verdict {
-        Some(Acknowledged) => Next::Tell(Outcome::Acknowledged { ttl, message }),
-        Some(Revoked) => Next::OpenAgain,
-        Some(RevocationFailed) => Next::Tell(Outcome::StoreFailed),
-        Some(Failed | Unreachable) if transient => Next::Tell(Outcome::PhoneError),
-        Some(Failed) => Next::Keep(Tried::Failed),
-        Some(Unreachable) => Next::Keep(Tried::Unreachable),
-        // No answer, and none will come in time.
-        Some(LinkLost) if transient => Next::Tell(Outcome::LinkDown),
-        Some(Stopping) | None if transient => Next::Tell(match ended.withdrawn {
-            true => Outcome::Unanswered,
-            false => Outcome::SentUnanswered { message },
-        }),
-        Some(LinkLost | Stopping) | None if ended.withdrawn => Next::Keep(Tried::Unsent),
-        Some(Stopping) | None if !ended.rebound => Next::Keep(Tried::Unanswered),
-        Some(LinkLost | Stopping) | None => Next::Keep(Tried::Lost),
-    }
 }
 
 impl Delivery {
@@ -363,11 +307,11 @@ pub struct Admission {
 
 impl Admission {
     /// `memory` is in bytes, for all pushes together.
-    pub fn new(endpoint_rate: Rate, memory: usize, gauge: IntGauge) -> Self {
+    pub fn new(endpoint_rate: Rate, memory: usize, metrics: &Metrics) -> Self {
         Self {
             endpoint_rate: Limiter::new(endpoint_rate),
             memory: Arc::new(Semaphore::new(memory.min(Semaphore::MAX_PERMITS))),
-            gauge,
+            gauge: metrics.in_flight_bytes.clone(),
         }
     }
 
@@ -402,80 +346,5 @@ struct Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.gauge.sub(self.bytes);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_end_of_a_first_attempt_has_its_sequel() {
-        use Next::{Keep, OpenAgain, Tell};
-        use Tried::{Failed, Lost, Unanswered, Unreachable, Unsent};
-        let message = MessageId::from_bytes([1; 16]);
-        let always = |next: Next| std::array::from_fn(|_| next.clone());
-        let acknowledged = |secs| {
-            let ttl = Ttl::from_secs(secs);
-            always(Tell(Outcome::Acknowledged { ttl, message }))
-        };
-        let sent = Tell(Outcome::SentUnanswered { message });
-        let withdrawn = Tell(Outcome::Unanswered);
-        let transient = [sent.clone(), sent, withdrawn.clone(), withdrawn];
-        let unanswered = [Keep(Unanswered), Keep(Lost), Keep(Unsent), Keep(Unsent)];
-        let link_lost = [Keep(Lost), Keep(Lost), Keep(Unsent), Keep(Unsent)];
-        // Whether the stanza was withdrawn, and whether the phone has come back meanwhile.
-        let facts = [(false, false), (false, true), (true, false), (true, true)];
-        let phone_error = always(Tell(Outcome::PhoneError));
-        let store_failed = always(Tell(Outcome::StoreFailed));
-        // What follows with a TTL of 0, and with another one.
-        let table: [(_, [Next; 4], [Next; 4]); 8] = [
-            (
-                Some(Verdict::Acknowledged),
-                acknowledged(0),
-                acknowledged(60),
-            ),
-            (
-                Some(Verdict::Failed),
-                phone_error.clone(),
-                always(Keep(Failed)),
-            ),
-            (
-                Some(Verdict::Unreachable),
-                phone_error,
-                always(Keep(Unreachable)),
-            ),
-            (Some(Verdict::Revoked), always(OpenAgain), always(OpenAgain)),
-            (
-                Some(Verdict::RevocationFailed),
-                store_failed.clone(),
-                store_failed,
-            ),
-            (
-                Some(Verdict::LinkLost),
-                always(Tell(Outcome::LinkDown)),
-                link_lost,
-            ),
-            (
-                Some(Verdict::Stopping),
-                transient.clone(),
-                unanswered.clone(),
-            ),
-            (None, transient, unanswered),
-        ];
-        for (verdict, now_or_never, kept) in table {
-            for (secs, expected) in [(0, now_or_never), (60, kept)] {
-                for ((withdrawn, rebound), expected) in facts.into_iter().zip(expected) {
-                    let ended = Ended {
-                        verdict,
-                        withdrawn,
-                        rebound,
-                    };
-                    let case = format!("{verdict:?}, TTL {secs}, {withdrawn}, {rebound}");
-                    let next = next(Ttl::from_secs(secs), message, ended);
-                    assert_eq!(next, expected, "{case}");
-                }
-            }
-        }
     }
 }

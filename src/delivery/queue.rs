@@ -57,11 +57,6 @@ pub struct Queue {
     stopping: AtomicBool,
 }
 
-/// Until it is dropped, its owner may ask the store to write.
-pub struct Turn<'a> {
-    _permit: SemaphorePermit<'a>,
-}
-
 impl Queue {
     pub fn new(store: Store, metrics: Arc<Metrics>) -> Self {
         Self {
@@ -86,10 +81,9 @@ impl Queue {
         caps: Caps,
         now: Timestamp,
     ) -> Result<Enqueued, StoreError> {
-        let enqueued = {
-            let _turn = self.turn().await?;
-            self.store.enqueue(message, caps, now).await?
-        };
+        let turn = self.turn().await?;
+        let enqueued = self.store.enqueue(message, caps, now).await?;
+        drop(turn);
         let events = &self.metrics.queue_events;
         match enqueued {
             Enqueued::Stored {
@@ -105,10 +99,10 @@ impl Queue {
         Ok(enqueued)
     }
 
-    /// Waits in line.
-    pub async fn turn(&self) -> Result<Turn<'_>, StoreError> {
+    /// Waits in line. Whoever has a turn may ask the store to write, until it is dropped.
+    pub async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         match timeout(LONGEST_LINE, self.writes.acquire()).await {
-            Ok(Ok(permit)) => Ok(Turn { _permit: permit }),
+            Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(StoreError::Busy),
         }
     }
@@ -116,7 +110,7 @@ impl Queue {
     /// Nothing that waits for this phone and was sent at `since` or later is held any longer.
     pub async fn release(
         &self,
-        _turn: &Turn<'_>,
+        _turn: &SemaphorePermit<'_>,
         phone: &Jid,
         since: Timestamp,
     ) -> Result<(), StoreError> {
@@ -128,7 +122,7 @@ impl Queue {
     /// in the same commit, and none afterwards.
     pub async fn claim(
         &self,
-        _turn: &Turn<'_>,
+        _turn: &SemaphorePermit<'_>,
         done: &mut Option<MessageKey>,
         phone: &Jid,
         now: Timestamp,

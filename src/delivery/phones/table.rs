@@ -15,10 +15,10 @@ pub type Name = Arc<str>;
 
 #[derive(Default)]
 pub struct Table {
-    phones: BTreeMap<Name, Phone>,
+    pub phones: BTreeMap<Name, Phone>,
     /// Every phone whose turn has a time, by that time.
     due: BTreeSet<(Instant, Name)>,
-    link_up: bool,
+    pub link_up: bool,
 }
 
 #[derive(Default)]
@@ -27,15 +27,15 @@ pub struct Phone {
     pub rest: Rest,
     /// Temporary errors in a row. They outlast the rest: a new link ends it, but the next error
     /// makes the pause longer still.
-    failures: u32,
+    pub failures: u32,
     /// The registered resource is not there: another one of its account stands in.
     pub gone: bool,
     /// What is to be released before the next message is claimed.
-    release: Option<Held>,
+    pub release: Option<Held>,
     /// Messages that are being stored.
-    writing: u32,
+    pub writing: u32,
     /// The store has messages for it, as far as is known.
-    kept: bool,
+    pub kept: bool,
 }
 
 #[derive(Default)]
@@ -72,66 +72,34 @@ pub struct Meanwhile {
 }
 
 impl Phone {
-    /// Whether messages wait for it, or it is left alone.
-    pub fn is_waited_for(&self) -> bool {
-        self.kept || self.is_being_written_for() || self.rest != Rest::No
-    }
-
-    pub fn is_being_written_for(&self) -> bool {
-        self.writing > 0
-    }
-
-    pub fn begin_write(&mut self) {
-        self.writing += 1;
-    }
-
-    pub fn end_write(&mut self) {
-        self.writing = self.writing.saturating_sub(1);
-    }
-
     /// The store may have a new message; it is `kept` if it surely has.
     pub fn store_changed(&mut self, kept: bool) {
         self.kept |= kept;
-        self.meanwhile(|meanwhile| meanwhile.stored = true);
-    }
-
-    /// The store has nothing.
-    pub fn emptied(&mut self) {
-        self.kept = false;
+        self.note(|meanwhile| meanwhile.stored = true);
     }
 
     /// A temporary error.
     pub fn fail(&mut self) {
         self.failures = self.failures.saturating_add(1);
         self.rest = Rest::Failing;
-        self.meanwhile(|meanwhile| meanwhile.failed = true);
-    }
-
-    /// How often the first pause is doubled.
-    pub fn doublings(&self) -> u32 {
-        self.failures.saturating_sub(1).min(16)
+        self.note(|meanwhile| meanwhile.failed = true);
     }
 
     pub fn wake(&mut self) {
         self.failures = 0;
         self.rest = Rest::No;
-        self.meanwhile(|meanwhile| meanwhile.woken = true);
+        self.note(|meanwhile| meanwhile.woken = true);
     }
 
-    /// The link was lost, and perhaps what was sent last.
-    pub fn doubt(&mut self, held: Held) {
-        self.release(held);
-        self.meanwhile(|meanwhile| meanwhile.woken = true);
+    pub fn release(&mut self, held: Option<Held>) {
+        self.release = self.release.into_iter().chain(held).min();
     }
 
-    pub fn release(&mut self, held: Held) {
-        self.release = Some(self.release.map_or(held, |other| other.min(held)));
-    }
-
-    /// The store is about to be asked. Gives what is to be released before.
-    pub fn about_to_claim(&mut self) -> Option<Held> {
-        self.meanwhile(|meanwhile| *meanwhile = Meanwhile::default());
-        self.release.take()
+    /// Notes what happens to a phone while it is being tried.
+    pub fn note(&mut self, note: impl FnOnce(&mut Meanwhile)) {
+        if let Turn::Trying(meanwhile) = &mut self.turn {
+            note(meanwhile);
+        }
     }
 
     /// Nobody tries it any more.
@@ -155,19 +123,9 @@ impl Phone {
     pub fn is_being_tried(&self) -> bool {
         matches!(self.turn, Turn::Trying(_))
     }
-
-    fn meanwhile(&mut self, note: impl FnOnce(&mut Meanwhile)) {
-        if let Turn::Trying(meanwhile) = &mut self.turn {
-            note(meanwhile);
-        }
-    }
 }
 
 impl Table {
-    pub fn len(&self) -> usize {
-        self.phones.len()
-    }
-
     pub fn get(&self, phone: &str) -> Option<&Phone> {
         self.phones.get(phone)
     }
@@ -188,14 +146,6 @@ impl Table {
         }
     }
 
-    pub fn names(&self) -> Vec<Name> {
-        self.phones.keys().cloned().collect()
-    }
-
-    pub fn phones_mut(&mut self) -> impl Iterator<Item = &mut Phone> {
-        self.phones.values_mut()
-    }
-
     /// Every known resource of the same account.
     pub fn account_of(&self, phone: &Jid) -> Vec<Name> {
         let bare = phone.to_bare();
@@ -209,11 +159,26 @@ impl Table {
             .collect()
     }
 
-    /// Those of them that were found to be gone.
-    pub fn gone_beside(&self, phone: &Jid) -> Vec<Name> {
-        let mut names = self.account_of(phone);
-        names.retain(|name| self.phones.get(name).is_some_and(|other| other.gone));
-        names
+    /// A phone spoke, so it is there.
+    pub fn wake(&mut self, phone: &Jid, now: Instant) {
+        if let Some(known) = self.phones.get_mut(phone.as_str()) {
+            known.wake();
+            known.gone = false;
+            self.schedule(phone.as_str(), now);
+        }
+    }
+
+    /// This phone stands in for those of its account that are gone.
+    pub fn wake_gone_beside(&mut self, phone: &Jid, now: Instant, held: Option<Held>) {
+        for name in self.account_of(phone) {
+            if let Some(other) = self.phones.get_mut(&name)
+                && other.gone
+            {
+                other.wake();
+                other.release(held);
+                self.schedule(&name, now);
+            }
+        }
     }
 
     pub fn first_due(&self) -> Option<Instant> {
@@ -265,14 +230,6 @@ impl Table {
         if self.get(phone).is_some_and(|phone| phone.rest == Rest::No) {
             self.schedule_by(phone, at);
         }
-    }
-
-    pub fn link_up(&mut self) {
-        self.link_up = true;
-    }
-
-    pub fn is_link_up(&self) -> bool {
-        self.link_up
     }
 
     /// Nobody can be reached, so no turn has a time.
