@@ -1,63 +1,76 @@
-//! Use case: one push, from its token to its outcome, and on to its phone.
+//! One push, from its token to its outcome, and on to its phone.
 //!
-//! A push goes out at once if nothing waits for its phone. Unless the phone acknowledges it in time
-//! it is stored, and sent again until the phone has it or its time is over. It knows neither HTTP
-//! nor XML: requests come from `http`, stanzas go to the link as plain data.
+//! Delivery knows neither HTTP nor XML: messages come from [`http`](crate::http), stanzas go to the
+//! link as plain data. It is made of four parts, none of which knows another: `attempts` sends
+//! stanzas and recognises their answers, `queue` is the store, `phones` tells who is tried when,
+//! `push` lets a push in and decides what follows its first attempt. `forward` and `answers` hold
+//! nothing; they move messages from one part to the next.
+//!
+//! # A push whose phone is there
+//!
+//! [`Delivery::push`] opens the token, which gives the registration, and admits the push under its
+//! endpoint's rate and the memory for all. Nothing waits for this phone, so the push goes out at
+//! once: `attempts` mints the stanza's id, notes who waits for its answer, and puts the stanza into
+//! the link's queue. 30 ms later the link hands up a result from the phone. [`Delivery::answer`]
+//! verifies that the id was minted for a stanza to this very JID, and wakes the waiter; `push`
+//! returns [`Outcome::Acknowledged`]. The store was never asked.
+//!
+//! # A push that waits
+//!
+//! This time the phone is in a tunnel. After the time that a sender may be kept waiting `attempts`
+//! has no answer, and the stanza has gone out. So the phone may yet get it: the message is to be
+//! *held*, and the phone is *quiet* from now on. `phones` is told first, so that no later push
+//! overtakes; then `queue` stores the message, in a task that goes on if the sender hangs up, and
+//! the sender gets [`Outcome::Stored`]. Later pushes to this phone are stored at once.
+//!
+//! A quarter of an hour later, or as soon as the phone says something, `phones` gives it to
+//! `forward`. That claims one message after the other from the queue, and sends each as a new
+//! attempt of the same message. The phone acknowledges; the message is deleted with the claim of
+//! the next one; the queue is empty, and `phones` forgets the phone.
+//!
+//! An answer may come when nobody waits for it any more, or on the link of another replica. Its id
+//! still tells which message it is about: `answers` deletes that one from the queue, or frees it.
 
-mod announced;
 mod answers;
-mod attempt;
-mod backlog;
+mod attempts;
 mod forward;
-mod in_flight;
-mod keep;
-mod stanza_id;
+mod phones;
+mod push;
+mod queue;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use prometheus::IntGauge;
+use jid::Jid;
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch},
-    time::{Instant, timeout_at},
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::task::TaskTracker;
 
 use self::{
-    announced::Announced,
-    attempt::Offered,
-    backlog::Backlog,
-    in_flight::{InFlight, Verdict},
-    keep::Tried,
-    stanza_id::StanzaIds,
+    attempts::{Attempts, StanzaIds},
+    phones::Phones,
+    push::{Admission, Begun},
+    queue::Queue,
 };
 use crate::{
-    link::PushStanza,
-    metrics::{LinkState, Metrics, QueueEvent},
+    link::{Answer, PushStanza},
+    metrics::{LinkState, Metrics},
     model::{
         acl::Acl,
-        message::{MessageId, MessageKey, Topic, Ttl, Urgency},
+        message::{MessageId, Topic, Ttl, Urgency},
         payload::Payload,
-        random::{Random, random_array},
-        rate::{Limiter, Rate},
+        random::Random,
+        rate::Rate,
         registration::Registration,
         secret::Secret,
-        time::{Clock, Timestamp},
+        time::Clock,
     },
     store::{Caps, Store, StoreError},
     token::{OpenError, Tokens},
 };
-
-/// Bytes that a push in flight is counted for beside its payload: its stanza's envelope, the
-/// registration and the table's entry.
-const OVERHEAD: usize = 1024;
 
 /// A push as an application server sent it.
 #[derive(Debug)]
@@ -132,55 +145,26 @@ pub struct Dependencies {
     pub metrics: Arc<Metrics>,
 }
 
+/// Shared by all who push, and by the link. [`recover`](Self::recover) comes first; then
+/// [`forward`](Self::forward) and [`follow`](Self::follow) are to run.
 pub struct Delivery {
     settings: Settings,
-    with: Dependencies,
-    replica: [u8; 4],
-    stanza_ids: StanzaIds,
-    endpoint_rate: Limiter,
-    memory: Arc<Semaphore>,
-    in_flight: InFlight,
-    announced: Announced,
-    backlog: Backlog,
-    /// What waits is to be read from the store once more.
-    rescan: Notify,
-    /// So many at a time ask the store to write.
-    writes: Semaphore,
-    /// So many answers are worked on that nobody waits for.
-    late: Arc<Semaphore>,
+    tokens: Tokens,
+    acl: Acl,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    metrics: Arc<Metrics>,
+    admission: Admission,
+    attempts: Attempts,
+    queue: Queue,
+    phones: Phones,
     tasks: TaskTracker,
-    stopping: AtomicBool,
 }
 
 /// The store failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the store failed")]
 pub struct StoreFailed;
-
-/// A push on its way.
-struct Push {
-    key: MessageKey,
-    id: MessageId,
-    registration: Arc<Registration>,
-    /// As accepted.
-    ttl: Ttl,
-    topic: Option<Topic>,
-    urgency: Urgency,
-    payload: Payload,
-    arrived: Timestamp,
-    /// The same; dates the delay of the answer.
-    arrival: Instant,
-    /// Its sender waits for the phone until then.
-    deadline: Instant,
-    _share: Share,
-}
-
-/// What became of a push at once.
-enum Begun<Kept> {
-    Ended(Outcome),
-    Kept(Kept),
-    Sent(Box<Push>, Offered),
-}
 
 impl Delivery {
     /// `secret` and `previous` sign and verify the ids of stanzas.
@@ -190,22 +174,21 @@ impl Delivery {
         previous: &[Secret],
         with: Dependencies,
     ) -> Self {
-        let memory = settings.in_flight_memory.min(Semaphore::MAX_PERMITS);
+        let (random, metrics) = (with.random, with.metrics);
+        let memory = settings.in_flight_memory;
+        let ids = StanzaIds::new(secret, previous);
         Self {
-            replica: random_array(&*with.random),
-            stanza_ids: StanzaIds::new(secret, previous),
-            endpoint_rate: Limiter::new(settings.endpoint_rate),
-            memory: Arc::new(Semaphore::new(memory)),
-            in_flight: InFlight::new(with.metrics.in_flight.clone()),
-            announced: Announced::new(with.metrics.phones_available.clone()),
-            backlog: Backlog::new(with.random.clone(), with.metrics.phones_waiting.clone()),
-            rescan: Notify::new(),
-            writes: Semaphore::new(keep::WRITES),
-            late: Arc::new(Semaphore::new(answers::LATE)),
+            admission: Admission::new(settings.endpoint_rate, memory, &metrics),
+            attempts: Attempts::new(ids, &*random, with.pushes, with.link, &metrics),
+            queue: Queue::new(with.store, metrics.clone()),
+            phones: Phones::new(random.clone(), &metrics),
             tasks: TaskTracker::new(),
-            stopping: AtomicBool::new(false),
             settings,
-            with,
+            tokens: with.tokens,
+            acl: with.acl,
+            clock: with.clock,
+            random,
+            metrics,
         }
     }
 
@@ -218,7 +201,7 @@ impl Delivery {
     pub async fn push(self: &Arc<Self>, token: &str, message: Message) -> Outcome {
         let arrival = Instant::now();
         let deadline = arrival + self.settings.ack_timeout;
-        let registration = match timeout_at(deadline, self.with.tokens.open(token)).await {
+        let registration = match timeout_at(deadline, self.tokens.open(token)).await {
             Ok(Ok(registration)) => registration,
             Ok(Err(OpenError::Forged)) => return Outcome::BadToken,
             Ok(Err(OpenError::Dead)) => return Outcome::Gone,
@@ -227,76 +210,90 @@ impl Delivery {
         match self.begin(registration, message, arrival, deadline) {
             Begun::Ended(outcome) => outcome,
             Begun::Kept(outcome) => outcome.await,
-            Begun::Sent(push, offered) => self.settle(token, push, offered).await,
+            Begun::Sent(push, attempt) => self.settle(token, push, attempt).await,
         }
-    }
-
-    /// What needs no waiting. Apart, so that a push in flight holds no room for it.
-    fn begin(
-        self: &Arc<Self>,
-        registration: Arc<Registration>,
-        message: Message,
-        arrival: Instant,
-        deadline: Instant,
-    ) -> Begun<impl Future<Output = Outcome> + use<>> {
-        if !self.endpoint_rate.admit(&registration.key()) {
-            return Begun::Ended(Outcome::RateLimited);
-        }
-        let Some(share) = self.share(message.payload.len() + OVERHEAD) else {
-            return Begun::Ended(Outcome::MemoryFull);
-        };
-        let now = self.with.clock.now();
-        let requested = message.ttl.unwrap_or(self.settings.default_ttl);
-        let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
-        let push = Box::new(Push {
-            key: MessageKey::from_bytes(random_array(&*self.with.random)),
-            id: MessageId::from_bytes(random_array(&*self.with.random)),
-            registration,
-            ttl: requested.min(self.settings.max_ttl).min(lifetime),
-            topic: message.topic,
-            urgency: message.urgency,
-            payload: message.payload,
-            arrived: now,
-            arrival,
-            deadline,
-            _share: share,
-        });
-        let owner = &push.registration.owner;
-        let instead = if !self.can_send() {
-            Outcome::LinkDown
-        // What is not kept can overtake: it is now or never.
-        } else if !push.is_transient() && self.backlog.contains(owner) {
-            return Begun::Kept(self.keep(push, Tried::No, None));
-        } else if let Some(offered) = self.offer(&push) {
-            return Begun::Sent(push, offered);
-        } else {
-            Outcome::LinkBusy
-        };
-        if push.is_transient() {
-            return Begun::Ended(instead);
-        }
-        Begun::Kept(self.keep(push, Tried::No, None))
     }
 
     /// Whether a message waits still (RFC 8030 §6).
     pub async fn is_pending(&self, id: MessageId) -> Result<bool, StoreFailed> {
-        let found = self.with.store.is_waiting(id, self.with.clock.now()).await;
-        found.map_err(StoreFailed::from)
+        Ok(self.queue.is_pending(id, self.clock.now()).await?)
     }
 
     /// Its sender takes a message back.
     pub async fn cancel(&self, id: MessageId) -> Result<(), StoreFailed> {
-        if self.with.store.cancel(id).await? {
-            self.with.metrics.queue_events.inc(QueueEvent::Deleted);
+        Ok(self.queue.cancel(id).await?)
+    }
+
+    /// An answer from the link; see [`Inbound::answer`](crate::link::Inbound::answer).
+    pub fn answer(self: &Arc<Self>, from: &Jid, id: &str, answer: Answer) -> bool {
+        let Some(attempt) = self.attempts.verify(from, id) else {
+            return false;
+        };
+        if !self.answer_in_flight(from, attempt, answer) {
+            self.answer_late(from, Some(id), attempt, answer);
         }
-        Ok(())
+        true
+    }
+
+    /// An answer that came over another replica's link.
+    fn answer_passed_on(self: &Arc<Self>, from: &Jid, id: &str, answer: Answer) {
+        if let Some(attempt) = self.attempts.verify(from, id)
+            && self.attempts.made(&attempt)
+            && !self.answer_in_flight(from, attempt, answer)
+        {
+            self.answer_late(from, None, attempt, answer);
+        }
+    }
+
+    /// Directed presence of a phone, or of anybody else.
+    pub fn presence(&self, from: &Jid, available: bool) {
+        if !available {
+            self.phones.unavailable(from);
+        } else if self.acl.permits(from) {
+            self.phones.available(from, Instant::now());
+        }
+    }
+
+    /// A stanza came from this phone itself.
+    pub fn phone_spoke(&self, from: &Jid) {
+        self.phones.spoke(from, Instant::now());
+    }
+
+    /// The phone has registered, perhaps from another resource than before: what waits for this
+    /// application goes there.
+    pub async fn registered(&self, registration: &Registration) {
+        let owner = &registration.owner;
+        // Other replicas store what this one has not heard of yet.
+        if !self.queue.is_shared() && !self.phones.concern_account_of(owner) {
+            return;
+        }
+        if self.queue.redirect(registration).await > 0 {
+            let now = Instant::now();
+            self.phones.message_waits(owner, now);
+            self.phones.registered(owner, now);
+        }
+    }
+
+    /// The link is up: the phones that messages wait for are tried.
+    pub fn link_up(&self) {
+        self.phones.link_up(Instant::now());
+        if self.queue.is_shared() {
+            // Who has no link need not know all that waits.
+            self.queue.ask_for_rescan();
+        }
+    }
+
+    /// The link is gone: whoever waits is told at once.
+    pub fn link_down(&self) {
+        self.attempts.link_down();
+        self.phones.link_down(self.clock.now());
     }
 
     /// From now on nothing is sent. Whoever waits for a phone is told as soon as the push is stored;
     /// the answers of phones are heard until [`finish`](Self::finish).
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        self.in_flight.interrupt(Verdict::Stopping);
+        self.queue.stop();
+        self.attempts.stop();
     }
 
     /// Waits until everything that was begun is written, and until no answer is in time any more.
@@ -307,57 +304,19 @@ impl Delivery {
 
     /// Forgets rate limits that have recovered.
     pub fn forget_idle(&self) {
-        self.endpoint_rate.forget_idle();
+        self.admission.forget_idle();
     }
 
-    fn can_send(&self) -> bool {
-        *self.with.link.borrow() == LinkState::Up && !self.is_stopping()
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-
-    fn share(&self, bytes: usize) -> Option<Share> {
-        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let permit = self.memory.clone().try_acquire_many_owned(permits).ok()?;
-        let gauge = self.with.metrics.in_flight_bytes.clone();
-        gauge.add(permits.into());
-        Some(Share {
-            gauge,
-            bytes: permits.into(),
-            _permit: permit,
-        })
-    }
-}
-
-impl Push {
-    /// Not to be kept: a TTL of 0 is for now or never.
-    fn is_transient(&self) -> bool {
-        self.ttl == Ttl::ZERO
-    }
-
-    fn expires(&self) -> Timestamp {
-        let ttl = Duration::from_secs(self.ttl.as_secs().into());
-        self.arrived.saturating_add(ttl)
+    /// A daemon that stops hears answers for as long as they are in time.
+    fn hear_until(&self, deadline: Instant) {
+        if self.attempts.is_stopping() {
+            self.tasks.spawn(sleep_until(deadline));
+        }
     }
 }
 
 impl From<StoreError> for StoreFailed {
     fn from(_: StoreError) -> Self {
         Self
-    }
-}
-
-/// A push's share of the memory for pushes in flight, given back when dropped.
-struct Share {
-    gauge: IntGauge,
-    bytes: i64,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.gauge.sub(self.bytes);
     }
 }

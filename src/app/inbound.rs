@@ -36,7 +36,7 @@ impl Inbound for UseCases {
     }
 
     fn register(&self, request: RegisterRequest) -> Result<(), RegisterReply> {
-        self.delivery.heard(&request.from);
+        self.delivery.phone_spoke(&request.from);
         let screened = self.registrar.screen(request)?;
         self.registrations
             .try_send(screened)

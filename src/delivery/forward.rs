@@ -5,27 +5,23 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 use jid::Jid;
 use tokio::{
     sync::Semaphore,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
     Delivery,
-    backlog::{End, HOLD, PACE},
-    in_flight::{Asked, Verdict},
+    attempts::{Outgoing, Verdict},
+    phones::{Due, End, HOLD, PACE, Phones},
 };
 use crate::{
-    metrics::QueueEvent,
     model::message::{Hold, MessageKey},
     store::{Claim, Claimed, News, StoreError},
 };
 
 /// Phones that are tried at a time.
-const AT_ONCE: usize = 512;
-
-/// How long a claim lasts if nobody ends it: longer than any attempt.
-const LEASE: Duration = Duration::from_secs(60);
+const PHONES_AT_ONCE: usize = 512;
 
 /// Before the store is asked again, when it fails.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
@@ -33,7 +29,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// Before a phone is tried again whose push the link did not send in time.
 const LINK_PAUSE: Duration = Duration::from_secs(1);
 
-/// How many owners are read at a time.
+/// How many phones are read at a time.
 const PAGE: u32 = 1000;
 
 impl Delivery {
@@ -42,25 +38,25 @@ impl Delivery {
         let mut last: Option<Jid> = None;
         let mut at = Instant::now();
         loop {
-            let page = self.with.store.owners_waiting(last.as_ref(), PAGE).await?;
-            for owner in &page {
-                self.backlog.stored(owner, at);
+            let page = self.queue.phones(last.as_ref(), PAGE).await?;
+            for phone in &page {
+                self.phones.message_waits(phone, at);
                 at += PACE;
             }
-            let Some(owner) = page.into_iter().next_back() else {
+            let Some(phone) = page.into_iter().next_back() else {
                 return Ok(());
             };
-            last = Some(owner);
+            last = Some(phone);
         }
     }
 
     /// Forwards until the stop.
     pub async fn forward(self: Arc<Self>, stop: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(AT_ONCE));
+        let slots = Arc::new(Semaphore::new(PHONES_AT_ONCE));
         loop {
             let next = async {
                 let slot = slots.clone().acquire_owned().await;
-                (self.backlog.due().await, slot)
+                (next_phone(&self.phones).await, slot)
             };
             let (phone, slot) = tokio::select! {
                 () = stop.cancelled() => return,
@@ -69,7 +65,7 @@ impl Delivery {
             let this = Arc::clone(&self);
             self.tasks.spawn(async move {
                 let end = this.drain(&phone).await;
-                this.backlog.end(&phone, end);
+                this.phones.round_ended(&phone, end, Instant::now());
                 drop(slot);
             });
         }
@@ -78,11 +74,7 @@ impl Delivery {
     /// Follows what other replicas say.
     pub async fn follow(self: Arc<Self>) {
         loop {
-            let news = tokio::select! {
-                news = self.with.store.news() => news,
-                () = self.rescan.notified() => News::Rescan,
-            };
-            match news {
+            match self.queue.news().await {
                 News::Rescan => {
                     while let Err(error) = self.recover().await {
                         debug!(%error, "what waits could not be read");
@@ -90,10 +82,10 @@ impl Delivery {
                     }
                 }
                 News::Stored { owner, try_at } => {
-                    let wait = self.with.clock.now().until(try_at);
-                    self.backlog.stored(&owner, Instant::now() + wait);
+                    let wait = self.clock.now().until(try_at);
+                    self.phones.message_waits(&owner, Instant::now() + wait);
                 }
-                News::Drained { owner } => self.backlog.drained_elsewhere(&owner),
+                News::Drained { owner } => self.phones.drained_elsewhere(&owner, Instant::now()),
                 News::Answer { from, id, answer } => self.answer_passed_on(&from, &id, answer),
             }
         }
@@ -104,13 +96,13 @@ impl Delivery {
         // What the phone has, and the store does not know of yet.
         let mut done = None;
         let end = loop {
-            if !self.can_send() {
+            if !self.attempts.can_send() {
                 break End::Later(Instant::now() + LINK_PAUSE);
             }
             let claimed = match self.claim(phone, &mut done).await {
                 Ok(Claim::Message(claimed)) => claimed,
                 Ok(Claim::Later(at)) => {
-                    let wait = self.with.clock.now().until(at);
+                    let wait = self.clock.now().until(at);
                     break End::Later(Instant::now() + wait);
                 }
                 Ok(Claim::Empty) => break End::Empty,
@@ -119,87 +111,74 @@ impl Delivery {
                     break End::Later(Instant::now() + STORE_PAUSE);
                 }
             };
-            match self.attempt(phone, claimed).await {
+            match self.send_again(phone, claimed).await {
                 ControlFlow::Continue(acknowledged) => done = acknowledged,
                 ControlFlow::Break(end) => break end,
             }
         };
         if let Some(key) = done {
-            self.forwarded(key).await;
+            self.queue.done(key).await;
         }
         end
     }
 
     /// Tells the store of what is done, if anything is, together with the claim.
     async fn claim(&self, phone: &Jid, done: &mut Option<MessageKey>) -> Result<Claim, StoreError> {
-        let _turn = self.turn().await?;
-        if let Some(since) = self.backlog.look(phone)
-            && let Err(error) = self.with.store.release(phone, since).await
+        let turn = self.queue.turn().await?;
+        if let Some(held) = self.phones.about_to_claim(phone)
+            && let Err(error) = self.queue.release(&turn, phone, held.since()).await
         {
-            self.backlog.release_later(phone, since);
+            self.phones.release_later(phone, held);
             return Err(error);
         }
-        let now = self.with.clock.now();
-        let lease = now.saturating_add(LEASE);
-        let (deleted, claim) = self.with.store.claim(*done, phone, now, lease).await?;
-        *done = None;
-        if deleted {
-            self.with.metrics.queue_events.inc(QueueEvent::Forwarded);
-        }
-        Ok(claim)
+        self.queue.claim(&turn, done, phone, self.clock.now()).await
     }
 
     /// Sends a message. When the next one may follow, says which one the phone has: the store is
     /// to be told.
-    async fn attempt(&self, phone: &Jid, claimed: Claimed) -> ControlFlow<End, Option<MessageKey>> {
-        let Claimed {
-            key,
-            registration,
-            payload,
-            attempt,
-            ..
-        } = claimed;
-        let gone = self.backlog.is_gone(phone);
-        let stand_in = gone.then(|| self.announced.other_than(phone)).flatten();
-        let fallback = stand_in.is_some();
-        let asked = Asked {
-            registration: Arc::new(registration),
-            attempt,
-            fallback,
-        };
-        let to = stand_in.clone().unwrap_or_else(|| phone.clone());
+    async fn send_again(
+        &self,
+        phone: &Jid,
+        claimed: Claimed,
+    ) -> ControlFlow<End, Option<MessageKey>> {
+        let (key, number) = (claimed.key, claimed.attempt);
+        let stand_in = self.phones.stand_in(phone);
         let deadline = Instant::now() + self.settings.ack_timeout;
-        let (stanza, mut offered) = self.stanza(key, to, asked, payload, deadline);
-        let verdict = match timeout_at(deadline, self.with.pushes.reserve()).await {
-            Ok(Ok(slot)) => {
-                slot.send(stanza);
-                offered.waiting.wait(deadline).await
-            }
-            Ok(Err(_)) | Err(_) => None,
+        let outgoing = Outgoing {
+            message: key,
+            registration: Arc::new(claimed.registration),
+            number,
+            stand_in: stand_in.clone(),
+            payload: claimed.payload,
+            deadline,
         };
+        let (attempt, verdict) = self.attempts.ask(outgoing).await;
+        let unanswered = matches!(verdict, Some(Verdict::Stopping) | None);
+        let withdrawn = unanswered && attempt.withdraw();
         // An answer may have come at the last moment, or while the daemon stops.
-        let verdict = offered.waiting.close().or(verdict);
-        let end = match verdict {
+        let end = match attempt.close().or(verdict) {
             Some(Verdict::Acknowledged) => {
                 let Some(other) = stand_in else {
                     return ControlFlow::Continue(Some(key));
                 };
-                self.forwarded(key).await;
-                self.backlog.served(&other);
+                self.queue.done(key).await;
+                self.phones.stood_in(&other, Instant::now());
                 return ControlFlow::Continue(None);
             }
-            Some(Verdict::Failed | Verdict::Unreachable) => {
-                // When another one fails as well, the registered one comes first again.
-                let found_gone = verdict == Some(Verdict::Unreachable) && !fallback;
-                self.backlog.set_gone(phone, found_gone);
-                let replaced = found_gone && self.announced.other_than(phone).is_some();
+            // When another one fails as well, the registered one comes first again.
+            Some(Verdict::Unreachable) if stand_in.is_none() => {
+                let replaced = self.phones.set_gone(phone, true);
                 (!replaced).then_some(End::Failed)
+            }
+            Some(Verdict::Failed | Verdict::Unreachable) => {
+                self.phones.set_gone(phone, false);
+                Some(End::Failed)
             }
             Some(Verdict::RevocationFailed) => Some(End::Failed),
             // The message, too, unless the phone has registered again meanwhile.
             Some(Verdict::Revoked) => None,
             Some(Verdict::LinkLost) => Some(End::Later(Instant::now())),
-            Some(Verdict::Stopping) | None if offered.sent.withdraw() => {
+            Some(Verdict::Stopping) | None if withdrawn => {
                 Some(End::Later(Instant::now() + LINK_PAUSE))
             }
             Some(Verdict::Stopping) | None => {
@@ -208,14 +187,29 @@ impl Delivery {
             }
         };
         let hold = match end {
-            Some(End::Unanswered) => Hold::Until(self.with.clock.now().saturating_add(HOLD)),
+            Some(End::Unanswered) => Hold::Until(self.clock.now().saturating_add(HOLD)),
             _ => Hold::Free,
         };
-        let owner = self.put_back(key, attempt, hold).await;
+        let owner = self.queue.put_back(key, number, hold).await;
         if let Some(owner) = owner.filter(|owner| owner != phone) {
             // It has found the message leased.
-            self.backlog.stored(&owner, Instant::now());
+            self.phones.message_waits(&owner, Instant::now());
         }
         end.map_or(ControlFlow::Continue(None), ControlFlow::Break)
+    }
+}
+
+/// Waits until a phone is to be tried.
+async fn next_phone(phones: &Phones) -> Jid {
+    loop {
+        let changed = phones.changed();
+        match phones.take_due(Instant::now()) {
+            Due::Phone(phone) => return phone,
+            Due::Later(None) => changed.await,
+            Due::Later(Some(at)) => tokio::select! {
+                () = changed => {}
+                () = sleep_until(at) => {}
+            },
+        }
     }
 }

@@ -5,16 +5,13 @@ mod interleavings;
 mod keeping;
 mod world;
 
-use bytes::Bytes;
-
-use self::world::{PHONE, WEEK, World, accepted_ttl, jid, message, text};
-use super::*;
-use crate::{link::Answer, token::Backend};
+use self::world::{OTHER, PHONE, WEEK, World, accepted_ttl, jid, message, text};
+use super::{push::OVERHEAD, *};
+use crate::{metrics::QueueEvent, token::Backend};
 
 #[tokio::test]
 async fn an_acknowledged_push_reports_the_accepted_ttl() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, Some(60));
     let stanza = world.sent().await;
     assert_eq!(
@@ -51,8 +48,7 @@ async fn the_ttl_is_capped_by_the_maximum_and_the_registrations_life() {
 
 #[tokio::test]
 async fn a_stranger_or_a_guess_acknowledges_nothing() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, None);
     let stanza = world.sent().await;
     let acknowledge =
@@ -73,8 +69,7 @@ async fn a_stranger_or_a_guess_acknowledges_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn ttl_0_is_content_with_having_been_sent() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
 
     let sent = world.push(&token, Some(0));
     world.sent().await;
@@ -110,8 +105,7 @@ async fn ttl_0_is_content_with_having_been_sent() {
 
 #[tokio::test]
 async fn a_lost_link_is_told_at_once() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, Some(0));
     world.sent().await;
     world.delivery.link_down();
@@ -120,8 +114,7 @@ async fn a_lost_link_is_told_at_once() {
 
 #[tokio::test]
 async fn an_unknown_registration_is_revoked_for_good() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let outcome = world.answered(&token, Answer::NotRegistered).await;
     assert_eq!(outcome, Outcome::Revoked);
     assert_eq!(world.metrics.revocations.get(), 1);
@@ -173,8 +166,7 @@ async fn the_refusal_of_a_former_resource_spares_the_present_one() {
 
 #[tokio::test]
 async fn a_refusal_is_an_answer_to_ttl_0_even_while_the_disk_is_slow() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let other = world.other_process();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let push = world.push(&token, Some(0));
@@ -191,8 +183,7 @@ async fn a_refusal_is_an_answer_to_ttl_0_even_while_the_disk_is_slow() {
 
 #[tokio::test]
 async fn bad_and_dead_tokens_send_nothing() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     assert_eq!(
         world.push("v4.local.nonsense", None).await.unwrap(),
         Outcome::BadToken

@@ -1,26 +1,11 @@
 //! What waits, and when it is sent again.
 
 use super::*;
-use crate::delivery::backlog::HOLD;
-
-const OTHER: &str = "romeo@example.org/balcony";
-
-/// A push that is stored without being sent.
-async fn stored(world: &World, token: &str, urgency: Urgency, text: &'static str) {
-    let message = Message {
-        urgency,
-        payload: Payload::new(Bytes::from_static(text.as_bytes())).unwrap(),
-        ..message(None)
-    };
-    let outcome = world.delivery.push(token, message).await;
-    assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
-    world.clock.advance(Duration::from_millis(1));
-}
+use crate::delivery::phones::HOLD;
 
 #[tokio::test(start_paused = true)]
 async fn an_unanswered_message_is_sent_again_after_its_hold_only() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let first = world.unanswered(&token).await;
     world.advance(HOLD - Duration::from_secs(2)).await;
     world.silence().await;
@@ -36,10 +21,9 @@ async fn an_unanswered_message_is_sent_again_after_its_hold_only() {
 
 #[tokio::test(start_paused = true)]
 async fn a_late_acknowledgement_ends_the_quiet_and_is_no_duplicate() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let first = world.unanswered(&token).await;
-    stored(&world, &token, Urgency::Normal, "second").await;
+    world.stored(&token, "second").await;
     world.silence().await;
     world.answer(&first, Answer::Acknowledged);
     let second = world.sent().await;
@@ -51,11 +35,10 @@ async fn a_late_acknowledgement_ends_the_quiet_and_is_no_duplicate() {
 
 #[tokio::test(start_paused = true)]
 async fn any_word_of_the_phone_flushes_but_what_is_held() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     world.unanswered(&token).await;
-    stored(&world, &token, Urgency::Normal, "second").await;
-    world.delivery.heard(&jid(PHONE));
+    world.stored(&token, "second").await;
+    world.delivery.phone_spoke(&jid(PHONE));
     let second = world.sent().await;
     assert_eq!(text(&second), "second");
     world.answer(&second, Answer::Acknowledged);
@@ -65,8 +48,7 @@ async fn any_word_of_the_phone_flushes_but_what_is_held() {
 
 #[tokio::test(start_paused = true)]
 async fn presence_flushes_even_what_is_held() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let first = world.unanswered(&token).await;
     world.delivery.presence(&jid(PHONE), true);
     let again = world.sent().await;
@@ -77,8 +59,7 @@ async fn presence_flushes_even_what_is_held() {
 
 #[tokio::test]
 async fn the_most_urgent_goes_first_then_the_oldest() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     world.link.send_replace(LinkState::Connecting);
     world.delivery.link_down();
     for (urgency, text) in [
@@ -88,7 +69,7 @@ async fn the_most_urgent_goes_first_then_the_oldest() {
         (Urgency::Normal, "second"),
         (Urgency::VeryLow, "very-low"),
     ] {
-        stored(&world, &token, urgency, text).await;
+        world.stored_as(&token, urgency, text).await;
     }
     world.link.send_replace(LinkState::Up);
     world.delivery.link_up();
@@ -103,10 +84,8 @@ async fn the_most_urgent_goes_first_then_the_oldest() {
 
 #[tokio::test(start_paused = true)]
 async fn temporary_errors_are_met_with_longer_and_longer_pauses() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
-    let outcome = world.answered(&token, Answer::Failed).await;
-    assert!(matches!(outcome, Outcome::Stored { .. }));
+    let (mut world, token) = World::with_endpoint().await;
+    world.stored_after(&token, Answer::Failed).await;
     for pause in [5, 10, 20, 40] {
         world.silence().await;
         world.advance(Duration::from_secs(pause)).await;
@@ -115,7 +94,7 @@ async fn temporary_errors_are_met_with_longer_and_longer_pauses() {
         world.ended(&stanza.to).await;
     }
     // A word of the phone, and the pauses start anew.
-    world.delivery.heard(&jid(PHONE));
+    world.delivery.phone_spoke(&jid(PHONE));
     let stanza = world.sent().await;
     world.answer(&stanza, Answer::Failed);
     world.ended(&stanza.to).await;
@@ -125,8 +104,7 @@ async fn temporary_errors_are_met_with_longer_and_longer_pauses() {
 
 #[tokio::test(start_paused = true)]
 async fn a_bounce_that_comes_late_sets_its_message_free() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let first = world.unanswered(&token).await;
     world.answer(&first, Answer::Unreachable);
     world.written().await;
@@ -145,10 +123,9 @@ async fn a_bounce_that_comes_late_sets_its_message_free() {
 
 #[tokio::test(start_paused = true)]
 async fn a_late_refusal_revokes_and_drops_what_waits() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let first = world.unanswered(&token).await;
-    stored(&world, &token, Urgency::Normal, "second").await;
+    world.stored(&token, "second").await;
     world.answer(&first, Answer::NotRegistered);
     world.written().await;
     assert_eq!(world.waiting().await, 0);
@@ -177,10 +154,8 @@ async fn a_late_refusal_spares_a_later_registration() {
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_follows_a_registration_to_its_new_resource() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
-    let outcome = world.answered(&token, Answer::Unreachable).await;
-    assert!(matches!(outcome, Outcome::Stored { .. }));
+    let (mut world, token) = World::with_endpoint().await;
+    world.stored_after(&token, Answer::Unreachable).await;
     world.clock.advance(Duration::from_secs(1));
     world.registered(OTHER).await;
     let stanza = world.sent().await;
@@ -191,12 +166,10 @@ async fn what_waits_follows_a_registration_to_its_new_resource() {
 
 #[tokio::test(start_paused = true)]
 async fn a_resource_that_is_gone_is_replaced_by_one_that_announced_itself() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     world.delivery.presence(&jid(OTHER), true);
     world.delivery.presence(&jid("juliet@example.org/x"), true);
-    let outcome = world.answered(&token, Answer::Unreachable).await;
-    assert!(matches!(outcome, Outcome::Stored { .. }));
+    world.stored_after(&token, Answer::Unreachable).await;
     let stanza = world.sent().await;
     assert_eq!(stanza.to, jid(OTHER));
     // It is not the one that registered: its refusal revokes nothing.
@@ -216,10 +189,8 @@ async fn a_resource_that_is_gone_is_replaced_by_one_that_announced_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn a_resource_that_comes_serves_those_that_are_gone() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
-    let outcome = world.answered(&token, Answer::Unreachable).await;
-    assert!(matches!(outcome, Outcome::Stored { .. }));
+    let (mut world, token) = World::with_endpoint().await;
+    world.stored_after(&token, Answer::Unreachable).await;
     world.silence().await;
     world.delivery.presence(&jid(OTHER), true);
     let stanza = world.sent().await;
@@ -230,8 +201,7 @@ async fn a_resource_that_comes_serves_those_that_are_gone() {
 
 #[tokio::test(start_paused = true)]
 async fn what_went_out_just_before_the_link_was_lost_is_sent_again() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let first = world.unanswered(&token).await;
     world.advance(Duration::from_secs(30)).await;
     world.delivery.link_down();
@@ -249,10 +219,9 @@ async fn what_went_out_just_before_the_link_was_lost_is_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn another_daemon_goes_on_where_one_has_ended() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let first = world.unanswered(&token).await;
-    stored(&world, &token, Urgency::Normal, "second").await;
+    world.stored(&token, "second").await;
     let mut world = world.restart().await;
     let second = world.sent().await;
     assert_eq!(text(&second), "second");
@@ -263,15 +232,14 @@ async fn another_daemon_goes_on_where_one_has_ended() {
 
 #[tokio::test(start_paused = true)]
 async fn an_expired_message_is_not_sent() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, Some(60));
     let stanza = world.sent().await;
     world.answer(&stanza, Answer::Failed);
     assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
     world.clock.advance(Duration::from_secs(60));
-    world.delivery.heard(&jid(PHONE));
+    world.delivery.phone_spoke(&jid(PHONE));
     world.ended(&jid(PHONE)).await;
     assert!(world.stanzas.try_recv().is_err());
-    assert!(!world.delivery.backlog.contains(&jid(PHONE)));
+    assert!(!world.delivery.phones.must_wait(&jid(PHONE)));
 }

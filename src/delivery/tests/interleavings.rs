@@ -1,15 +1,12 @@
 //! Answers, registrations and presence that come at awkward moments.
 
 use super::*;
-use crate::{delivery::backlog::HOLD, link::PushStanza};
-
-const OTHER: &str = "romeo@example.org/balcony";
+use crate::{delivery::phones::HOLD, link::PushStanza};
 
 /// A push that was stored because the phone's resource is not there; another one is.
 async fn with_a_stand_in(world: &mut World, token: &str) -> PushStanza {
     world.delivery.presence(&jid(OTHER), true);
-    let outcome = world.answered(token, Answer::Unreachable).await;
-    assert!(matches!(outcome, Outcome::Stored { .. }));
+    world.stored_after(token, Answer::Unreachable).await;
     let stanza = world.sent().await;
     assert_eq!(stanza.to, jid(OTHER));
     stanza
@@ -17,11 +14,10 @@ async fn with_a_stand_in(world: &mut World, token: &str) -> PushStanza {
 
 #[tokio::test(start_paused = true)]
 async fn a_phone_that_answers_gets_new_pushes_though_an_old_one_is_held() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     world.unanswered(&token).await;
     world.stored(&token, "second").await;
-    world.delivery.heard(&jid(PHONE));
+    world.delivery.phone_spoke(&jid(PHONE));
     let second = world.sent().await;
     world.answer(&second, Answer::Acknowledged);
     world.silence().await;
@@ -33,8 +29,7 @@ async fn a_phone_that_answers_gets_new_pushes_though_an_old_one_is_held() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_makes_no_phone_quiet() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, None);
     world.sent().await;
     world.delivery.stop();
@@ -50,8 +45,7 @@ async fn a_restart_makes_no_phone_quiet() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_answered_while_the_daemon_stops_is_not_sent_again() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, None);
     let stanza = world.sent().await;
     world.advance(Duration::from_millis(500)).await;
@@ -70,8 +64,7 @@ async fn what_is_answered_while_the_daemon_stops_is_not_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn one_message_that_is_never_answered_does_not_block_the_others() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     world.unanswered(&token).await;
     world.stored(&token, "second").await;
     world.advance(HOLD).await;
@@ -100,8 +93,7 @@ async fn what_the_phone_has_needs_no_room_in_the_queue() {
 
 #[tokio::test(start_paused = true)]
 async fn a_late_acknowledgement_of_a_stand_in_lets_the_rest_follow() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let first = with_a_stand_in(&mut world, &token).await;
     world.stored(&token, "second").await;
     world.time_out().await;
@@ -132,8 +124,7 @@ async fn a_late_error_of_a_stand_in_frees_its_message() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stand_in_that_is_quiet_is_left_alone() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     with_a_stand_in(&mut world, &token).await;
     world.time_out().await;
     world.ended(&jid(PHONE)).await;
@@ -165,8 +156,7 @@ async fn a_registration_during_an_attempt_takes_the_message_along() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_a_registration_overtook_leaves_no_lease() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     world.answered(&token, Answer::Failed).await;
     world.advance(Duration::from_secs(5)).await;
     let stanza = world.sent().await;
@@ -222,8 +212,7 @@ async fn a_refusal_of_an_older_registration_frees_the_message() {
 
 #[tokio::test(start_paused = true)]
 async fn a_revocation_that_fails_is_tried_again_after_a_pause() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     world.answered(&token, Answer::Failed).await;
     world.advance(Duration::from_secs(5)).await;
     let stanza = world.sent().await;
@@ -237,8 +226,7 @@ async fn a_revocation_that_fails_is_tried_again_after_a_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn what_another_process_has_revoked_is_not_stored() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     world.clock.advance(Duration::from_secs(1));
     // As `registrations revoke` does; this process looks once a second.
     let revocation = format!(
@@ -255,8 +243,7 @@ async fn what_another_process_has_revoked_is_not_stored() {
 
 #[tokio::test(start_paused = true)]
 async fn a_push_that_is_withdrawn_is_not_called_sent() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, Some(0));
     let stanza = world.stanzas.recv().await.unwrap();
     world.time_out().await;
@@ -283,8 +270,7 @@ async fn a_push_in_flight_is_no_404_while_its_url_lives() {
 
 #[tokio::test(start_paused = true)]
 async fn a_phone_that_comes_back_during_a_first_attempt_is_not_left_alone() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, None);
     world.sent().await;
     world.advance(Duration::from_millis(500)).await;
@@ -296,11 +282,9 @@ async fn a_phone_that_comes_back_during_a_first_attempt_is_not_left_alone() {
 }
 
 /// For comparison: what happens to an attempt from the queue.
-
 #[tokio::test(start_paused = true)]
 async fn a_phone_that_comes_back_during_a_later_attempt_is_not_left_alone() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     world.answered(&token, Answer::Failed).await;
     world.advance(Duration::from_secs(5)).await;
     world.sent().await;
@@ -312,8 +296,7 @@ async fn a_phone_that_comes_back_during_a_later_attempt_is_not_left_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_link_that_is_lost_while_an_attempt_is_put_back_is_not_forgotten() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     world.answered(&token, Answer::Failed).await;
     world.advance(Duration::from_secs(5)).await;
     world.sent().await;
@@ -329,8 +312,7 @@ async fn a_link_that_is_lost_while_an_attempt_is_put_back_is_not_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn another_phones_registration_does_not_end_the_quiet() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     world.unanswered(&token).await;
     world.stored(&token, "second").await;
     // Of another application.
@@ -345,8 +327,7 @@ async fn another_phones_registration_does_not_end_the_quiet() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stand_in_is_tried_at_once_though_the_phone_was_quiet() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     world.delivery.presence(&jid(OTHER), true);
     let first = world.push(&token, None);
     world.sent().await;
@@ -363,8 +344,7 @@ async fn a_stand_in_is_tried_at_once_though_the_phone_was_quiet() {
 
 #[tokio::test(start_paused = true)]
 async fn an_acknowledgement_of_what_moved_lets_the_rest_follow() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     world.answered(&token, Answer::Failed).await;
     world.stored(&token, "second").await;
     world.advance(Duration::from_secs(5)).await;
@@ -377,8 +357,6 @@ async fn an_acknowledgement_of_what_moved_lets_the_rest_follow() {
     let second = world.within(10).await.unwrap();
     assert_eq!((&second.to, text(&second)), (&jid(OTHER), "second"));
 }
-
-/// In real time: a database that is locked makes each commit wait for 5 s.
 
 #[tokio::test(start_paused = true)]
 async fn one_account_cannot_keep_others_from_announcing_themselves() {
@@ -394,6 +372,11 @@ async fn one_account_cannot_keep_others_from_announcing_themselves() {
             .presence(&jid(&format!("eve@example.org/{number}")), true);
     }
     world.delivery.presence(&jid(OTHER), true);
-    let other = world.delivery.announced.other_than(&jid(PHONE));
-    assert_eq!(other, Some(jid(OTHER)));
+    world
+        .delivery
+        .phones
+        .message_waits(&jid(PHONE), Instant::now());
+    assert!(world.delivery.phones.set_gone(&jid(PHONE), true));
+    let stand_in = world.delivery.phones.stand_in(&jid(PHONE));
+    assert_eq!(stand_in, Some(jid(OTHER)));
 }

@@ -4,8 +4,7 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn an_unanswered_push_is_stored_and_its_phone_left_alone() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, Some(60));
     world.sent().await;
     world.time_out().await;
@@ -22,12 +21,10 @@ async fn an_unanswered_push_is_stored_and_its_phone_left_alone() {
 
 #[tokio::test]
 async fn a_temporary_error_keeps_the_push_and_revokes_nothing() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     for answer in [Answer::Failed, Answer::Unreachable] {
-        let stored = world.answered(&token, answer).await;
-        assert!(matches!(stored, Outcome::Stored { .. }), "{stored:?}");
-        world.delivery.heard(&jid(PHONE));
+        world.stored_after(&token, answer).await;
+        world.delivery.phone_spoke(&jid(PHONE));
         let stanza = world.sent().await;
         world.answer(&stanza, Answer::Acknowledged);
         world.drained().await;
@@ -36,8 +33,7 @@ async fn a_temporary_error_keeps_the_push_and_revokes_nothing() {
 
 #[tokio::test]
 async fn without_a_link_a_push_is_stored_at_once() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     world.link.send_replace(LinkState::Connecting);
     world.delivery.link_down();
     let stored = world.push(&token, None).await.unwrap();
@@ -52,8 +48,7 @@ async fn without_a_link_a_push_is_stored_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_link_stores_what_waits_at_once_and_sends_it_again() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, None);
     let first = world.sent().await;
     world.delivery.link_down();
@@ -67,8 +62,7 @@ async fn a_lost_link_stores_what_waits_at_once_and_sends_it_again() {
 
 #[tokio::test(start_paused = true)]
 async fn the_stop_stores_what_waits_at_once_and_hears_its_answer() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, None);
     let stanza = world.sent().await;
     world.delivery.stop();
@@ -87,8 +81,7 @@ async fn the_stop_stores_what_waits_at_once_and_hears_its_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn an_acknowledgement_during_the_write_takes_the_message_out_again() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, None);
     let stanza = world.sent().await;
     let other = world.other_process();
@@ -104,8 +97,7 @@ async fn an_acknowledgement_during_the_write_takes_the_message_out_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_during_the_write_is_a_404() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, None);
     let stanza = world.sent().await;
     let other = world.other_process();
@@ -121,8 +113,7 @@ async fn a_refusal_during_the_write_is_a_404() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sender_that_hangs_up_while_it_is_stored_leaves_no_orphan() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, None);
     let first = world.sent().await;
     let other = world.other_process();
@@ -135,7 +126,7 @@ async fn a_sender_that_hangs_up_while_it_is_stored_leaves_no_orphan() {
     assert!(push.await.unwrap_err().is_cancelled());
     world.delivery.finish().await;
     assert_eq!(world.waiting().await, 1);
-    assert!(world.delivery.backlog.contains(&jid(PHONE)));
+    assert!(world.delivery.phones.must_wait(&jid(PHONE)));
     assert_eq!(world.metrics.in_flight_bytes.get(), 0);
 }
 
@@ -177,8 +168,7 @@ async fn what_the_caps_refuse_is_told() {
 
 #[tokio::test]
 async fn a_message_can_be_asked_for_and_taken_back() {
-    let world = World::new().await;
-    let token = world.endpoint().await;
+    let (world, token) = World::with_endpoint().await;
     world.link.send_replace(LinkState::Connecting);
     world.delivery.link_down();
     let Outcome::Stored { message, .. } = world.push(&token, None).await.unwrap() else {
@@ -194,8 +184,7 @@ async fn a_message_can_be_asked_for_and_taken_back() {
 
 #[tokio::test(start_paused = true)]
 async fn ttl_0_goes_out_at_once_and_is_never_stored() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let kept = world.push(&token, None);
     world.sent().await;
     world.time_out().await;
@@ -211,8 +200,7 @@ async fn ttl_0_goes_out_at_once_and_is_never_stored() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sender_whose_push_the_phone_has_does_not_wait_for_the_store() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, None);
     let stanza = world.sent().await;
     let other = world.other_process();
@@ -232,15 +220,14 @@ async fn a_sender_whose_push_the_phone_has_does_not_wait_for_the_store() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_does_not_cut_off_a_phone_for_which_nothing_waits() {
-    let mut world = World::new().await;
-    let token = world.endpoint().await;
+    let (mut world, token) = World::with_endpoint().await;
     let other = world.other_process();
     other
         .execute_batch("ALTER TABLE queue RENAME TO gone")
         .unwrap();
     let failed = world.answered(&token, Answer::Failed).await;
     assert_eq!(failed, Outcome::StoreFailed);
-    world.delivery.heard(&jid(PHONE));
+    world.delivery.phone_spoke(&jid(PHONE));
     world.advance(Duration::from_secs(10)).await;
     let push = world.push(&token, None);
     let stanza = world.within(1).await;

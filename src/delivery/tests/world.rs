@@ -7,12 +7,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::*;
 use crate::{
-    link::Answer,
-    model::{random::SystemRandom, registration::Digest, time::ManualClock},
+    model::{
+        random::SystemRandom,
+        registration::Digest,
+        time::{ManualClock, Timestamp},
+    },
     token::{Backend, Keyring, Policy},
 };
 
 pub const PHONE: &str = "romeo@example.org/orchard";
+/// Another resource of the same account.
+pub const OTHER: &str = "romeo@example.org/balcony";
 pub const START: Timestamp = Timestamp::from_secs(1_764_000_000);
 pub const WEEK: Duration = Duration::from_secs(604_800);
 
@@ -34,6 +39,13 @@ pub struct World {
 impl World {
     pub async fn new() -> Self {
         Self::with(|_| {}).await
+    }
+
+    /// With the token of the phone's app.
+    pub async fn with_endpoint() -> (Self, String) {
+        let world = Self::new().await;
+        let token = world.endpoint().await;
+        (world, token)
     }
 
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
@@ -145,7 +157,7 @@ impl World {
 
     /// Awaits the end of everything under way for a phone.
     pub async fn ended(&self, phone: &Jid) {
-        while self.delivery.backlog.is_busy(phone) {
+        while self.delivery.phones.is_busy(phone, Instant::now()) {
             self.store.ping().await.unwrap();
         }
     }
@@ -159,7 +171,7 @@ impl World {
 
     /// Awaits the late answers' writes.
     pub async fn written(&self) {
-        while self.delivery.late.available_permits() < answers::LATE {
+        while self.delivery.queue.has_late_answers() {
             tokio::task::yield_now().await;
         }
     }
@@ -175,7 +187,12 @@ impl World {
 
     /// A push that is stored without being sent.
     pub async fn stored(&self, token: &str, text: &'static str) {
+        self.stored_as(token, Urgency::Normal, text).await;
+    }
+
+    pub async fn stored_as(&self, token: &str, urgency: Urgency, text: &'static str) {
         let message = Message {
+            urgency,
             payload: Payload::new(Bytes::from_static(text.as_bytes())).unwrap(),
             ..message(None)
         };
@@ -288,6 +305,12 @@ impl World {
             }
         }
         None
+    }
+
+    /// A push that is stored after this answer.
+    pub async fn stored_after(&mut self, token: &str, answer: Answer) {
+        let outcome = self.answered(token, answer).await;
+        assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
     }
 
     /// A push to the phone that is answered so.

@@ -1,9 +1,6 @@
 //! The attempts that wait for an answer, each with the one who waits.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, MutexGuard},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use prometheus::IntGauge;
 use tokio::{
@@ -11,8 +8,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::model::sync::Mutex;
-use crate::model::{message::MessageKey, registration::Registration};
+use crate::{
+    link::{Answer, Sent},
+    model::{message::MessageKey, registration::Registration, sync::Mutex},
+};
 
 /// What became of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +29,21 @@ pub enum Verdict {
     Stopping,
 }
 
-/// Whom an attempt asked.
-#[derive(Clone, Debug)]
+/// Who has heard an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    Nobody,
+    Waiter,
+    /// The phone knows this registration no longer. What comes of it is to be told by
+    /// [`InFlight::settle`], for which the waiter now waits.
+    Refusal(Arc<Registration>),
+}
+
+/// Whom an attempt asks.
 pub struct Asked {
     pub registration: Arc<Registration>,
-    pub attempt: u16,
+    /// Which attempt at its message it is, from 1.
+    pub number: u16,
     /// Another resource of the account: what it refuses, the registered one may take.
     pub fallback: bool,
 }
@@ -46,6 +55,15 @@ struct Entry {
     answer: Option<Verdict>,
     /// The phone knows the registration no longer, which is being written.
     refused: bool,
+}
+
+impl Entry {
+    fn tell(&mut self, verdict: Verdict) {
+        if let Some(waiter) = self.waiter.take() {
+            // Who waited may have hung up.
+            let _ = waiter.send(verdict);
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -62,87 +80,80 @@ impl InFlight {
         }
     }
 
-    /// Adds an attempt. Its answers are heard until what is returned is closed or dropped.
-    pub fn insert(&self, key: MessageKey, asked: Asked) -> Waiting {
+    /// Adds an attempt.
+    pub fn insert(&self, key: MessageKey, asked: Asked, sent: Sent) -> Attempt {
         let (waiter, verdict) = oneshot::channel();
-        let attempt = asked.attempt;
+        let number = asked.number;
         let entry = Entry {
             asked,
             waiter: Some(waiter),
             answer: None,
             refused: false,
         };
-        self.lock().insert(key, entry);
+        self.entries.lock().insert(key, entry);
         self.gauge.inc();
-        Waiting {
+        Attempt {
             in_flight: self.clone(),
             key,
-            attempt,
+            number,
             verdict,
+            sent,
         }
     }
 
-    /// Any attempt's acknowledgement is the message's. False when nobody waits.
-    pub fn acknowledge(&self, key: &MessageKey) -> bool {
-        self.settle(key, None, Verdict::Acknowledged)
-    }
-
-    /// An error of this attempt. False when nobody waits for it.
-    pub fn fail(&self, key: &MessageKey, attempt: u16, verdict: Verdict) -> bool {
-        self.settle(key, Some(attempt), verdict)
-    }
-
-    /// The phone refuses an attempt for good. Gives whom it asked; what comes of it is to be told by
-    /// [`fail`](Self::fail), for which the waiter then waits.
-    pub fn refuse(&self, key: &MessageKey, attempt: u16) -> Option<Asked> {
-        let mut entries = self.lock();
-        let entry = entries.get_mut(key)?;
-        if entry.asked.attempt != attempt {
-            return None;
+    /// Tells who waits for an answer: an acknowledgement is the message's, whichever attempt it is
+    /// of, an error its attempt's alone.
+    pub fn hear(&self, key: &MessageKey, number: u16, answer: Answer) -> Heard {
+        let mut entries = self.entries.lock();
+        let Some(entry) = entries.get_mut(key) else {
+            return Heard::Nobody;
+        };
+        if answer != Answer::Acknowledged && number != entry.asked.number {
+            return Heard::Nobody;
         }
-        entry.refused = !entry.asked.fallback;
-        Some(entry.asked.clone())
+        let verdict = match answer {
+            Answer::Acknowledged => Verdict::Acknowledged,
+            Answer::Unreachable => Verdict::Unreachable,
+            Answer::NotRegistered if !entry.asked.fallback => {
+                entry.refused = true;
+                return Heard::Refusal(entry.asked.registration.clone());
+            }
+            Answer::Failed | Answer::NotRegistered => Verdict::Failed,
+        };
+        entry.answer = Some(verdict);
+        entry.tell(verdict);
+        Heard::Waiter
+    }
+
+    /// Tells who waits for this attempt what came of its refusal.
+    pub fn settle(&self, key: &MessageKey, number: u16, verdict: Verdict) {
+        if let Some(entry) = self.entries.lock().get_mut(key)
+            && entry.asked.number == number
+        {
+            entry.answer = Some(verdict);
+            entry.tell(verdict);
+        }
     }
 
     /// Tells everybody who waits. Answers are still heard.
     pub fn interrupt(&self, verdict: Verdict) {
-        for entry in self.lock().values_mut() {
-            if let Some(waiter) = entry.waiter.take() {
-                // Who waited may have hung up.
-                let _ = waiter.send(verdict);
-            }
+        for entry in self.entries.lock().values_mut() {
+            entry.tell(verdict);
         }
-    }
-
-    fn settle(&self, key: &MessageKey, attempt: Option<u16>, verdict: Verdict) -> bool {
-        let mut entries = self.lock();
-        let Some(entry) = entries.get_mut(key) else {
-            return false;
-        };
-        if attempt.is_some_and(|attempt| attempt != entry.asked.attempt) {
-            return false;
-        }
-        entry.answer = Some(verdict);
-        if let Some(waiter) = entry.waiter.take() {
-            let _ = waiter.send(verdict);
-        }
-        true
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<MessageKey, Entry>> {
-        self.entries.lock()
     }
 }
 
-/// The wait for an attempt's answer.
-pub struct Waiting {
+/// A stanza that was made, and the wait for its answer. Answers are heard until it is closed or
+/// dropped.
+pub struct Attempt {
     in_flight: InFlight,
     key: MessageKey,
-    attempt: u16,
+    number: u16,
     verdict: oneshot::Receiver<Verdict>,
+    sent: Sent,
 }
 
-impl Waiting {
+impl Attempt {
     /// None: no answer in time. A refusal that is being written is waited for.
     pub async fn wait(&mut self, deadline: Instant) -> Option<Verdict> {
         match timeout_at(deadline, &mut self.verdict).await {
@@ -150,6 +161,11 @@ impl Waiting {
             Err(_) if self.is_refused() => (&mut self.verdict).await.ok(),
             Err(_) => None,
         }
+    }
+
+    /// Takes the stanza back. False when the link has started to send it.
+    pub fn withdraw(&self) -> bool {
+        self.sent.withdraw()
     }
 
     /// Ends the wait, and says what was answered meanwhile.
@@ -160,21 +176,21 @@ impl Waiting {
 
     /// The message's next attempt may have begun: its entry is not this one's.
     fn leave(&self) -> Option<Entry> {
-        let mut entries = self.in_flight.lock();
+        let mut entries = self.in_flight.entries.lock();
         let entry = entries.get(&self.key)?;
-        if entry.asked.attempt != self.attempt {
+        if entry.asked.number != self.number {
             return None;
         }
         entries.remove(&self.key)
     }
 
     fn is_refused(&self) -> bool {
-        let entries = self.in_flight.lock();
+        let entries = self.in_flight.entries.lock();
         entries.get(&self.key).is_some_and(|entry| entry.refused)
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Attempt {
     fn drop(&mut self) {
         self.in_flight.gauge.dec();
         self.leave();
@@ -196,8 +212,8 @@ mod tests {
         InFlight::new(IntGauge::new("in_flight", "test").unwrap())
     }
 
-    fn asked(attempt: u16) -> Asked {
-        Asked {
+    fn insert(in_flight: &InFlight, number: u16) -> Attempt {
+        let asked = Asked {
             registration: Arc::new(Registration {
                 owner: Jid::new("romeo@example.org/orchard").unwrap(),
                 application: Digest::from_bytes([1; 32]),
@@ -205,9 +221,14 @@ mod tests {
                 issued: Timestamp::from_secs(1),
                 expires: Timestamp::from_secs(2),
             }),
-            attempt,
+            number,
             fallback: false,
-        }
+        };
+        in_flight.insert(KEY, asked, Sent::default())
+    }
+
+    fn acknowledge(in_flight: &InFlight) -> bool {
+        in_flight.hear(&KEY, 1, Answer::Acknowledged) == Heard::Waiter
     }
 
     fn soon() -> Instant {
@@ -217,54 +238,56 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_error_counts_for_its_own_attempt_an_acknowledgement_for_any() {
         let in_flight = in_flight();
-        let mut waiting = in_flight.insert(KEY, asked(2));
-        assert!(!in_flight.fail(&KEY, 1, Verdict::Failed));
-        assert!(in_flight.refuse(&KEY, 1).is_none());
+        let mut waiting = insert(&in_flight, 2);
+        for error in [Answer::Failed, Answer::Unreachable, Answer::NotRegistered] {
+            assert_eq!(in_flight.hear(&KEY, 1, error), Heard::Nobody);
+        }
         assert_eq!(waiting.wait(soon()).await, None);
-        assert!(in_flight.acknowledge(&KEY));
+        assert!(acknowledge(&in_flight));
         assert_eq!(waiting.close(), Some(Verdict::Acknowledged));
-        assert!(!in_flight.acknowledge(&KEY), "nobody waits any more");
+        assert!(!acknowledge(&in_flight), "nobody waits any more");
         assert_eq!(in_flight.gauge.get(), 0);
     }
 
     #[tokio::test]
     async fn what_is_answered_after_an_interruption_is_still_heard() {
         let in_flight = in_flight();
-        let mut waiting = in_flight.insert(KEY, asked(1));
+        let mut waiting = insert(&in_flight, 1);
         in_flight.interrupt(Verdict::Stopping);
         assert_eq!(waiting.wait(soon()).await, Some(Verdict::Stopping));
-        assert!(in_flight.acknowledge(&KEY));
+        assert!(acknowledge(&in_flight));
         assert_eq!(waiting.close(), Some(Verdict::Acknowledged));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_is_waited_for_until_it_is_written() {
         let in_flight = in_flight();
-        let mut waiting = in_flight.insert(KEY, asked(1));
-        assert!(in_flight.refuse(&KEY, 1).is_some());
+        let mut waiting = insert(&in_flight, 1);
+        let heard = in_flight.hear(&KEY, 1, Answer::NotRegistered);
+        assert!(matches!(heard, Heard::Refusal(_)));
         let written = async {
             tokio::time::sleep(Duration::from_secs(5)).await;
-            in_flight.fail(&KEY, 1, Verdict::Revoked)
+            in_flight.settle(&KEY, 1, Verdict::Revoked);
         };
-        let (verdict, told) = tokio::join!(waiting.wait(soon()), written);
-        assert_eq!((verdict, told), (Some(Verdict::Revoked), true));
+        let (verdict, ()) = tokio::join!(waiting.wait(soon()), written);
+        assert_eq!(verdict, Some(Verdict::Revoked));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_leaves_does_not_take_the_next_attempt_along() {
         let in_flight = in_flight();
-        let first = in_flight.insert(KEY, asked(1));
-        let mut second = in_flight.insert(KEY, asked(2));
+        let first = insert(&in_flight, 1);
+        let mut second = insert(&in_flight, 2);
         assert_eq!(first.close(), None);
-        assert!(in_flight.acknowledge(&KEY), "the second waits");
+        assert!(acknowledge(&in_flight), "the second waits");
         assert_eq!(second.wait(soon()).await, Some(Verdict::Acknowledged));
     }
 
     #[test]
     fn who_hangs_up_leaves_nothing_behind() {
         let in_flight = in_flight();
-        drop(in_flight.insert(KEY, asked(1)));
-        assert!(!in_flight.acknowledge(&KEY));
+        drop(insert(&in_flight, 1));
+        assert!(!acknowledge(&in_flight));
         assert_eq!(in_flight.gauge.get(), 0);
     }
 }

@@ -14,12 +14,23 @@ const PURPOSE: &str = "stanza-id";
 const FIELDS: usize = 4 + 16 + 2;
 const MAC: usize = 16;
 
+/// A daemon, since it was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replica([u8; 4]);
+
+impl Replica {
+    pub const fn from_bytes(bytes: [u8; 4]) -> Self {
+        Self(bytes)
+    }
+}
+
 /// What an authentic id says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    pub replica: [u8; 4],
+pub struct AttemptId {
+    pub replica: Replica,
     pub message: MessageKey,
-    pub attempt: u16,
+    /// Which attempt at the message it is, from 1.
+    pub number: u16,
 }
 
 pub struct StanzaIds {
@@ -36,18 +47,18 @@ impl StanzaIds {
     }
 
     /// The id of a stanza to `to`.
-    pub fn mint(&self, to: &Jid, attempt: &Attempt) -> String {
+    pub fn mint(&self, to: &Jid, attempt: &AttemptId) -> String {
         let mut id = [0; FIELDS + MAC];
-        id[..4].copy_from_slice(&attempt.replica);
+        id[..4].copy_from_slice(&attempt.replica.0);
         id[4..20].copy_from_slice(attempt.message.as_bytes());
-        id[20..FIELDS].copy_from_slice(&attempt.attempt.to_be_bytes());
+        id[20..FIELDS].copy_from_slice(&attempt.number.to_be_bytes());
         let mac = self.mac(&self.keys[0], &id[..FIELDS], to);
         id[FIELDS..].copy_from_slice(&mac.as_ref()[..MAC]);
         URL_SAFE_NO_PAD.encode(id)
     }
 
     /// What was asked of `from`; None when the id is not ours or went to somebody else.
-    pub fn verify(&self, from: &Jid, id: &str) -> Option<Attempt> {
+    pub fn verify(&self, from: &Jid, id: &str) -> Option<AttemptId> {
         let mut bytes = [0; FIELDS + MAC];
         let len = URL_SAFE_NO_PAD.decode_slice(id, &mut bytes).ok()?;
         if len != bytes.len() {
@@ -58,10 +69,10 @@ impl StanzaIds {
             let expected = self.mac(key, fields, from);
             subtle::ConstantTimeEq::ct_eq(&expected.as_ref()[..MAC], mac).into()
         });
-        authentic.then(|| Attempt {
-            replica: fields[..4].try_into().expect("4 bytes"),
+        authentic.then(|| AttemptId {
+            replica: Replica(fields[..4].try_into().expect("4 bytes")),
             message: MessageKey::from_bytes(fields[4..20].try_into().expect("16 bytes")),
-            attempt: u16::from_be_bytes(fields[20..].try_into().expect("2 bytes")),
+            number: u16::from_be_bytes(fields[20..].try_into().expect("2 bytes")),
         })
     }
 
@@ -77,10 +88,10 @@ impl StanzaIds {
 mod tests {
     use super::*;
 
-    const ATTEMPT: Attempt = Attempt {
-        replica: [1; 4],
+    const ATTEMPT: AttemptId = AttemptId {
+        replica: Replica::from_bytes([1; 4]),
         message: MessageKey::from_bytes([2; 16]),
-        attempt: 3,
+        number: 3,
     };
 
     fn ids(secret: u8) -> StanzaIds {

@@ -40,16 +40,15 @@ impl Announced {
         }
     }
 
-    pub fn available(&self, jid: &Jid) {
+    pub fn available(&self, jid: &Jid, now: Instant) {
         let mut known = self.known.lock();
         let cost = cost(jid);
         if known.bytes + cost > CAPACITY {
             return;
         }
-        let at = Instant::now();
         let resources = known.accounts.entry(jid.to_bare()).or_default();
         if let Some(resource) = resources.iter_mut().find(|known| known.jid == *jid) {
-            resource.at = at;
+            resource.at = now;
             return;
         }
         let mut freed = 0;
@@ -57,8 +56,10 @@ impl Announced {
             freed = self::cost(&resources.remove(0).jid);
             self.gauge.dec();
         }
-        let jid = jid.clone();
-        resources.push(Resource { jid, at });
+        resources.push(Resource {
+            jid: jid.clone(),
+            at: now,
+        });
         known.bytes = known.bytes - freed + cost;
         self.gauge.inc();
     }
@@ -123,10 +124,10 @@ mod tests {
 
     #[test]
     fn come_and_go_once_each() {
-        let announced = announced();
-        announced.available(&jid("romeo@example.org/a"));
-        announced.available(&jid("romeo@example.org/a"));
-        announced.available(&jid("romeo@example.org/b"));
+        let (announced, now) = (announced(), Instant::now());
+        announced.available(&jid("romeo@example.org/a"), now);
+        announced.available(&jid("romeo@example.org/a"), now);
+        announced.available(&jid("romeo@example.org/b"), now);
         assert_eq!(announced.gauge.get(), 2);
         announced.unavailable(&jid("romeo@example.org/a"));
         announced.unavailable(&jid("romeo@example.org/a"));
@@ -138,13 +139,13 @@ mod tests {
 
     #[test]
     fn another_resource_is_one_of_the_same_account() {
-        let announced = announced();
+        let (announced, now) = (announced(), Instant::now());
         let phone = jid("romeo@example.org/a");
-        announced.available(&phone);
-        announced.available(&jid("juliet@example.org/b"));
+        announced.available(&phone, now);
+        announced.available(&jid("juliet@example.org/b"), now);
         assert_eq!(announced.other_than(&phone), None);
-        announced.available(&jid("romeo@example.org/b"));
-        announced.available(&jid("romeo@example.org/c"));
+        announced.available(&jid("romeo@example.org/b"), now);
+        announced.available(&jid("romeo@example.org/c"), now);
         let other = announced.other_than(&phone);
         assert_eq!(other, Some(jid("romeo@example.org/c")));
         announced.forget_all();
@@ -154,10 +155,11 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_by_bytes() {
-        let announced = announced();
+        let (announced, now) = (announced(), Instant::now());
         let resource = "r".repeat(1000);
         for number in 0..20_000 {
-            announced.available(&jid(&format!("romeo-{number}@example.org/{resource}")));
+            let jid = jid(&format!("romeo-{number}@example.org/{resource}"));
+            announced.available(&jid, now);
         }
         let known = announced.known.lock();
         assert!(known.bytes <= CAPACITY && known.accounts.len() < 17_000);

@@ -1,0 +1,396 @@
+//! Who is tried when: the phones that messages wait for.
+//!
+//! A full JID is in the table while the store holds messages for it, as far as this replica knows.
+//! While it is there, pushes to it are stored and none is sent past those that wait. The present
+//! time is always an argument, so a test moves it as it likes.
+//!
+//! # A phone that sleeps
+//!
+//! `romeo@example.org/orchard` is in a tunnel, and its server keeps the session for it.
+//!
+//! - **12:00:00** A push goes out. Nobody answers within a second, so its sender is told that it is
+//!   stored, held until 12:15. [`left_unanswered`](Phones::left_unanswered) makes the phone
+//!   [quiet](Rest::Quiet), and its turn comes at 12:15. Before the store is asked to write,
+//!   [`begin_write`](Phones::begin_write) has entered the phone.
+//! - **12:03** Another push comes. [`must_wait`](Phones::must_wait) says that it is to be stored;
+//!   [`end_write`](Phones::end_write) leaves the turn where it is, because the phone is quiet.
+//! - **12:04** The phone sends a stanza: [`spoke`](Phones::spoke) ends the quiet and sets the turn to
+//!   now. The forwarder [takes it](Phones::take_due), and sends the second message; the first one is
+//!   held, because the phone's server may still deliver it. The [round ends](Phones::round_ended)
+//!   with [`End::Later`], and the next turn comes at 12:15.
+//! - **12:06** The phone binds its resource anew and announces itself: its former session is over,
+//!   and what that was sent is lost, or bounces. [`available`](Phones::available) has the message
+//!   released, and it is sent once more, at once. The phone acknowledges it, the store has nothing
+//!   more, and [`End::Empty`] takes the phone out of the table.
+//!
+//! Had the server bounced the first message with an error, [`failed`](Phones::failed) would have
+//! tried it after 5 seconds, then after 10, and so on. Had the server said that there is no such
+//! resource, and had `romeo@example.org/balcony` announced itself, then that one would stand in.
+
+mod announced;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use jid::Jid;
+use prometheus::IntGauge;
+use tokio::{
+    sync::{Notify, futures::Notified},
+    time::Instant,
+};
+
+use self::{
+    announced::Announced,
+    table::{Meanwhile, Phone, Rest, Table},
+};
+use crate::{
+    metrics::Metrics,
+    model::{
+        random::{Random, random_array},
+        sync::Mutex,
+        time::Timestamp,
+    },
+};
+
+/// How long an unanswered message is held, and its phone left alone: its server may still deliver
+/// what a hibernating session was sent, and whatever is sent again arrives twice.
+pub const HOLD: Duration = Duration::from_secs(15 * 60);
+
+/// The pause after a temporary error, doubled with each up to the limit.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = HOLD;
+
+/// Between the first attempts after the link has come back: 500 phones a second.
+pub const PACE: Duration = Duration::from_millis(2);
+
+/// What was sent so shortly before the link was lost may never have arrived, or its answer was lost
+/// with the link. Longer than it takes to notice a peer that is gone.
+const DOUBTFUL: Duration = Duration::from_secs(60);
+
+pub struct Phones {
+    table: Mutex<Table>,
+    announced: Announced,
+    /// The first turn comes at another time than before.
+    changed: Notify,
+    random: Arc<dyn Random>,
+    waiting: IntGauge,
+}
+
+/// Whose turn it is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The caller's, until [`Phones::round_ended`].
+    Phone(Jid),
+    /// Nobody's before then; None: no turn has a time.
+    Later(Option<Instant>),
+}
+
+/// Which held messages are to be released; the earlier variant comprises the later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Held {
+    All,
+    SentSince(Timestamp),
+}
+
+/// How a round of attempts at a phone ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nothing waits for it any more.
+    Empty,
+    /// Nothing is to be sent before then.
+    Later(Instant),
+    Unanswered,
+    /// A temporary error.
+    Failed,
+}
+
+impl Phones {
+    pub fn new(random: Arc<dyn Random>, metrics: &Metrics) -> Self {
+        Self {
+            table: Mutex::default(),
+            announced: Announced::new(metrics.phones_available.clone()),
+            changed: Notify::new(),
+            random,
+            waiting: metrics.phones_waiting.clone(),
+        }
+    }
+
+    /// Whether a push to this phone is to be stored: messages wait for it, or it is left alone.
+    pub fn must_wait(&self, phone: &Jid) -> bool {
+        let waits = |known: &Phone| known.kept || known.writing > 0 || known.rest != Rest::No;
+        self.table.lock().get(phone.as_str()).is_some_and(waits)
+    }
+
+    /// Whether messages wait for this phone or another one of its account.
+    pub fn concern_account_of(&self, phone: &Jid) -> bool {
+        !self.table.lock().account_of(phone).is_empty()
+    }
+
+    /// A message is about to be stored: from now on nothing is sent past it. To be followed by
+    /// [`end_write`](Self::end_write).
+    pub fn begin_write(&self, phone: &Jid) {
+        self.change(|table| table.enter(phone).writing += 1);
+    }
+
+    /// A message was stored, or not. The store is asked in either case: a write that failed may
+    /// have reached it, though nothing is kept back for that.
+    pub fn end_write(&self, phone: &Jid, kept: bool, now: Instant) {
+        self.change(|table| {
+            let known = table.enter(phone);
+            known.writing = known.writing.saturating_sub(1);
+            known.store_changed(kept);
+            table.schedule_unless_resting(phone.as_str(), now);
+        });
+    }
+
+    /// A message waits. Its phone is tried at `at`, unless it is left alone for a while.
+    pub fn message_waits(&self, phone: &Jid, at: Instant) {
+        self.change(|table| {
+            table.enter(phone).store_changed(true);
+            table.schedule_unless_resting(phone.as_str(), at);
+        });
+    }
+
+    /// A push was left unanswered: the phone is quiet from now on.
+    pub fn left_unanswered(&self, phone: &Jid, now: Instant) {
+        self.change(|table| {
+            table.enter(phone).rest = Rest::Quiet;
+            table.schedule(phone.as_str(), now + HOLD);
+        });
+    }
+
+    /// A message met a temporary error, perhaps late, when it was held: it is tried anew, but no
+    /// later than it would be.
+    pub fn failed(&self, phone: &Jid, now: Instant) {
+        self.change(|table| {
+            let known = table.enter(phone);
+            known.fail();
+            let next = now + self.pause(known);
+            table.schedule_by(phone.as_str(), next);
+        });
+    }
+
+    /// A stanza came from this phone, and not one that its server makes in its name.
+    pub fn spoke(&self, phone: &Jid, now: Instant) {
+        self.change(|table| table.wake(phone, now));
+    }
+
+    /// This phone has taken what may have waited for another one of its account, which is gone: so
+    /// it can be sent more.
+    pub fn stood_in(&self, phone: &Jid, now: Instant) {
+        self.change(|table| table.wake_gone_beside(phone, now, None));
+    }
+
+    /// It has registered, which may have left nothing for its account's other resources.
+    pub fn registered(&self, phone: &Jid, now: Instant) {
+        self.change(|table| {
+            table.wake(phone, now);
+            for name in table.account_of(phone) {
+                table.schedule(&name, now);
+            }
+        });
+    }
+
+    /// It has announced itself, as on binding a resource: what an earlier session was sent is lost,
+    /// or comes back. Its account's other resources, if they are gone, are served by this one.
+    pub fn available(&self, phone: &Jid, now: Instant) {
+        self.announced.available(phone, now);
+        self.change(|table| {
+            if let Some(known) = table.get_mut(phone.as_str()) {
+                known.release(Some(Held::All));
+            }
+            table.wake(phone, now);
+            table.wake_gone_beside(phone, now, Some(Held::All));
+        });
+    }
+
+    pub fn unavailable(&self, phone: &Jid) {
+        self.announced.unavailable(phone);
+    }
+
+    /// Whether this very resource has announced itself since then, as on binding anew.
+    pub fn announced_since(&self, phone: &Jid, then: Instant) -> bool {
+        self.announced.since(phone, then)
+    }
+
+    /// Who is to be asked in place of a phone that was found to be gone.
+    pub fn stand_in(&self, phone: &Jid) -> Option<Jid> {
+        let gone = self.table.lock().get(phone.as_str())?.gone;
+        gone.then(|| self.announced.other_than(phone)).flatten()
+    }
+
+    /// Notes whether a resource was found to be gone. True when another one stands in, which may
+    /// not be quiet as that one was.
+    pub fn set_gone(&self, phone: &Jid, gone: bool) -> bool {
+        self.change(|table| {
+            let known = table.enter(phone);
+            known.gone = gone;
+            if gone {
+                known.rest = Rest::No;
+            }
+        });
+        gone && self.announced.other_than(phone).is_some()
+    }
+
+    /// Another replica has emptied this phone's queue, as far as it knows. Who has no link forgets
+    /// it: the store is asked when the link is up.
+    pub fn drained_elsewhere(&self, phone: &Jid, now: Instant) {
+        self.change(|table| {
+            let phone = phone.as_str();
+            if table.link_up {
+                table.schedule(phone, now);
+            } else if table.get(phone).is_some_and(|known| known.writing == 0) {
+                table.remove(phone);
+            }
+        });
+    }
+
+    /// Starts with one attempt at each phone, paced. None is left alone any more: its server may be
+    /// a new one.
+    pub fn link_up(&self, now: Instant) {
+        self.change(|table| {
+            table.link_up = true;
+            let names: Vec<_> = table.phones.keys().cloned().collect();
+            let mut at = now;
+            for phone in table.phones.values_mut() {
+                phone.rest = Rest::No;
+            }
+            for name in names {
+                table.schedule(&name, at);
+                at += PACE;
+            }
+        });
+    }
+
+    /// Nobody is known to be available any more, and what was sent lately may be lost.
+    pub fn link_down(&self, now: Timestamp) {
+        self.announced.forget_all();
+        let doubtful = Held::SentSince(now.saturating_sub(DOUBTFUL));
+        self.change(|table| {
+            table.link_down();
+            for phone in table.phones.values_mut() {
+                phone.release(Some(doubtful));
+                phone.note(|meanwhile| meanwhile.woken = true);
+            }
+        });
+    }
+
+    /// Gives the first phone whose time has come.
+    pub fn take_due(&self, now: Instant) -> Due {
+        let mut table = self.table.lock();
+        match table.pop(now) {
+            Some(phone) => Due::Phone(phone),
+            None => Due::Later(table.first_due()),
+        }
+    }
+
+    /// Ends when [`take_due`](Self::take_due) may give something else than it did; to be called
+    /// before that, so that nothing is missed.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// The store is about to be asked for the next message. What this gives is to be released first.
+    pub fn about_to_claim(&self, phone: &Jid) -> Option<Held> {
+        let mut table = self.table.lock();
+        let known = table.get_mut(phone.as_str())?;
+        known.note(|meanwhile| *meanwhile = Meanwhile::default());
+        known.release.take()
+    }
+
+    /// What is held could not be released.
+    pub fn release_later(&self, phone: &Jid, held: Held) {
+        if let Some(known) = self.table.lock().get_mut(phone.as_str()) {
+            known.release(Some(held));
+        }
+    }
+
+    /// Gives a phone back that [`take_due`](Self::take_due) gave out.
+    pub fn round_ended(&self, phone: &Jid, end: End, now: Instant) {
+        let name = phone.as_str();
+        self.change(|table| {
+            let Some(known) = table.get_mut(name) else {
+                return;
+            };
+            let meanwhile = known.end_turn();
+            let next = match end {
+                End::Empty if meanwhile.stored => now,
+                End::Empty => {
+                    known.kept = false;
+                    if known.writing == 0 {
+                        table.remove(name);
+                    }
+                    // What moved to another resource may have been leased by an attempt here.
+                    for other in table.account_of(phone) {
+                        if table
+                            .get(&other)
+                            .is_some_and(|other| other.rest == Rest::No)
+                        {
+                            table.schedule(&other, now);
+                        }
+                    }
+                    return;
+                }
+                _ if meanwhile.woken => now,
+                End::Failed => {
+                    known.fail();
+                    now + self.pause(known)
+                }
+                // Counted already.
+                End::Later(_) | End::Unanswered if meanwhile.failed => now + self.pause(known),
+                End::Unanswered => {
+                    known.rest = Rest::Quiet;
+                    now + HOLD
+                }
+                End::Later(_) if meanwhile.stored && known.rest == Rest::No => now,
+                End::Later(at) => at,
+            };
+            table.schedule(name, next);
+        });
+    }
+
+    /// When a phone is tried next; None when it is not known, or its turn has no time.
+    pub fn next_turn(&self, phone: &Jid) -> Option<Instant> {
+        self.table.lock().get(phone.as_str())?.next()
+    }
+
+    #[cfg(test)]
+    pub fn is_busy(&self, phone: &Jid, now: Instant) -> bool {
+        let is_busy =
+            |phone: &Phone| phone.is_being_tried() || phone.next().is_some_and(|at| at <= now);
+        self.table.lock().get(phone.as_str()).is_some_and(is_busy)
+    }
+
+    /// How long to wait after a temporary error: up to a quarter less, so that those who failed
+    /// together do not come back together.
+    fn pause(&self, phone: &Phone) -> Duration {
+        let doublings = phone.failures.saturating_sub(1).min(16);
+        let [random] = random_array(&*self.random);
+        (FIRST_PAUSE * 2u32.saturating_pow(doublings))
+            .min(LONGEST_PAUSE)
+            .mul_f64(1.0 - f64::from(random) / 1024.0)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Table)) {
+        let mut table = self.table.lock();
+        let earliest = table.first_due();
+        change(&mut table);
+        let waiting = i64::try_from(table.phones.len()).unwrap_or(i64::MAX);
+        self.waiting.set(waiting);
+        if table.first_due() != earliest {
+            self.changed.notify_one();
+        }
+    }
+}
+
+impl Held {
+    /// When the first of it was sent.
+    pub fn since(self) -> Timestamp {
+        match self {
+            Self::All => Timestamp::from_secs(0),
+            Self::SentSince(since) => since,
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! When a phone is tried; the test moves the time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+
+const ROMEO: &str = "romeo@example.org/orchard";
+
+/// Takes the middle of every span.
+struct Half;
+
+impl Random for Half {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(0);
+    }
+}
+
+fn phones() -> Phones {
+    let phones = Phones::new(Arc::new(Half), &Metrics::new());
+    phones.link_up(Instant::now());
+    phones
+}
+
+fn jid(text: &str) -> Jid {
+    Jid::new(text).unwrap()
+}
+
+/// One phone, and the present time.
+struct Scene {
+    phones: Phones,
+    romeo: Jid,
+    now: Instant,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self {
+            phones: phones(),
+            romeo: jid(ROMEO),
+            now: Instant::now(),
+        }
+    }
+
+    fn stored(&self) {
+        self.phones.message_waits(&self.romeo, self.now);
+    }
+
+    /// Moves on to the first turn, which must be the phone's.
+    fn due(&mut self) {
+        loop {
+            match self.phones.take_due(self.now) {
+                Due::Phone(phone) => return assert_eq!(phone, self.romeo),
+                Due::Later(at) => self.now = at.expect("the phone is to be tried"),
+            }
+        }
+    }
+
+    fn claim(&self) -> Option<Held> {
+        self.phones.about_to_claim(&self.romeo)
+    }
+
+    fn end(&self, end: End) {
+        self.phones.round_ended(&self.romeo, end, self.now);
+    }
+
+    /// How long until the phone is tried.
+    fn wait(&self) -> Option<Duration> {
+        let next = self.phones.next_turn(&self.romeo)?;
+        Some(next.saturating_duration_since(self.now))
+    }
+}
+
+fn secs(secs: u64) -> Option<Duration> {
+    Some(Duration::from_secs(secs))
+}
+
+#[test]
+fn each_failure_doubles_the_pause_up_to_a_quarter_of_an_hour() {
+    let mut scene = Scene::new();
+    scene.phones.failed(&scene.romeo, scene.now);
+    let mut pauses = vec![scene.wait()];
+    for _ in 0..9 {
+        scene.due();
+        scene.end(End::Failed);
+        pauses.push(scene.wait());
+    }
+    let expected = [5, 10, 20, 40, 80, 160, 320, 640, 900, 900].map(secs);
+    assert_eq!(pauses, expected);
+    scene.phones.spoke(&scene.romeo, scene.now);
+    assert_eq!(scene.wait(), secs(0));
+    scene.due();
+    scene.claim();
+    scene.end(End::Failed);
+    assert_eq!(scene.wait(), secs(5));
+}
+
+#[test]
+fn a_new_link_ends_the_rest_but_the_next_error_still_doubles_the_pause() {
+    let mut scene = Scene::new();
+    scene.phones.failed(&scene.romeo, scene.now);
+    scene.phones.link_down(Timestamp::from_secs(100));
+    scene.phones.link_up(scene.now);
+    assert_eq!(scene.wait(), secs(0));
+    scene.due();
+    scene.end(End::Failed);
+    assert_eq!(scene.wait(), secs(10));
+}
+
+#[test]
+fn phones_are_tried_one_after_the_other_when_the_link_is_back() {
+    let phones = phones();
+    let start = Instant::now();
+    phones.link_down(Timestamp::from_secs(100));
+    for number in 0..1000 {
+        phones.message_waits(&jid(&format!("romeo@example.org/{number}")), start);
+    }
+    assert_eq!(phones.take_due(start), Due::Later(None), "no link");
+    phones.link_up(start);
+    for number in 0..1000 {
+        let at = start + PACE * number;
+        assert!(matches!(phones.take_due(at), Due::Phone(_)));
+        let next = (number < 999).then_some(at + PACE);
+        assert_eq!(phones.take_due(at), Due::Later(next));
+    }
+}
+
+#[test]
+fn what_is_stored_after_the_store_was_asked_is_asked_for_again() {
+    let mut scene = Scene::new();
+    scene.stored();
+    scene.due();
+    scene.claim();
+    scene.stored();
+    scene.end(End::Empty);
+    assert_eq!(scene.wait(), secs(0));
+    scene.due();
+    scene.claim();
+    scene.end(End::Empty);
+    assert!(!scene.phones.must_wait(&scene.romeo));
+    assert_eq!(scene.phones.waiting.get(), 0);
+}
+
+#[test]
+fn a_phone_that_comes_after_the_store_was_asked_is_tried_again() {
+    let mut scene = Scene::new();
+    scene.stored();
+    scene.due();
+    scene.claim();
+    scene.phones.available(&scene.romeo, scene.now);
+    scene.end(End::Later(scene.now + HOLD));
+    assert_eq!(scene.wait(), secs(0));
+}
+
+#[test]
+fn a_stanza_of_the_phone_during_an_attempt_keeps_it_from_being_quiet() {
+    let mut scene = Scene::new();
+    scene.stored();
+    for (speaks, expected) in [(false, HOLD), (true, Duration::ZERO)] {
+        scene.due();
+        scene.claim();
+        if speaks {
+            scene.phones.spoke(&scene.romeo, scene.now);
+        }
+        scene.end(End::Unanswered);
+        assert_eq!(scene.wait(), Some(expected));
+    }
+}
+
+#[test]
+fn an_account_is_its_own_resources_and_no_others() {
+    let phones = phones();
+    for phone in [
+        "romeo@example.org",
+        "romeo@example.org/a",
+        "romeo@example.org/0",
+        "romeo@example.org.example.net/a",
+        "romeo@example.orga/a",
+        "romeo2@example.org/a",
+    ] {
+        phones.left_unanswered(&jid(phone), Instant::now());
+    }
+    let table = phones.table.lock();
+    let account = table.account_of(&jid("romeo@example.org/other"));
+    let names: Vec<&str> = account.iter().map(|name| &**name).collect();
+    let expected = [
+        "romeo@example.org",
+        "romeo@example.org/0",
+        "romeo@example.org/a",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn a_phone_that_comes_is_tried_at_once_and_its_held_messages_with_it() {
+    let mut scene = Scene::new();
+    scene.phones.left_unanswered(&scene.romeo, scene.now);
+    assert_eq!(scene.wait(), Some(HOLD));
+    scene.phones.available(&scene.romeo, scene.now);
+    assert_eq!(scene.wait(), secs(0));
+    scene.due();
+    assert_eq!(scene.claim(), Some(Held::All));
+    assert_eq!(scene.claim(), None, "once");
+}
+
+#[test]
+fn an_error_during_an_attempt_is_not_forgotten() {
+    let mut scene = Scene::new();
+    let later = End::Later(scene.now + HOLD);
+    for (end, expected) in [
+        (End::Unanswered, secs(5)),
+        (later, secs(10)),
+        (End::Failed, secs(40)),
+    ] {
+        scene.stored();
+        scene.due();
+        scene.claim();
+        // The late error of the very message whose hold is being written.
+        scene.phones.failed(&scene.romeo, scene.now);
+        scene.end(end);
+        assert_eq!(scene.wait(), expected, "{end:?}");
+    }
+}
+
+#[test]
+fn what_is_stored_waits_only_for_a_phone_that_is_left_alone() {
+    let mut scene = Scene::new();
+    let later = End::Later(scene.now + HOLD);
+    let mut waits = Vec::new();
+    for end in [later, End::Unanswered, End::Failed] {
+        scene.phones.spoke(&scene.romeo, scene.now);
+        scene.stored();
+        scene.due();
+        scene.claim();
+        scene.end(end);
+        scene.stored();
+        waits.push(scene.wait());
+    }
+    assert_eq!(waits, [secs(0), Some(HOLD), secs(5)]);
+}
+
+#[test]
+fn no_phone_is_quiet_on_a_new_link() {
+    let mut scene = Scene::new();
+    scene.phones.left_unanswered(&scene.romeo, scene.now);
+    scene.phones.link_down(Timestamp::from_secs(100));
+    scene.phones.link_up(scene.now);
+    assert_eq!(scene.wait(), secs(0));
+    scene.due();
+    scene.claim();
+    scene.end(End::Later(scene.now + HOLD));
+    scene.stored();
+    assert_eq!(scene.wait(), secs(0));
+}
+
+#[test]
+fn what_cannot_be_released_is_not_tried_without_a_pause() {
+    let mut scene = Scene::new();
+    scene.phones.left_unanswered(&scene.romeo, scene.now);
+    scene.phones.available(&scene.romeo, scene.now);
+    scene.due();
+    assert_eq!(scene.claim(), Some(Held::All));
+    scene.phones.release_later(&scene.romeo, Held::All);
+    scene.end(End::Later(scene.now + FIRST_PAUSE));
+    assert_eq!(scene.wait(), secs(5));
+    assert_eq!(scene.claim(), Some(Held::All));
+}
+
+#[test]
+fn a_link_that_is_lost_releases_what_was_sent_last() {
+    let scene = Scene::new();
+    let lost = |secs| {
+        scene.phones.link_down(Timestamp::from_secs(secs));
+        scene.phones.link_up(scene.now);
+    };
+    scene.phones.left_unanswered(&scene.romeo, scene.now);
+    lost(67);
+    lost(69);
+    let held = Held::SentSince(Timestamp::from_secs(7));
+    assert_eq!(scene.claim(), Some(held), "a minute before the first loss");
+    scene.phones.release_later(&scene.romeo, held);
+    scene.phones.available(&scene.romeo, scene.now);
+    assert_eq!(scene.claim(), Some(Held::All));
+}
+
+/// Presence comes on the link's task, the forwarder is another.
+#[test]
+fn an_announcement_releases_what_is_held_whenever_it_comes() {
+    let (metrics, romeo, now) = (Metrics::new(), &jid(ROMEO), Instant::now());
+    let far = now + HOLD;
+    for round in 0..20_000 {
+        let phones = &Phones::new(Arc::new(Half), &metrics);
+        phones.link_up(now);
+        let started = &AtomicBool::new(false);
+        phones.message_waits(romeo, far);
+        let released = std::thread::scope(|scope| {
+            let forwarder = scope.spawn(|| {
+                started.store(true, Ordering::Relaxed);
+                while let Due::Later(_) = phones.take_due(now) {
+                    std::thread::yield_now();
+                }
+                let released = phones.about_to_claim(romeo).is_some();
+                // What waits is held still.
+                if !released {
+                    phones.round_ended(romeo, End::Later(far), now);
+                }
+                released
+            });
+            while !started.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            phones.available(romeo, now);
+            forwarder.join().unwrap()
+        });
+        let soon = phones.next_turn(romeo).is_some_and(|next| next < far);
+        assert!(
+            released || soon,
+            "round {round}: held for a quarter of an hour"
+        );
+    }
+}

@@ -1,0 +1,350 @@
+//! One push: whether it is let in, what follows its first attempt, and how it is kept.
+
+mod next;
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus::IntGauge;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tracing::debug;
+
+use self::next::{Ended, Next, Tried, next};
+use super::{
+    Delivery, Message, Outcome,
+    attempts::{Attempt, Outgoing, Verdict},
+    phones::HOLD,
+};
+use crate::{
+    metrics::Metrics,
+    model::{
+        message::{Hold, MessageId, MessageKey, Topic, Ttl, Urgency},
+        payload::Payload,
+        random::random_array,
+        rate::{Limiter, Rate},
+        registration::Registration,
+        time::Timestamp,
+    },
+    store::{Enqueued, NewMessage},
+    token::OpenError,
+};
+
+/// Bytes that a push in flight is counted for beside its payload: its stanza's envelope, the
+/// registration and the table's entry.
+pub const OVERHEAD: usize = 1024;
+
+/// A push on its way.
+pub struct Push {
+    key: MessageKey,
+    id: MessageId,
+    registration: Arc<Registration>,
+    /// As accepted.
+    ttl: Ttl,
+    topic: Option<Topic>,
+    urgency: Urgency,
+    payload: Payload,
+    arrived: Timestamp,
+    /// The same; dates the delay of the answer.
+    arrival: Instant,
+    /// Its sender waits for the phone until then.
+    deadline: Instant,
+    _share: Share,
+}
+
+/// What became of a push at once.
+pub enum Begun<Kept> {
+    Ended(Outcome),
+    Kept(Kept),
+    Sent(Box<Push>, Attempt),
+}
+
+impl Delivery {
+    /// What needs no waiting. Apart, so that a push in flight holds no room for it.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        registration: Arc<Registration>,
+        message: Message,
+        arrival: Instant,
+        deadline: Instant,
+    ) -> Begun<impl Future<Output = Outcome> + use<>> {
+        let share = match self.admission.admit(&registration, &message.payload) {
+            Ok(share) => share,
+            Err(refusal) => return Begun::Ended(refusal),
+        };
+        let now = self.clock.now();
+        let requested = message.ttl.unwrap_or(self.settings.default_ttl);
+        let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
+        let push = Box::new(Push {
+            key: MessageKey::from_bytes(random_array(&*self.random)),
+            id: MessageId::from_bytes(random_array(&*self.random)),
+            registration,
+            ttl: requested.min(self.settings.max_ttl).min(lifetime),
+            topic: message.topic,
+            urgency: message.urgency,
+            payload: message.payload,
+            arrived: now,
+            arrival,
+            deadline,
+            _share: share,
+        });
+        let instead = if !self.attempts.can_send() {
+            Outcome::LinkDown
+        // What is not kept can overtake: it is now or never.
+        } else if !push.is_transient() && self.phones.must_wait(&push.registration.owner) {
+            return Begun::Kept(self.keep(push, Tried::Unsent, None));
+        } else if let Some(attempt) = self.attempts.offer(push.outgoing()) {
+            return Begun::Sent(push, attempt);
+        } else {
+            Outcome::LinkBusy
+        };
+        if push.is_transient() {
+            return Begun::Ended(instead);
+        }
+        Begun::Kept(self.keep(push, Tried::Unsent, None))
+    }
+
+    /// Waits for the answer to a push's first attempt.
+    pub(super) async fn settle(
+        self: &Arc<Self>,
+        token: &str,
+        push: Box<Push>,
+        mut attempt: Attempt,
+    ) -> Outcome {
+        let verdict = attempt.wait(push.deadline).await;
+        if verdict == Some(Verdict::Acknowledged) {
+            let seconds = push.arrival.elapsed().as_secs_f64();
+            self.metrics.acknowledgement_seconds.observe(seconds);
+            return push.acknowledged();
+        }
+        // Apart, so that a push in flight holds no room for what seldom happens.
+        Box::pin(self.unacknowledged(token, push, attempt, verdict)).await
+    }
+
+    async fn unacknowledged(
+        self: &Arc<Self>,
+        token: &str,
+        mut push: Box<Push>,
+        attempt: Attempt,
+        verdict: Option<Verdict>,
+    ) -> Outcome {
+        let owner = &push.registration.owner;
+        let ended = Ended {
+            verdict,
+            withdrawn: attempt.withdraw(),
+            rebound: self.phones.announced_since(owner, push.arrival),
+        };
+        match next(push.ttl, push.id, ended) {
+            Next::Tell(outcome) => outcome,
+            Next::Keep(tried) => self.keep(push, tried, Some(attempt)).await,
+            Next::OpenAgain => match self.tokens.open(token).await {
+                Ok(_) if push.is_transient() => Outcome::PhoneError,
+                Ok(registration) => {
+                    push.registration = registration;
+                    self.keep(push, Tried::Unsent, Some(attempt)).await
+                }
+                Err(OpenError::Dead | OpenError::Forged) => Outcome::Revoked,
+                Err(OpenError::Store(_)) => Outcome::StoreFailed,
+            },
+        }
+    }
+
+    /// Stores a push, whether or not its sender stays to hear of it.
+    fn keep(
+        self: &Arc<Self>,
+        push: Box<Push>,
+        tried: Tried,
+        attempt: Option<Attempt>,
+    ) -> impl Future<Output = Outcome> + use<> {
+        let (owner, now) = (&push.registration.owner, Instant::now());
+        // Until the message is in the store, only these may be answered.
+        let attempt = attempt.filter(|_| matches!(tried, Tried::Lost | Tried::Unanswered));
+        match tried {
+            Tried::Unsent | Tried::Lost => {}
+            Tried::Failed | Tried::Unreachable => {
+                // Another resource is tried at once.
+                if !self.phones.set_gone(owner, tried == Tried::Unreachable) {
+                    self.phones.failed(owner, now);
+                }
+            }
+            Tried::Unanswered => {
+                self.phones.left_unanswered(owner, now);
+                self.hear_until(push.deadline);
+            }
+        }
+        self.phones.begin_write(owner);
+        let this = Arc::clone(self);
+        let kept = self.tasks.spawn(this.store(push, tried, attempt));
+        // It ends early only by a panic, which is logged.
+        async { kept.await.unwrap_or(Outcome::StoreFailed) }
+    }
+
+    async fn store(
+        self: Arc<Self>,
+        push: Box<Push>,
+        tried: Tried,
+        attempt: Option<Attempt>,
+    ) -> Outcome {
+        let owner = &push.registration.owner;
+        let now = self.clock.now();
+        let next = self.phones.next_turn(owner);
+        let wait = next.map(|next| next.saturating_duration_since(Instant::now()));
+        let message = push.to_store(tried, now, wait.unwrap_or_default());
+        let kept = self.queue.keep(message, self.settings.caps, now).await;
+        let stored = matches!(kept, Ok(Enqueued::Stored { .. }));
+        self.phones.end_write(owner, stored, Instant::now());
+        let refusal = match kept {
+            Ok(Enqueued::Stored { redirected, .. }) => {
+                if let Some(owner) = redirected {
+                    self.phones.message_waits(&owner, Instant::now());
+                }
+                return self.answered_meanwhile(&push, attempt).await;
+            }
+            // It was stored and replaced, in one go.
+            Ok(Enqueued::Superseded) => return self.answered_meanwhile(&push, attempt).await,
+            Ok(Enqueued::AccountFull) => Outcome::AccountFull,
+            Ok(Enqueued::Outranked | Enqueued::Full) => Outcome::QueueFull,
+            Ok(Enqueued::Revoked) => Outcome::Gone,
+            Err(error) => {
+                debug!(%error, "a push could not be stored; its sender is told");
+                Outcome::StoreFailed
+            }
+        };
+        match attempt.and_then(Attempt::close) {
+            // The phone had it after all.
+            Some(Verdict::Acknowledged) => push.acknowledged(),
+            _ => refusal,
+        }
+    }
+
+    /// What came in while the message was being written is made good in the store.
+    async fn answered_meanwhile(
+        self: &Arc<Self>,
+        push: &Push,
+        attempt: Option<Attempt>,
+    ) -> Outcome {
+        match attempt.and_then(Attempt::close) {
+            Some(Verdict::Acknowledged) => {
+                let (this, key) = (Arc::clone(self), push.key);
+                let owner = push.registration.owner.clone();
+                self.tasks.spawn(async move {
+                    this.queue.done(key).await;
+                    // Only now, lest the message be claimed once more.
+                    this.phones.spoke(&owner, Instant::now());
+                });
+                return push.acknowledged();
+            }
+            Some(Verdict::Revoked) => {
+                self.revoke(&push.registration).await;
+                // The phone may have registered anew: then it waits still.
+                if let Ok(false) = self.is_pending(push.id).await {
+                    return Outcome::Revoked;
+                }
+            }
+            Some(Verdict::Failed | Verdict::Unreachable) => self.attempt_failed(push.key, 1).await,
+            Some(Verdict::RevocationFailed | Verdict::LinkLost | Verdict::Stopping) | None => {}
+        }
+        Outcome::Stored {
+            ttl: push.ttl,
+            message: push.id,
+        }
+    }
+}
+
+impl Push {
+    /// Not to be kept: a TTL of 0 is for now or never.
+    fn is_transient(&self) -> bool {
+        self.ttl == Ttl::ZERO
+    }
+
+    fn acknowledged(&self) -> Outcome {
+        Outcome::Acknowledged {
+            ttl: self.ttl,
+            message: self.id,
+        }
+    }
+
+    fn outgoing(&self) -> Outgoing {
+        Outgoing {
+            message: self.key,
+            registration: self.registration.clone(),
+            number: 1,
+            stand_in: None,
+            payload: self.payload.clone(),
+            deadline: self.deadline,
+        }
+    }
+
+    /// `wait` is until its phone's turn, for the other replicas, which know less.
+    fn to_store(&self, tried: Tried, now: Timestamp, wait: Duration) -> NewMessage {
+        let ttl = Duration::from_secs(self.ttl.as_secs().into());
+        NewMessage {
+            key: self.key,
+            id: self.id,
+            registration: Registration::clone(&self.registration),
+            topic: self.topic.clone(),
+            urgency: self.urgency,
+            payload: self.payload.clone(),
+            arrived: self.arrived,
+            expires: self.arrived.saturating_add(ttl),
+            sent: (tried != Tried::Unsent).then_some(self.arrived),
+            hold: match tried {
+                Tried::Unanswered => Hold::Until(now.saturating_add(HOLD)),
+                Tried::Unsent | Tried::Failed | Tried::Unreachable | Tried::Lost => Hold::Free,
+            },
+            try_at: now.saturating_add(wait),
+        }
+    }
+}
+
+/// What may be in flight.
+pub struct Admission {
+    endpoint_rate: Limiter,
+    memory: Arc<Semaphore>,
+    gauge: IntGauge,
+}
+
+impl Admission {
+    /// `memory` is in bytes, for all pushes together.
+    pub fn new(endpoint_rate: Rate, memory: usize, metrics: &Metrics) -> Self {
+        Self {
+            endpoint_rate: Limiter::new(endpoint_rate),
+            memory: Arc::new(Semaphore::new(memory.min(Semaphore::MAX_PERMITS))),
+            gauge: metrics.in_flight_bytes.clone(),
+        }
+    }
+
+    fn admit(&self, registration: &Registration, payload: &Payload) -> Result<Share, Outcome> {
+        if !self.endpoint_rate.admit(&registration.key()) {
+            return Err(Outcome::RateLimited);
+        }
+        let bytes = u32::try_from(payload.len() + OVERHEAD).unwrap_or(u32::MAX);
+        let permit = self.memory.clone().try_acquire_many_owned(bytes);
+        let permit = permit.map_err(|_| Outcome::MemoryFull)?;
+        self.gauge.add(bytes.into());
+        Ok(Share {
+            gauge: self.gauge.clone(),
+            bytes: bytes.into(),
+            _permit: permit,
+        })
+    }
+
+    /// Forgets rate limits that have recovered.
+    pub fn forget_idle(&self) {
+        self.endpoint_rate.forget_idle();
+    }
+}
+
+/// A push's share of the memory for pushes in flight, given back when dropped.
+struct Share {
+    gauge: IntGauge,
+    bytes: i64,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.gauge.sub(self.bytes);
+    }
+}
