@@ -22,10 +22,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
 use super::{
-    super::{News, StoreError},
-    connect::{Connection, Source, words},
+    failure::{DatabaseError, Result},
+    pool::{Connection, Source},
 };
-use crate::{link::Answer, model::time::Timestamp};
+use crate::{link::Answer, model::time::Timestamp, store::messages::News};
 
 const LISTEN: &str = "LISTEN unified_push";
 const NOTIFY: &str = "SELECT pg_notify('unified_push', $1)";
@@ -116,12 +116,12 @@ impl Listener {
     }
 
     /// Says it to the others when the transaction commits.
-    pub async fn tell(&self, db: &Connection, notice: Notice) -> Result<(), StoreError> {
+    pub async fn tell(&self, db: &Connection, notice: Notice) -> Result<()> {
         let by = self.instance.clone();
-        let letter = serde_json::to_string(&Letter { by, notice }).map_err(StoreError::failed)?;
+        let letter = serde_json::to_string(&Letter { by, notice })?;
         // An id of this length is not ours: nobody waits for that answer. A JID is shorter.
         if letter.len() <= MAX_NOTICE {
-            db.execute(NOTIFY, &[&letter]).await?;
+            db.run(NOTIFY, &[&letter]).await?;
         }
         Ok(())
     }
@@ -192,7 +192,7 @@ async fn listen(source: Source, inbox: Inbox) {
 async fn attend(source: &Source, inbox: &Inbox, heard: &mut bool) -> String {
     let (client, mut connection) = match timeout(PATIENCE, source.connect()).await {
         Ok(Ok(connected)) => connected,
-        Ok(Err(error)) => return words(&error),
+        Ok(Err(error)) => return words(error),
         Err(_) => return "no connection in time".to_owned(),
     };
     let receive = pin!(async {
@@ -200,7 +200,7 @@ async fn attend(source: &Source, inbox: &Inbox, heard: &mut bool) -> String {
             match poll_fn(|context| connection.poll_message(context)).await {
                 Some(Ok(AsyncMessage::Notification(letter))) => inbox.hear(letter.payload()),
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return words(&error),
+                Some(Err(error)) => return words(error),
                 None => return "closed".to_owned(),
             }
         }
@@ -210,7 +210,7 @@ async fn attend(source: &Source, inbox: &Inbox, heard: &mut bool) -> String {
         loop {
             match timeout(PATIENCE, client.batch_execute(statement)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return words(&error),
+                Ok(Err(error)) => return words(error),
                 Err(_) => return "no answer in time".to_owned(),
             }
             if !*heard {
@@ -226,6 +226,10 @@ async fn attend(source: &Source, inbox: &Inbox, heard: &mut bool) -> String {
         why = receive => why,
         why = probe => why,
     }
+}
+
+fn words(error: tokio_postgres::Error) -> String {
+    DatabaseError::from(error).to_string()
 }
 
 impl Notice {

@@ -9,7 +9,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::StoreError;
+use crate::store::error::{Failure, StoreError};
 
 /// How many jobs may wait for a thread.
 const QUEUE: usize = 1024;
@@ -78,7 +78,7 @@ impl Reader {
         let (answer, answered) = oneshot::channel();
         self.send(Box::new(move |db| {
             // Nobody may be waiting any more.
-            let _ = answer.send(work(db).map_err(StoreError::failed));
+            let _ = answer.send(work(db).map_err(StoreError::from));
         }))?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Stopped))
     }
@@ -116,7 +116,7 @@ fn commit_together(db: &Connection, jobs: impl Iterator<Item = WriteJob>) {
     let answers: Vec<Answer> = jobs.map(|job| job(db)).collect();
     let committed = begun
         .and_then(|()| db.execute_batch("COMMIT"))
-        .map_err(StoreError::failed);
+        .map_err(StoreError::from);
     if committed.is_err() && !db.is_autocommit() {
         // Nothing of this batch may slip into the next one. If this fails, so does the next BEGIN.
         let _ = db.execute_batch("ROLLBACK");
@@ -134,7 +134,7 @@ fn apart<T>(
     if db.is_autocommit() {
         // BEGIN failed, or an earlier job met a full disk, at which SQLite gives up the whole
         // transaction. The commit's failure is the answer.
-        return Err(StoreError::failed("the transaction is gone"));
+        return Err(StoreError::Failed(Failure::TransactionGone));
     }
     let run = |statement| db.prepare_cached(statement)?.execute([]);
     let done = run("SAVEPOINT job")
@@ -142,9 +142,9 @@ fn apart<T>(
         .and_then(|done| run("RELEASE job").map(|_| done));
     if done.is_err() && !db.is_autocommit() {
         let undone = db.execute_batch("ROLLBACK TO job; RELEASE job");
-        undone.map_err(StoreError::failed)?;
+        undone.map_err(StoreError::from)?;
     }
-    done.map_err(StoreError::failed)
+    done.map_err(StoreError::from)
 }
 
 #[cfg(test)]

@@ -1,10 +1,15 @@
 //! Connections: made, set up, shared, and thrown away when they did not end in order.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime,
-    TimeoutType,
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio_postgres::{
@@ -14,7 +19,10 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{super::StoreError, OpenError, url::PostgresUrl};
+use super::{
+    failure::{PostgresFailure, Result},
+    url::PostgresUrl,
+};
 
 /// Connections of one daemon, beside the one that listens. PostgreSQL takes 100 in all by default.
 const CONNECTIONS: usize = 16;
@@ -44,7 +52,7 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn new(url: &PostgresUrl) -> Result<Self, OpenError> {
+    pub fn new(url: &PostgresUrl) -> Result<Self> {
         let mut config = url.config().clone();
         config.connect_timeout(CONNECT);
         config.keepalives_idle(KEEPALIVE);
@@ -53,7 +61,7 @@ impl Source {
             config.application_name("unified-push");
         }
         let tls = match url.is_encrypted() {
-            true => verifying(url)?,
+            true => verifying()?,
             false => MakeRustlsConnect::new(client(RootCertStore::empty())),
         };
         Ok(Self { config, tls })
@@ -62,7 +70,7 @@ impl Source {
     /// A connection beside the pool's, which does nothing unless it is polled.
     pub async fn connect(
         &self,
-    ) -> Result<
+    ) -> std::result::Result<
         (
             Client,
             tokio_postgres::Connection<
@@ -77,12 +85,9 @@ impl Source {
 }
 
 /// The system's certificate authorities, or those that `SSL_CERT_FILE` names.
-fn verifying(url: &PostgresUrl) -> Result<MakeRustlsConnect, OpenError> {
-    let (tls, _) = MakeRustlsConnect::with_native_certs().map_err(|_| OpenError::Connect {
-        url: url.clone(),
-        why: "no certificate authority is known to this system, and sslmode=require needs one"
-            .to_owned(),
-    })?;
+fn verifying() -> Result<MakeRustlsConnect> {
+    let verifying = MakeRustlsConnect::with_native_certs();
+    let (tls, _) = verifying.map_err(|_| PostgresFailure::NoAuthority)?;
     Ok(tls)
 }
 
@@ -124,64 +129,94 @@ impl Pool {
     }
 
     /// One that works, as far as is known.
-    pub async fn get(&self) -> Result<Connection, PoolError> {
-        Ok(Connection(Some(self.0.get().await?)))
-    }
-
-    /// With a transaction begun.
-    pub async fn begin(&self) -> Result<Connection, StoreError> {
-        let db = self.get().await?;
-        db.batch("BEGIN").await?;
-        Ok(db)
+    pub async fn get(&self) -> std::result::Result<Connection, PoolError> {
+        Ok(Connection {
+            object: Some(self.0.get().await?),
+            queued: AtomicI64::new(0),
+        })
     }
 }
 
-/// One of the pool's. It goes back only by [`done`](Self::done) or [`commit`](Self::commit): after
-/// an error, a timeout or a caller that went away, nobody knows what state it is in, so it is
-/// closed, and PostgreSQL rolls its transaction back.
-pub struct Connection(Option<Object>);
+/// One of the pool's. It goes back only by [`give_back`](Self::give_back): after an error, a timeout
+/// or a caller that went away, nobody knows what state it is in, so it is closed, and PostgreSQL
+/// rolls its transaction back.
+pub struct Connection {
+    object: Option<Object>,
+    /// How many bytes more wait, as [`Caps::bytes`](crate::store::Caps::bytes) counts, through what
+    /// was done with it.
+    queued: AtomicI64,
+}
 
 impl Connection {
-    pub async fn commit(self) -> Result<(), StoreError> {
-        self.batch("COMMIT").await?;
-        self.done();
-        Ok(())
+    /// For those who lend it alone; returns how many bytes more wait now.
+    pub fn give_back(mut self) -> i64 {
+        self.object = None;
+        self.queued.load(Ordering::Relaxed)
     }
 
-    /// Gives it back.
-    pub fn done(mut self) {
-        self.0 = None;
+    /// Messages of so many bytes were stored.
+    pub fn came(&self, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.queued.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub async fn query(&self, sql: &str, values: Parameters<'_>) -> Result<Vec<Row>, StoreError> {
-        let statement = self.object().prepare_cached(sql).await?;
-        Ok(self.object().query(&statement, values).await?)
-    }
-
-    /// The one row, or none.
-    pub async fn find(&self, sql: &str, values: Parameters<'_>) -> Result<Option<Row>, StoreError> {
-        let statement = self.object().prepare_cached(sql).await?;
-        Ok(self.object().query_opt(&statement, values).await?)
-    }
-
-    /// The one value that a statement such as a count answers with.
-    pub async fn value<T>(&self, sql: &str, values: Parameters<'_>) -> Result<T, StoreError>
-    where
-        T: for<'a> FromSql<'a>,
-    {
-        let statement = self.object().prepare_cached(sql).await?;
-        let row = self.object().query_one(&statement, values).await?;
-        Ok(row.try_get(0)?)
+    /// Messages of so many bytes were deleted.
+    pub fn left(&self, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.queued.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// How many rows were written.
-    pub async fn execute(&self, sql: &str, values: Parameters<'_>) -> Result<u64, StoreError> {
+    pub async fn run(&self, sql: &str, values: Parameters<'_>) -> Result<u64> {
         let statement = self.object().prepare_cached(sql).await?;
         Ok(self.object().execute(&statement, values).await?)
     }
 
+    /// The one row, or none.
+    pub async fn find<T>(
+        &self,
+        sql: &str,
+        values: Parameters<'_>,
+        read: impl FnOnce(&Row) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let statement = self.object().prepare_cached(sql).await?;
+        let row = self.object().query_opt(&statement, values).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Every row.
+    pub async fn list<T>(
+        &self,
+        sql: &str,
+        values: Parameters<'_>,
+        read: impl FnMut(&Row) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let statement = self.object().prepare_cached(sql).await?;
+        let rows = self.object().query(&statement, values).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// The one row that a statement such as a count answers with.
+    pub async fn one<T>(
+        &self,
+        sql: &str,
+        values: Parameters<'_>,
+        read: impl FnOnce(&Row) -> Result<T>,
+    ) -> Result<T> {
+        let statement = self.object().prepare_cached(sql).await?;
+        read(&self.object().query_one(&statement, values).await?)
+    }
+
+    /// The one value of this row.
+    pub async fn value<T>(&self, sql: &str, values: Parameters<'_>) -> Result<T>
+    where
+        T: for<'a> FromSql<'a>,
+    {
+        self.one(sql, values, |row| Ok(row.try_get(0)?)).await
+    }
+
     /// The text of the first value of a statement without values.
-    pub async fn text(&self, sql: &str) -> Result<Option<String>, tokio_postgres::Error> {
+    pub async fn text(&self, sql: &str) -> Result<Option<String>> {
         let answers = self.object().simple_query(sql).await?;
         Ok(answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
@@ -190,63 +225,21 @@ impl Connection {
     }
 
     /// Statements without values.
-    pub async fn batch(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
-        self.object().batch_execute(sql).await
+    pub async fn batch(&self, sql: &str) -> Result<()> {
+        Ok(self.object().batch_execute(sql).await?)
     }
 
     fn object(&self) -> &Object {
-        self.0.as_ref().expect("taken when it is given up only")
+        self.object
+            .as_ref()
+            .expect("taken when it is given up only")
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(object) = self.0.take() {
+        if let Some(object) = self.object.take() {
             drop(Object::take(object));
         }
     }
-}
-
-impl From<tokio_postgres::Error> for StoreError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Failed(words(&error))
-    }
-}
-
-impl From<PoolError> for StoreError {
-    fn from(error: PoolError) -> Self {
-        match error {
-            PoolError::Timeout(TimeoutType::Wait) => Self::Busy,
-            PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle) => {
-                Self::failed(NO_CONNECTION)
-            }
-            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
-                error.into()
-            }
-            PoolError::PostCreateHook(HookError::Message(_))
-            | PoolError::Closed
-            | PoolError::NoRuntimeSpecified => Self::Stopped,
-        }
-    }
-}
-
-pub const NO_CONNECTION: &str = "PostgreSQL lets nobody in within 2 s";
-
-/// The causes, too, which tokio-postgres leaves out. Of the server's answer only its first line:
-/// the details quote what a row holds.
-pub fn words(error: &tokio_postgres::Error) -> String {
-    if let Some(answer) = error.as_db_error() {
-        return format!(
-            "PostgreSQL: {} ({})",
-            answer.message(),
-            answer.code().code()
-        );
-    }
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    words
 }
