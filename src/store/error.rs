@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use deadpool_postgres::{PoolError, TimeoutType};
-
 use super::{
     postgres::{PostgresOpenError, failure::PostgresFailure},
     sqlite::SqliteOpenError,
@@ -17,6 +15,8 @@ pub enum OpenError {
     #[error(transparent)]
     Postgres(#[from] PostgresOpenError),
 }
+
+pub type StoreResult<T> = Result<T, StoreError>;
 
 /// Why the store did not do what it was asked for. Cheap to clone: one commit that fails is the
 /// answer to many.
@@ -51,16 +51,9 @@ impl From<rusqlite::Error> for StoreError {
 
 impl From<PostgresFailure> for StoreError {
     fn from(failure: PostgresFailure) -> Self {
-        Self::Failed(Failure::Postgres(Arc::new(failure)))
-    }
-}
-
-impl From<PoolError> for StoreError {
-    fn from(error: PoolError) -> Self {
-        match error {
-            PoolError::Timeout(TimeoutType::Wait) => Self::Busy,
-            PoolError::Closed | PoolError::NoRuntimeSpecified => Self::Stopped,
-            error => PostgresFailure::from(error).into(),
+        match failure {
+            PostgresFailure::Busy => Self::Busy,
+            failure => Self::Failed(Failure::Postgres(Arc::new(failure))),
         }
     }
 }

@@ -19,7 +19,7 @@ mod upkeep;
 mod url;
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+    sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -28,8 +28,9 @@ use tokio::time::timeout;
 
 use self::{
     account::Turns,
+    columns::as_i64,
     failure::{PostgresFailure, Result},
-    listen::{Listener, Notice},
+    listen::Listener,
     pool::{Connection, Pool, Source},
 };
 pub use self::{
@@ -37,8 +38,8 @@ pub use self::{
     url::{PostgresUrl, PostgresUrlError},
 };
 use super::{
-    engine::Engine,
-    error::StoreError,
+    engine::{Engine, in_steps},
+    error::{StoreError, StoreResult},
     messages::{Caps, Claim, Enqueued, NewMessage, News, Waiting},
     registrations::{Found, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash},
 };
@@ -58,8 +59,6 @@ const LIMIT: Duration = Duration::from_secs(3);
 
 /// The same for what the command line, or a start, reads whole.
 const LONG_LIMIT: Duration = Duration::from_secs(60);
-
-type Stored<T> = std::result::Result<T, StoreError>;
 
 pub struct Postgres {
     pool: Pool,
@@ -94,7 +93,7 @@ impl Postgres {
     }
 
     /// Work that reads, or that writes by one statement, which is a transaction by itself.
-    async fn single<T>(&self, work: impl AsyncFnOnce(&Connection) -> Result<T>) -> Stored<T> {
+    async fn single<T>(&self, work: impl AsyncFnOnce(&Connection) -> Result<T>) -> StoreResult<T> {
         self.within(LIMIT, self.lend(work)).await
     }
 
@@ -103,7 +102,7 @@ impl Postgres {
         &self,
         account: &BareJid,
         work: impl AsyncFnOnce(&Connection) -> Result<T>,
-    ) -> Stored<T> {
+    ) -> StoreResult<T> {
         self.within(LIMIT, async {
             let _turn = self.turns.take(account).await?;
             self.lend(async |db| {
@@ -119,7 +118,7 @@ impl Postgres {
     }
 
     /// A transaction with which the server, too, has patience: for what reads whole tables.
-    async fn long<T>(&self, work: impl AsyncFnOnce(&Connection) -> Result<T>) -> Stored<T> {
+    async fn long<T>(&self, work: impl AsyncFnOnce(&Connection) -> Result<T>) -> StoreResult<T> {
         let lent = self.lend(async |db| {
             db.batch("BEGIN; SET LOCAL statement_timeout = '60s'")
                 .await?;
@@ -131,62 +130,52 @@ impl Postgres {
     }
 
     /// Gives the connection back, and counts what was done with it, only if the work has succeeded.
-    async fn lend<T>(&self, work: impl AsyncFnOnce(&Connection) -> Result<T>) -> Stored<T> {
+    async fn lend<T>(&self, work: impl AsyncFnOnce(&Connection) -> Result<T>) -> Result<T> {
         let db = self.pool.get().await?;
         let done = work(&db).await?;
-        let queued = db.give_back();
-        self.queued_bytes.fetch_add(queued, Ordering::Relaxed);
+        self.queued_bytes.fetch_add(db.give_back(), Relaxed);
         Ok(done)
     }
 
     /// Whatever fails may have been a write.
-    async fn within<T>(&self, limit: Duration, work: impl Future<Output = Stored<T>>) -> Stored<T> {
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T>>,
+    ) -> StoreResult<T> {
         let done = timeout(limit, work).await;
-        let done = done.unwrap_or_else(|_| Err(PostgresFailure::TooSlow.into()));
+        let done = done.unwrap_or(Err(PostgresFailure::TooSlow));
+        let done = done.map_err(StoreError::from);
         if matches!(done, Err(StoreError::Failed(_))) {
-            self.failing.store(true, Ordering::Relaxed);
+            self.failing.store(true, Relaxed);
         }
         done
     }
-
-    fn queued_bytes(&self) -> u64 {
-        u64::try_from(self.queued_bytes.load(Ordering::Relaxed)).unwrap_or(0)
-    }
-}
-
-/// Repeats a step that others get their turn after, until it has done nothing; returns the sum.
-async fn in_steps<F: Future<Output = Stored<u64>>>(step: impl Fn() -> F) -> Stored<u64> {
-    let mut sum = 0;
-    loop {
-        match step().await? {
-            0 => return Ok(sum),
-            some => sum += some,
-        }
-    }
-}
-
-fn as_i64(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 impl Engine for Postgres {
-    async fn register(&self, new: NewRegistration) -> Stored<Registered> {
+    async fn register(&self, new: NewRegistration) -> StoreResult<Registered> {
         let account = new.registration.owner.to_bare();
         self.account(&account, async |db| registrations::register(db, &new).await)
             .await
     }
 
-    async fn find(&self, id: TokenHash) -> Stored<Option<Found>> {
+    async fn find(&self, id: TokenHash) -> StoreResult<Option<Found>> {
         self.single(async |db| registrations::find(db, &id).await)
             .await
     }
 
-    async fn owners(&self, now: Timestamp) -> Stored<Vec<Owned>> {
+    async fn owners(&self, now: Timestamp) -> StoreResult<Vec<Owned>> {
         self.long(async |db| registrations::owners(db, now).await)
             .await
     }
 
-    async fn revoke(&self, scope: Scope, at: Timestamp, min_until: Timestamp) -> Stored<Revoked> {
+    async fn revoke(
+        &self,
+        scope: Scope,
+        at: Timestamp,
+        min_until: Timestamp,
+    ) -> StoreResult<Revoked> {
         let account = match &scope {
             Scope::Registration(key) => key.owner.clone(),
             Scope::Owner(owner) => owner.clone(),
@@ -197,19 +186,17 @@ impl Engine for Postgres {
         });
         let (revoked, change) = revoked.await?;
         // News only if another's came in between.
-        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
-        let _ = self
-            .changes
-            .compare_exchange(change - 1, change, set, fetch);
+        let changes = &self.changes;
+        let _ = changes.compare_exchange(change - 1, change, Relaxed, Relaxed);
         Ok(revoked)
     }
 
-    async fn revocations(&self) -> Stored<Vec<Revocation>> {
+    async fn revocations(&self) -> StoreResult<Vec<Revocation>> {
         self.long(async |db| revocations::all(db).await).await
     }
 
-    async fn revocations_if_changed(&self) -> Stored<Option<Vec<Revocation>>> {
-        let known = self.changes.load(Ordering::Relaxed);
+    async fn revocations_if_changed(&self) -> StoreResult<Option<Vec<Revocation>>> {
+        let known = self.changes.load(Relaxed);
         let read = self.single(async |db| {
             // First: what comes in between is then read twice, not never.
             let present = revocations::changes(db).await?;
@@ -220,20 +207,20 @@ impl Engine for Postgres {
             Ok((present, changed))
         });
         let (present, changed) = read.await?;
-        self.changes.store(present, Ordering::Relaxed);
+        self.changes.store(present, Relaxed);
         Ok(changed)
     }
 
-    async fn note_issuer(&self, key: KeyId, live_until: Timestamp) -> Stored<()> {
+    async fn note_issuer(&self, key: KeyId, live_until: Timestamp) -> StoreResult<()> {
         self.single(async |db| issuers::note(db, key, live_until).await)
             .await
     }
 
-    async fn issuers(&self) -> Stored<Vec<Issuer>> {
+    async fn issuers(&self) -> StoreResult<Vec<Issuer>> {
         self.single(async |db| issuers::all(db).await).await
     }
 
-    async fn forget_key(&self, key: KeyId) -> Stored<Option<usize>> {
+    async fn forget_key(&self, key: KeyId) -> StoreResult<Option<usize>> {
         let step = || self.single(async |db| registrations::forget_step(db, key).await);
         let forgotten = in_steps(step).await?;
         // Last, so that a half-done work still stops the daemon from starting without the secret.
@@ -246,15 +233,22 @@ impl Engine for Postgres {
         Ok(known.await?.then_some(forgotten))
     }
 
-    async fn enqueue(&self, message: NewMessage, caps: Caps, now: Timestamp) -> Stored<Enqueued> {
+    async fn enqueue(
+        &self,
+        message: NewMessage,
+        caps: Caps,
+        now: Timestamp,
+    ) -> StoreResult<Enqueued> {
         let owner = &message.registration.owner;
         self.account(&owner.to_bare(), async |db| {
-            let waiting = self.queued_bytes();
+            let waiting = u64::try_from(self.queued_bytes.load(Relaxed)).unwrap_or(0);
             let enqueued = enqueue::enqueue(db, &message, caps, now, waiting).await?;
             if let Enqueued::Stored { redirected, .. } = &enqueued {
-                let goes_to = redirected.as_ref().unwrap_or(owner);
-                let notice = Notice::stored(goes_to, message.try_at);
-                self.listener.tell(db, notice).await?;
+                let owner = redirected.as_ref().unwrap_or(owner).clone();
+                let try_at = message.try_at;
+                self.listener
+                    .tell(db, News::Stored { owner, try_at })
+                    .await?;
             }
             Ok(enqueued)
         })
@@ -267,7 +261,7 @@ impl Engine for Postgres {
         owner: &Jid,
         now: Timestamp,
         lease: Timestamp,
-    ) -> Stored<(bool, Claim)> {
+    ) -> StoreResult<(bool, Claim)> {
         self.account(&owner.to_bare(), async |db| {
             let was_there = match done {
                 Some(done) => queue::acknowledge(db, done).await?,
@@ -275,65 +269,73 @@ impl Engine for Postgres {
             };
             let claim = queue::claim(db, owner, now, lease).await?;
             if claim == Claim::Empty {
-                self.listener.tell(db, Notice::drained(owner)).await?;
+                let owner = owner.clone();
+                self.listener.tell(db, News::Drained { owner }).await?;
             }
             Ok((was_there, claim))
         })
         .await
     }
 
-    async fn acknowledge(&self, key: MessageKey) -> Stored<bool> {
+    async fn acknowledge(&self, key: MessageKey) -> StoreResult<bool> {
         self.single(async |db| queue::acknowledge(db, key).await)
             .await
     }
 
-    async fn put_back(&self, key: MessageKey, attempt: u16, hold: Hold) -> Stored<Option<Jid>> {
+    async fn put_back(
+        &self,
+        key: MessageKey,
+        attempt: u16,
+        hold: Hold,
+    ) -> StoreResult<Option<Jid>> {
         self.single(async |db| queue::put_back(db, key, attempt, hold).await)
             .await
     }
 
-    async fn asked(&self, key: MessageKey, attempt: u16) -> Stored<Option<Registration>> {
+    async fn asked(&self, key: MessageKey, attempt: u16) -> StoreResult<Option<Registration>> {
         self.single(async |db| queue::asked(db, key, attempt).await)
             .await
     }
 
-    async fn release(&self, owner: &Jid, since: Timestamp) -> Stored<()> {
+    async fn release(&self, owner: &Jid, since: Timestamp) -> StoreResult<()> {
         let account = owner.to_bare();
         self.account(&account, async |db| queue::release(db, owner, since).await)
             .await
     }
 
-    async fn redirect(&self, registration: &Registration) -> Stored<u64> {
+    async fn redirect(&self, registration: &Registration) -> StoreResult<u64> {
         self.account(&registration.owner.to_bare(), async |db| {
             let moved = queue::redirect(db, registration).await?;
             if moved > 0 {
-                let notice = Notice::stored(&registration.owner, registration.issued);
-                self.listener.tell(db, notice).await?;
+                let (owner, try_at) = (registration.owner.clone(), registration.issued);
+                self.listener
+                    .tell(db, News::Stored { owner, try_at })
+                    .await?;
             }
             Ok(moved)
         })
         .await
     }
 
-    async fn owners_waiting(&self, after: Option<&Jid>, limit: u32) -> Stored<Vec<Jid>> {
+    async fn owners_waiting(&self, after: Option<&Jid>, limit: u32) -> StoreResult<Vec<Jid>> {
         self.single(async |db| queue::owners_waiting(db, after, limit).await)
             .await
     }
 
-    async fn is_waiting(&self, id: MessageId, now: Timestamp) -> Stored<bool> {
+    async fn is_waiting(&self, id: MessageId, now: Timestamp) -> StoreResult<bool> {
         self.single(async |db| queue::is_waiting(db, id, now).await)
             .await
     }
 
-    async fn cancel(&self, id: MessageId) -> Stored<bool> {
+    async fn cancel(&self, id: MessageId) -> StoreResult<bool> {
         self.single(async |db| queue::cancel(db, id).await).await
     }
 
-    async fn waiting(&self, now: Timestamp) -> Stored<Vec<Waiting>> {
+    async fn waiting(&self, now: Timestamp) -> StoreResult<Vec<Waiting>> {
         self.long(async |db| queue::waiting(db, now).await).await
     }
 
-    async fn drop_waiting(&self, owner: &BareJid) -> Stored<u64> {
+    async fn drop_waiting(&self, owner: &BareJid) -> StoreResult<u64> {
         in_steps(|| self.account(owner, async |db| queue::drop_step(db, owner).await)).await
     }
 
@@ -341,36 +343,36 @@ impl Engine for Postgres {
         self.listener.news().await
     }
 
-    async fn pass_on(&self, from: &Jid, id: &str, answer: Answer) -> Stored<()> {
-        let notice = Notice::answer(from, id, answer);
-        self.single(async |db| self.listener.tell(db, notice).await)
+    async fn pass_on(&self, from: &Jid, id: &str, answer: Answer) -> StoreResult<()> {
+        let (from, id) = (from.clone(), id.to_owned());
+        let news = News::Answer { from, id, answer };
+        self.single(async |db| self.listener.tell(db, news).await)
             .await
     }
 
-    async fn purge(&self, now: Timestamp) -> Stored<u64> {
+    async fn purge(&self, now: Timestamp) -> StoreResult<u64> {
         let step = || self.single(async |db| upkeep::purge_messages(db, now).await);
         let expired = in_steps(step).await?;
         in_steps(|| self.single(async |db| upkeep::purge_step(db, now).await)).await?;
         Ok(expired)
     }
 
-    async fn sizes(&self) -> Stored<Sizes> {
+    async fn sizes(&self) -> StoreResult<Sizes> {
         let sizes = self.single(async |db| upkeep::sizes(db).await).await?;
-        let bytes = as_i64(sizes.queued_bytes);
-        self.queued_bytes.store(bytes, Ordering::Relaxed);
+        self.queued_bytes.store(as_i64(sizes.queued_bytes), Relaxed);
         Ok(sizes)
     }
 
-    async fn ping(&self) -> Stored<()> {
-        let was_failing = self.failing.load(Ordering::Relaxed);
+    async fn ping(&self) -> StoreResult<()> {
+        let was_failing = self.failing.load(Relaxed);
         let pinged = self.single(async |db| upkeep::touch(db, was_failing).await);
         match pinged.await {
             Ok(()) if was_failing => {
-                self.failing.store(false, Ordering::Relaxed);
+                self.failing.store(false, Relaxed);
                 Ok(())
             }
             // Every connection waits for a database that does not answer.
-            Err(StoreError::Busy) if was_failing => Err(PostgresFailure::NoneFree.into()),
+            Err(StoreError::Busy) if was_failing => Err(PostgresFailure::TooSlow.into()),
             done => done,
         }
     }

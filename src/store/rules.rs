@@ -31,6 +31,25 @@ const NO_TIME_LEFT: Duration = Duration::from_secs(60);
 /// memory, which mirrors the table.
 const REVOCATIONS_PER_OWNER: u64 = 1000;
 
+/// The columns of a [`Registration`].
+pub const REGISTRATION: &str = "jid, application, instance, issued, expires";
+
+/// The same in the row of a message.
+pub const REGISTRATION_OF_MESSAGE: &str =
+    "owner, application, instance, issued, registration_expires";
+
+/// Owner, application and instance as columns; the digests are empty for a whole account.
+pub fn scope_columns(scope: &Scope) -> (&str, &[u8], &[u8]) {
+    match scope {
+        Scope::Registration(key) => (
+            key.owner.as_str(),
+            key.application.as_bytes(),
+            key.instance.as_bytes(),
+        ),
+        Scope::Owner(owner) => (owner.as_str(), &[], &[]),
+    }
+}
+
 /// The newest row of an owner, application and instance that ends after [`renewable_after`].
 #[derive(Clone, Copy)]
 pub struct Live {

@@ -19,7 +19,7 @@ mod worker;
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+    sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
 };
 
 use jid::{BareJid, Jid};
@@ -28,8 +28,8 @@ use rusqlite::Connection;
 pub use self::open::SqliteOpenError;
 use self::worker::{Reader, Writer};
 use super::{
-    StoreError,
-    engine::Engine,
+    engine::{Engine, in_steps},
+    error::{StoreError, StoreResult},
     messages::{Caps, Claim, Enqueued, NewMessage, News, Waiting},
     registrations::{Found, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash},
 };
@@ -89,51 +89,34 @@ impl Sqlite {
         })
     }
 
-    async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.reader.read(work).await
-    }
-
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
+    ) -> StoreResult<T> {
         let written = self.writer.write(work).await;
         if matches!(written, Err(StoreError::Failed(_))) {
-            self.failing.store(true, Ordering::Relaxed);
+            self.failing.store(true, Relaxed);
         }
         written
-    }
-
-    /// Repeats a step that others get their turn after, until it has done nothing; returns the sum.
-    async fn in_steps(
-        &self,
-        step: impl Fn(&Connection) -> rusqlite::Result<u64> + Clone + Send + 'static,
-    ) -> Result<u64, StoreError> {
-        let mut sum = 0;
-        loop {
-            match self.write(step.clone()).await? {
-                0 => return Ok(sum),
-                some => sum += some,
-            }
-        }
     }
 }
 
 impl Engine for Sqlite {
-    async fn register(&self, new: NewRegistration) -> Result<Registered, StoreError> {
+    async fn register(&self, new: NewRegistration) -> StoreResult<Registered> {
         self.write(move |db| registrations::register(db, &new))
             .await
     }
 
-    async fn find(&self, id: TokenHash) -> Result<Option<Found>, StoreError> {
-        self.read(move |db| registrations::find(db, &id)).await
+    async fn find(&self, id: TokenHash) -> StoreResult<Option<Found>> {
+        self.reader
+            .read(move |db| registrations::find(db, &id))
+            .await
     }
 
-    async fn owners(&self, now: Timestamp) -> Result<Vec<Owned>, StoreError> {
-        self.read(move |db| registrations::owners(db, now)).await
+    async fn owners(&self, now: Timestamp) -> StoreResult<Vec<Owned>> {
+        self.reader
+            .read(move |db| registrations::owners(db, now))
+            .await
     }
 
     async fn revoke(
@@ -141,17 +124,17 @@ impl Engine for Sqlite {
         scope: Scope,
         at: Timestamp,
         min_until: Timestamp,
-    ) -> Result<Revoked, StoreError> {
+    ) -> StoreResult<Revoked> {
         self.write(move |db| revocations::revoke(db, scope, at, min_until))
             .await
     }
 
-    async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
-        self.read(revocations::all).await
+    async fn revocations(&self) -> StoreResult<Vec<Revocation>> {
+        self.reader.read(revocations::all).await
     }
 
-    async fn revocations_if_changed(&self) -> Result<Option<Vec<Revocation>>, StoreError> {
-        let known = self.changes.load(Ordering::Relaxed);
+    async fn revocations_if_changed(&self) -> StoreResult<Option<Vec<Revocation>>> {
+        let known = self.changes.load(Relaxed);
         let (present, revocations) = self
             // Asked of the connection that writes: what it writes itself does not count.
             .write(move |db| {
@@ -161,22 +144,22 @@ impl Engine for Sqlite {
                 Ok((present, revocations))
             })
             .await?;
-        self.changes.store(present, Ordering::Relaxed);
+        self.changes.store(present, Relaxed);
         Ok(revocations)
     }
 
-    async fn note_issuer(&self, key: KeyId, live_until: Timestamp) -> Result<(), StoreError> {
+    async fn note_issuer(&self, key: KeyId, live_until: Timestamp) -> StoreResult<()> {
         self.write(move |db| issuers::note(db, key, live_until))
             .await
     }
 
-    async fn issuers(&self) -> Result<Vec<Issuer>, StoreError> {
-        self.read(issuers::all).await
+    async fn issuers(&self) -> StoreResult<Vec<Issuer>> {
+        self.reader.read(issuers::all).await
     }
 
-    async fn forget_key(&self, key: KeyId) -> Result<Option<usize>, StoreError> {
-        let step = move |db: &Connection| registrations::forget_step(db, key);
-        let forgotten = self.in_steps(step).await?;
+    async fn forget_key(&self, key: KeyId) -> StoreResult<Option<usize>> {
+        let step = || self.write(move |db| registrations::forget_step(db, key));
+        let forgotten = in_steps(step).await?;
         // Last, so that a half-done work still stops the daemon from starting without the secret.
         let known = self.write(move |db| issuers::forget(db, key)).await?;
         Ok(known.then_some(usize::try_from(forgotten).unwrap_or(usize::MAX)))
@@ -187,7 +170,7 @@ impl Engine for Sqlite {
         message: NewMessage,
         caps: Caps,
         now: Timestamp,
-    ) -> Result<Enqueued, StoreError> {
+    ) -> StoreResult<Enqueued> {
         self.write(move |db| enqueue::enqueue(db, &message, caps, now))
             .await
     }
@@ -198,7 +181,7 @@ impl Engine for Sqlite {
         owner: &Jid,
         now: Timestamp,
         lease: Timestamp,
-    ) -> Result<(bool, Claim), StoreError> {
+    ) -> StoreResult<(bool, Claim)> {
         let owner = owner.clone();
         self.write(move |db| {
             let was_there = done.map(|key| queue::acknowledge(db, key)).transpose()?;
@@ -208,7 +191,7 @@ impl Engine for Sqlite {
         .await
     }
 
-    async fn acknowledge(&self, key: MessageKey) -> Result<bool, StoreError> {
+    async fn acknowledge(&self, key: MessageKey) -> StoreResult<bool> {
         self.write(move |db| queue::acknowledge(db, key)).await
     }
 
@@ -217,56 +200,56 @@ impl Engine for Sqlite {
         key: MessageKey,
         attempt: u16,
         hold: Hold,
-    ) -> Result<Option<Jid>, StoreError> {
+    ) -> StoreResult<Option<Jid>> {
         self.write(move |db| queue::put_back(db, key, attempt, hold))
             .await
     }
 
-    async fn asked(
-        &self,
-        key: MessageKey,
-        attempt: u16,
-    ) -> Result<Option<Registration>, StoreError> {
-        self.read(move |db| queue::asked(db, key, attempt)).await
+    async fn asked(&self, key: MessageKey, attempt: u16) -> StoreResult<Option<Registration>> {
+        self.reader
+            .read(move |db| queue::asked(db, key, attempt))
+            .await
     }
 
-    async fn release(&self, owner: &Jid, since: Timestamp) -> Result<(), StoreError> {
+    async fn release(&self, owner: &Jid, since: Timestamp) -> StoreResult<()> {
         let owner = owner.clone();
         self.write(move |db| queue::release(db, &owner, since))
             .await
     }
 
-    async fn redirect(&self, registration: &Registration) -> Result<u64, StoreError> {
+    async fn redirect(&self, registration: &Registration) -> StoreResult<u64> {
         let registration = registration.clone();
         self.write(move |db| queue::redirect(db, &registration))
             .await
     }
 
-    async fn owners_waiting(
-        &self,
-        after: Option<&Jid>,
-        limit: u32,
-    ) -> Result<Vec<Jid>, StoreError> {
+    async fn owners_waiting(&self, after: Option<&Jid>, limit: u32) -> StoreResult<Vec<Jid>> {
         let after = after.cloned();
-        self.read(move |db| queue::owners_waiting(db, after.as_ref(), limit))
+        self.reader
+            .read(move |db| queue::owners_waiting(db, after.as_ref(), limit))
             .await
     }
 
-    async fn is_waiting(&self, id: MessageId, now: Timestamp) -> Result<bool, StoreError> {
-        self.read(move |db| queue::is_waiting(db, id, now)).await
+    async fn is_waiting(&self, id: MessageId, now: Timestamp) -> StoreResult<bool> {
+        self.reader
+            .read(move |db| queue::is_waiting(db, id, now))
+            .await
     }
 
-    async fn cancel(&self, id: MessageId) -> Result<bool, StoreError> {
+    async fn cancel(&self, id: MessageId) -> StoreResult<bool> {
         self.write(move |db| queue::cancel(db, id)).await
     }
 
-    async fn waiting(&self, now: Timestamp) -> Result<Vec<Waiting>, StoreError> {
-        self.read(move |db| queue::waiting(db, now)).await
+    async fn waiting(&self, now: Timestamp) -> StoreResult<Vec<Waiting>> {
+        self.reader.read(move |db| queue::waiting(db, now)).await
     }
 
-    async fn drop_waiting(&self, owner: &BareJid) -> Result<u64, StoreError> {
-        let owner = owner.clone();
-        self.in_steps(move |db| queue::drop_step(db, &owner)).await
+    async fn drop_waiting(&self, owner: &BareJid) -> StoreResult<u64> {
+        in_steps(|| {
+            let owner = owner.clone();
+            self.write(move |db| queue::drop_step(db, &owner))
+        })
+        .await
     }
 
     /// There are no other replicas.
@@ -274,28 +257,28 @@ impl Engine for Sqlite {
         std::future::pending().await
     }
 
-    async fn pass_on(&self, _: &Jid, _: &str, _: Answer) -> Result<(), StoreError> {
+    async fn pass_on(&self, _: &Jid, _: &str, _: Answer) -> StoreResult<()> {
         Ok(())
     }
 
-    async fn purge(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let expired = self.in_steps(move |db| upkeep::purge_messages(db, now));
-        let expired = expired.await?;
-        self.in_steps(move |db| upkeep::purge_step(db, now)).await?;
-        self.in_steps(upkeep::shrink_step).await?;
+    async fn purge(&self, now: Timestamp) -> StoreResult<u64> {
+        let messages = || self.write(move |db| upkeep::purge_messages(db, now));
+        let expired = in_steps(messages).await?;
+        in_steps(|| self.write(move |db| upkeep::purge_step(db, now))).await?;
+        in_steps(|| self.write(upkeep::shrink_step)).await?;
         Ok(expired)
     }
 
-    async fn sizes(&self) -> Result<Sizes, StoreError> {
+    async fn sizes(&self) -> StoreResult<Sizes> {
         let path = self.path.clone();
-        self.read(move |db| upkeep::sizes(db, &path)).await
+        self.reader.read(move |db| upkeep::sizes(db, &path)).await
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.read(issuers::all).await?;
-        if self.failing.load(Ordering::Relaxed) {
+    async fn ping(&self) -> StoreResult<()> {
+        self.reader.read(issuers::all).await?;
+        if self.failing.load(Relaxed) {
             self.write(upkeep::touch).await?;
-            self.failing.store(false, Ordering::Relaxed);
+            self.failing.store(false, Relaxed);
         }
         self.write(|_| Ok(())).await
     }

@@ -14,8 +14,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{failure::Result, pool::Connection};
-use crate::store::error::StoreError;
+use super::{
+    failure::{PostgresFailure, Result},
+    pool::Connection,
+};
 
 /// How long to wait for others of the same account.
 const TURN: Duration = Duration::from_secs(2);
@@ -35,13 +37,10 @@ impl Turns {
         }
     }
 
-    pub async fn take(
-        &self,
-        account: &BareJid,
-    ) -> std::result::Result<MutexGuard<'_, ()>, StoreError> {
+    pub async fn take(&self, account: &BareJid) -> Result<MutexGuard<'_, ()>> {
         let number = self.hasher.hash_one(account) % self.locks.len() as u64;
         let turn = self.locks[number as usize].lock();
-        timeout(TURN, turn).await.map_err(|_| StoreError::Busy)
+        timeout(TURN, turn).await.map_err(|_| PostgresFailure::Busy)
     }
 }
 

@@ -5,7 +5,7 @@ use jid::{BareJid, Jid};
 use ring::digest::{SHA256, digest};
 use tokio_postgres::{
     Row,
-    types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
+    types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked},
 };
 
 use super::failure::{PostgresFailure, Result};
@@ -30,10 +30,7 @@ impl ToSql for Timestamp {
         millis.to_sql(ty, out)
     }
 
-    fn accepts(ty: &Type) -> bool {
-        *ty == Type::INT8
-    }
-
+    accepts!(INT8);
     to_sql_checked!();
 }
 
@@ -43,9 +40,7 @@ impl<'a> FromSql<'a> for Timestamp {
         Ok(Self::from_millis(millis))
     }
 
-    fn accepts(ty: &Type) -> bool {
-        *ty == Type::INT8
-    }
+    accepts!(INT8);
 }
 
 impl<'a> FromSql<'a> for Payload {
@@ -53,9 +48,7 @@ impl<'a> FromSql<'a> for Payload {
         Ok(Self::new(Bytes::copy_from_slice(raw))?)
     }
 
-    fn accepts(ty: &Type) -> bool {
-        *ty == Type::BYTEA
-    }
+    accepts!(BYTEA);
 }
 
 macro_rules! bytes_as_columns {
@@ -65,10 +58,7 @@ macro_rules! bytes_as_columns {
                 self.as_bytes().as_slice().to_sql(ty, out)
             }
 
-            fn accepts(ty: &Type) -> bool {
-                *ty == Type::BYTEA
-            }
-
+            accepts!(BYTEA);
             to_sql_checked!();
         }
 
@@ -77,22 +67,14 @@ macro_rules! bytes_as_columns {
                 Ok(Self::from_bytes(raw.try_into()?))
             }
 
-            fn accepts(ty: &Type) -> bool {
-                *ty == Type::BYTEA
-            }
+            accepts!(BYTEA);
         }
     )*};
 }
 
 bytes_as_columns!(Digest, Generation, KeyId, MessageId, MessageKey, TokenHash);
 
-/// What [`registration`] reads, in this order.
-pub const REGISTRATION: &str = "jid, application, instance, issued, expires";
-
-/// The same of a message.
-pub const REGISTRATION_OF_MESSAGE: &str =
-    "owner, application, instance, issued, registration_expires";
-
+/// From the columns that `rules` names, the row's first five.
 pub fn registration(row: &Row) -> Result<Registration> {
     Ok(Registration {
         owner: full_jid(row, 0)?,
@@ -103,19 +85,7 @@ pub fn registration(row: &Row) -> Result<Registration> {
     })
 }
 
-/// Owner, application and instance; the digests are empty for a whole account.
-pub fn scope_columns(scope: &Scope) -> (&str, &[u8], &[u8]) {
-    match scope {
-        Scope::Registration(key) => (
-            key.owner.as_str(),
-            key.application.as_bytes(),
-            key.instance.as_bytes(),
-        ),
-        Scope::Owner(owner) => (owner.as_str(), &[], &[]),
-    }
-}
-
-/// From [`scope_columns`], the row's first three.
+/// From the columns of [`scope_columns`](crate::store::rules::scope_columns), the row's first three.
 pub fn scope(row: &Row) -> Result<Scope> {
     let owner = bare_jid(row, 0)?;
     let whole_account = row.try_get::<_, &[u8]>(1)?.is_empty();
@@ -152,4 +122,9 @@ pub fn full_jid(row: &Row, index: usize) -> Result<Jid> {
 /// Of a `count` or a `sum`, which are never negative.
 pub fn count(row: &Row, index: usize) -> Result<u64> {
     Ok(row.try_get::<_, i64>(index)?.unsigned_abs())
+}
+
+/// For what lies far below the limit.
+pub fn as_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

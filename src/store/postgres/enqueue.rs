@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 
 use super::{
-    columns::{count, owner_key},
+    columns::{as_i64, count, owner_key},
     failure::Result,
     pool::Connection,
     queue::{alive, delete},
@@ -131,7 +131,7 @@ async fn least_urgent(
          ORDER BY urgency, arrived, number LIMIT $5",
         alive("$4")
     );
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let limit = as_i64(limit);
     db.list(
         &sql,
         &[
@@ -174,6 +174,6 @@ async fn insert(db: &Connection, message: &NewMessage, registration: &Registrati
         ],
     )
     .await?;
-    db.came(rules::size(message.payload.len() as u64));
+    db.count(as_i64(rules::size(message.payload.len() as u64)));
     Ok(())
 }

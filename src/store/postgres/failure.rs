@@ -11,13 +11,13 @@ pub type Result<T> = std::result::Result<T, PostgresFailure>;
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresFailure {
     #[error(transparent)]
-    Database(#[from] DatabaseError),
+    Database(DatabaseError),
     #[error("PostgreSQL does not answer in time")]
     TooSlow,
     #[error("PostgreSQL lets nobody in within 2 s")]
     NoConnection,
     #[error("no connection to PostgreSQL is free")]
-    NoneFree,
+    Busy,
     #[error("its schema was not ready within 60 s")]
     SchemaLate,
     #[error("no certificate authority is known to this system, and sslmode=require needs one")]
@@ -34,15 +34,6 @@ impl PostgresFailure {
         match self {
             Self::Database(error) => error.0.code(),
             _ => None,
-        }
-    }
-
-    /// There is none, or it is lost.
-    pub fn is_of_the_connection(&self) -> bool {
-        match self {
-            Self::Database(error) => error.0.code().is_none(),
-            Self::NoConnection | Self::NoneFree | Self::NoAuthority => true,
-            Self::TooSlow | Self::SchemaLate | Self::NoJid | Self::Notice(_) => false,
         }
     }
 }
@@ -83,12 +74,6 @@ impl Error for DatabaseError {
     }
 }
 
-impl From<tokio_postgres::Error> for DatabaseError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self(error)
-    }
-}
-
 impl From<tokio_postgres::Error> for PostgresFailure {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Database(DatabaseError(error))
@@ -98,11 +83,11 @@ impl From<tokio_postgres::Error> for PostgresFailure {
 impl From<PoolError> for PostgresFailure {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Timeout(TimeoutType::Wait) => Self::NoneFree,
+            PoolError::Timeout(TimeoutType::Wait) => Self::Busy,
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
                 error.into()
             }
-            // The others cannot happen to a pool that has a runtime and is never closed.
+            // Only the first two can happen: the pool has a runtime and is never closed.
             PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)
             | PoolError::PostCreateHook(HookError::Message(_))
             | PoolError::Closed

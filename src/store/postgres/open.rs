@@ -89,10 +89,7 @@ pub struct Start {
 
 /// Brings the schema to the present version.
 pub async fn open(pool: &Pool, url: &PostgresUrl) -> std::result::Result<Start, PostgresOpenError> {
-    let db = pool
-        .get()
-        .await
-        .map_err(|error| failed(error.into(), url))?;
+    let db = pool.get().await.map_err(|failure| failed(failure, url))?;
     let migrated = timeout(LIMIT, migrate(&db)).await;
     let migrated = migrated.unwrap_or(Err(PostgresFailure::SchemaLate));
     let (found, known) = migrated.map_err(|failure| failed(failure, url))?;
@@ -150,12 +147,17 @@ async fn start(db: &Connection) -> Result<Start> {
 pub fn failed(source: PostgresFailure, url: &PostgresUrl) -> PostgresOpenError {
     let url = url.clone();
     match source.code() {
-        None if source.is_of_the_connection() => PostgresOpenError::Connect { url, source },
+        None => match source {
+            PostgresFailure::TooSlow | PostgresFailure::SchemaLate => {
+                PostgresOpenError::Failed { url, source }
+            }
+            source => PostgresOpenError::Connect { url, source },
+        },
         Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
             PostgresOpenError::Authentication { url, source }
         }
         Some(&SqlState::INVALID_CATALOG_NAME) => PostgresOpenError::NoDatabase { url, source },
         Some(&SqlState::INSUFFICIENT_PRIVILEGE) => PostgresOpenError::Denied { url, source },
-        Some(_) | None => PostgresOpenError::Failed { url, source },
+        Some(_) => PostgresOpenError::Failed { url, source },
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime,
+    Hook, HookError, Manager, ManagerConfig, Object, RecyclingMethod, Runtime,
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio_postgres::{
@@ -68,21 +68,12 @@ impl Source {
     }
 
     /// A connection beside the pool's, which does nothing unless it is polled.
-    pub async fn connect(
-        &self,
-    ) -> std::result::Result<
-        (
-            Client,
-            tokio_postgres::Connection<
-                Socket,
-                <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream,
-            >,
-        ),
-        tokio_postgres::Error,
-    > {
-        self.config.connect(self.tls.clone()).await
+    pub async fn connect(&self) -> Result<(Client, tokio_postgres::Connection<Socket, Stream>)> {
+        Ok(self.config.connect(self.tls.clone()).await?)
     }
 }
+
+type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 /// The system's certificate authorities, or those that `SSL_CERT_FILE` names.
 fn verifying() -> Result<MakeRustlsConnect> {
@@ -129,7 +120,7 @@ impl Pool {
     }
 
     /// One that works, as far as is known.
-    pub async fn get(&self) -> std::result::Result<Connection, PoolError> {
+    pub async fn get(&self) -> Result<Connection> {
         Ok(Connection {
             object: Some(self.0.get().await?),
             queued: AtomicI64::new(0),
@@ -154,16 +145,9 @@ impl Connection {
         self.queued.load(Ordering::Relaxed)
     }
 
-    /// Messages of so many bytes were stored.
-    pub fn came(&self, bytes: u64) {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    /// So many bytes more wait, or fewer.
+    pub fn count(&self, bytes: i64) {
         self.queued.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Messages of so many bytes were deleted.
-    pub fn left(&self, bytes: u64) {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.queued.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// How many rows were written.

@@ -5,9 +5,7 @@ use jid::{BareJid, Jid};
 use tokio_postgres::Row;
 
 use super::{
-    columns::{
-        REGISTRATION_OF_MESSAGE, bare_jid, count, full_jid, owner_key, registration, scope_columns,
-    },
+    columns::{as_i64, bare_jid, count, full_jid, owner_key, registration},
     failure::Result,
     pool::{Connection, Parameters},
 };
@@ -20,7 +18,7 @@ use crate::{
     },
     store::{
         messages::{Claim, Claimed, MESSAGE_OVERHEAD, Waiting},
-        rules::STEP,
+        rules::{REGISTRATION_OF_MESSAGE, STEP, scope_columns},
     },
 };
 
@@ -95,7 +93,7 @@ pub async fn delete(db: &Connection, condition: &str, values: Parameters<'_>) ->
     );
     let gone = db.one(&sql, values, |row| Ok((count(row, 0)?, count(row, 1)?)));
     let (messages, bytes) = gone.await?;
-    db.left(bytes + messages * MESSAGE_OVERHEAD);
+    db.count(-as_i64(bytes + messages * MESSAGE_OVERHEAD));
     Ok(messages)
 }
 

@@ -4,7 +4,7 @@
 use jid::BareJid;
 
 use super::{
-    columns::{REGISTRATION, bare_jid, count, registration},
+    columns::{bare_jid, count, registration},
     failure::Result,
     issuers,
     pool::Connection,
@@ -18,7 +18,7 @@ use crate::{
     },
     store::{
         registrations::{Found, NewRegistration, Owned, Registered, TokenHash},
-        rules::{self, Live, Registering, STEP},
+        rules::{self, Live, REGISTRATION, Registering, STEP},
     },
 };
 

@@ -3,7 +3,7 @@
 use jid::BareJid;
 
 use super::{
-    columns::{count, scope, scope_columns},
+    columns::{count, scope},
     failure::Result,
     issuers,
     pool::Connection,
@@ -15,7 +15,10 @@ use crate::{
         revocation::{Revocation, Scope},
         time::Timestamp,
     },
-    store::{registrations::Revoked, rules},
+    store::{
+        registrations::Revoked,
+        rules::{self, scope_columns},
+    },
 };
 
 pub async fn revoke(

@@ -61,13 +61,7 @@ macro_rules! bytes_as_columns {
 
 bytes_as_columns!(Digest, Generation, KeyId, MessageId, MessageKey, TokenHash);
 
-/// What [`registration`] reads, in this order.
-pub const REGISTRATION: &str = "jid, application, instance, issued, expires";
-
-/// The same of a message.
-pub const REGISTRATION_OF_MESSAGE: &str =
-    "owner, application, instance, issued, registration_expires";
-
+/// From the columns that `rules` names, the row's first five.
 pub fn registration(row: &Row<'_>) -> rusqlite::Result<Registration> {
     Ok(Registration {
         owner: full_jid(row, 0)?,
@@ -78,19 +72,7 @@ pub fn registration(row: &Row<'_>) -> rusqlite::Result<Registration> {
     })
 }
 
-/// Owner, application and instance; the digests are empty for a whole account.
-pub fn scope_columns(scope: &Scope) -> (&str, &[u8], &[u8]) {
-    match scope {
-        Scope::Registration(key) => (
-            key.owner.as_str(),
-            key.application.as_bytes(),
-            key.instance.as_bytes(),
-        ),
-        Scope::Owner(owner) => (owner.as_str(), &[], &[]),
-    }
-}
-
-/// From [`scope_columns`], the row's first three.
+/// From the columns of [`scope_columns`](crate::store::rules::scope_columns), the row's first three.
 pub fn scope(row: &Row<'_>) -> rusqlite::Result<Scope> {
     let owner = bare_jid(row, 0)?;
     let whole_account = row.get_ref(1)?.as_blob()?.is_empty();

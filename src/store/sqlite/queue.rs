@@ -8,7 +8,7 @@ use jid::{BareJid, Jid};
 use rusqlite::{Connection, Result, Row};
 
 use super::{
-    columns::{REGISTRATION_OF_MESSAGE, bare_jid, count, full_jid, registration, scope_columns},
+    columns::{bare_jid, count, full_jid, registration},
     statements::Statements,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     },
     store::{
         messages::{Claim, Claimed, Waiting},
-        rules::STEP,
+        rules::{REGISTRATION_OF_MESSAGE, STEP, scope_columns},
     },
 };
 

@@ -5,7 +5,7 @@ use jid::BareJid;
 use rusqlite::{Connection, Result};
 
 use super::{
-    columns::{REGISTRATION, bare_jid, count, registration},
+    columns::{bare_jid, count, registration},
     issuers, revocations,
     statements::Statements,
 };
@@ -17,7 +17,7 @@ use crate::{
     },
     store::{
         registrations::{Found, NewRegistration, Owned, Registered, TokenHash},
-        rules::{self, Live, Registering, STEP},
+        rules::{self, Live, REGISTRATION, Registering, STEP},
     },
 };
 

@@ -4,7 +4,7 @@ use jid::BareJid;
 use rusqlite::{Connection, Result};
 
 use super::{
-    columns::{count, scope, scope_columns},
+    columns::{count, scope},
     issuers, queue,
     statements::Statements,
 };
@@ -14,7 +14,10 @@ use crate::{
         revocation::{Revocation, Scope},
         time::Timestamp,
     },
-    store::{registrations::Revoked, rules},
+    store::{
+        registrations::Revoked,
+        rules::{self, scope_columns},
+    },
 };
 
 pub fn revoke(

@@ -112,7 +112,7 @@ async fn what_has_expired_is_purged_and_its_space_given_back() {
     store.register(lasting).await.unwrap();
     let page_count =
         |db: &Connection| db.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0));
-    let pages = store.read(page_count).await.unwrap();
+    let pages = store.reader.read(page_count).await.unwrap();
     assert!(store.sizes().await.unwrap().registrations > 1000);
 
     store.purge(later).await.unwrap();
@@ -126,7 +126,7 @@ async fn what_has_expired_is_purged_and_its_space_given_back() {
     );
     assert_eq!(store.revocations().await.unwrap(), []);
     assert_eq!(store.issuers().await.unwrap()[0].key, OTHER_KEY);
-    assert!(store.read(page_count).await.unwrap() < pages / 2);
+    assert!(store.reader.read(page_count).await.unwrap() < pages / 2);
 }
 
 #[tokio::test]

@@ -193,7 +193,7 @@ async fn the_file_shrinks_when_the_queue_does() {
     for stored in futures::future::join_all(all).await {
         stored.unwrap();
     }
-    let pages = async || store.read(page_count).await.unwrap();
+    let pages = async || store.reader.read(page_count).await.unwrap();
     let full = pages().await;
     assert!(full > 1000, "{full}");
     assert_eq!(store.purge(later(100)).await.unwrap(), 1000);
