@@ -45,8 +45,9 @@ impl Sent {
     }
 }
 
-/// What came back for a push.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What came back for a push. Replicas pass it on to each other under these names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// A result: the phone handed the push to the app.
     Acknowledged,

@@ -43,7 +43,7 @@ use crate::{
         secret::Secret,
         time::{Clock, Timestamp},
     },
-    store::{NewRegistration, Registered, Store, StoreError},
+    store::{Generation, NewRegistration, Registered, Store, StoreError},
 };
 
 /// Longer is none of ours, since an endpoint has at most 1000 bytes. Nor is it likely Prosody's.
@@ -228,7 +228,7 @@ impl Tokens {
     async fn issue_stored(&self, registration: Registration) -> Result<Issued, IssueError> {
         let key = self.0.keyring.current();
         let owner = registration.key();
-        let generation = random_array(&*self.0.random);
+        let generation = Generation::from_bytes(random_array(&*self.0.random));
         let live_until = registration.expires.saturating_add(NOTE_AHEAD);
         let new = NewRegistration {
             key: key.id,

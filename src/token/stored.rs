@@ -27,14 +27,14 @@ impl TokenId {
         // The only part of variable length comes last, so that no two inputs read alike.
         mac.update(registration.application.as_bytes());
         mac.update(registration.instance.as_bytes());
-        mac.update(generation);
+        mac.update(generation.as_bytes());
         mac.update(registration.owner.as_str().as_bytes());
         Self(first(mac.sign().as_ref()))
     }
 
     /// What the row is keyed by.
     pub(super) fn hash(&self) -> TokenHash {
-        first(digest::digest(&digest::SHA256, &self.0).as_ref())
+        TokenHash::from_bytes(first(digest::digest(&digest::SHA256, &self.0).as_ref()))
     }
 
     pub(super) fn token(&self, key: &Key) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use testbed::{Postgres, eventually, tests};
 use tokio::time::Instant;
-use unified_push::store::{News, Store, StoreError};
+use unified_push::store::{News, Store, StoreError, TokenHash};
 
 use crate::{
     PostgresTest, connected,
@@ -43,7 +43,7 @@ async fn fails(store: &Store) {
     for round in 0..2 {
         let begun = Instant::now();
         let (found, stored, claimed, pinged, sizes) = tokio::join!(
-            store.find([1; 32]),
+            store.find(TokenHash::from_bytes([1; 32])),
             store.enqueue(message(100), AMPLE, NOW),
             claim_of(store),
             store.ping(),

@@ -11,7 +11,7 @@ use unified_push::{
         secret::KeyId,
         time::Timestamp,
     },
-    store::{Found, NewRegistration, Owned, Registered, Store},
+    store::{Found, Generation, NewRegistration, Owned, Registered, Store, TokenHash},
 };
 
 use crate::{
@@ -44,6 +44,10 @@ pub fn tests() -> Vec<Test> {
     ]
 }
 
+fn hash(serial: u8) -> TokenHash {
+    TokenHash::from_bytes([serial; 32])
+}
+
 /// `serial` makes the generation and the id that are offered; `app` the application.
 pub fn new(jid: &str, app: u8, serial: u8, now: Timestamp) -> NewRegistration {
     NewRegistration {
@@ -55,8 +59,8 @@ pub fn new(jid: &str, app: u8, serial: u8, now: Timestamp) -> NewRegistration {
             expires: now.saturating_add(WEEK),
         },
         key: KEY,
-        generation: [serial; 16],
-        id: [serial; 32],
+        generation: Generation::from_bytes([serial; 16]),
+        id: hash(serial),
         limit: 200,
         live_until: now.saturating_add(WEEK),
     }
@@ -73,13 +77,13 @@ pub fn scope() -> Scope {
 
 fn stored(serial: u8, expires: Timestamp) -> Registered {
     Registered::Stored {
-        generation: [serial; 16],
+        generation: Generation::from_bytes([serial; 16]),
         expires,
     }
 }
 
 pub async fn found(store: &Store, serial: u8) -> Found {
-    store.find([serial; 32]).await.unwrap().expect("a row")
+    store.find(hash(serial)).await.unwrap().expect("a row")
 }
 
 async fn registering_again_keeps_the_row_and_renews_it(store: &Store) {
@@ -91,7 +95,7 @@ async fn registering_again_keeps_the_row_and_renews_it(store: &Store) {
     let kept = store.register(again).await.unwrap();
     assert_eq!(kept, stored(1, wanted.expires));
     assert_eq!(found(store, 1).await.registration, wanted);
-    assert_eq!(store.find([2; 32]).await.unwrap(), None);
+    assert_eq!(store.find(hash(2)).await.unwrap(), None);
 }
 
 async fn a_shorter_ttl_takes_nothing_back(store: &Store) {
@@ -195,9 +199,13 @@ async fn a_registration_that_is_about_to_end_gets_a_new_url(store: &Store) {
     store.register(romeo(1, NOW)).await.unwrap();
     store.register(juliet(3, NOW)).await.unwrap();
     let early = store.register(romeo(2, early)).await.unwrap();
-    assert!(matches!(early, Registered::Stored { generation, .. } if generation == [1; 16]));
+    assert!(
+        matches!(early, Registered::Stored { generation, .. } if generation == Generation::from_bytes([1; 16]))
+    );
     let late = store.register(juliet(4, late)).await.unwrap();
-    assert!(matches!(late, Registered::Stored { generation, .. } if generation == [4; 16]));
+    assert!(
+        matches!(late, Registered::Stored { generation, .. } if generation == Generation::from_bytes([4; 16]))
+    );
 }
 
 async fn a_new_secret_gets_a_new_row_beside_the_old_one(store: &Store) {
@@ -228,7 +236,7 @@ async fn an_account_holds_so_many_and_no_more(store: &Store) {
     store.register(limited(2, NOW)).await.unwrap();
     let third = store.register(limited(3, NOW)).await.unwrap();
     assert_eq!(third, Registered::TooMany);
-    assert_eq!(store.find([3; 32]).await.unwrap(), None);
+    assert_eq!(store.find(hash(3)).await.unwrap(), None);
 
     // Renewing is no third one, and what is revoked or expired counts no more.
     let renewed = store.register(limited(1, after(1))).await.unwrap();
@@ -245,7 +253,9 @@ async fn what_has_expired_is_purged(store: &Store) {
     for n in 0..700_u32 {
         let mut short = romeo(0, NOW);
         short.registration.owner = full(&format!("user{n}@example.org/x"));
-        short.id[..4].copy_from_slice(&n.to_be_bytes());
+        let mut id = *short.id.as_bytes();
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        short.id = TokenHash::from_bytes(id);
         store.register(short).await.unwrap();
     }
     store.revoke(scope(), NOW, NOW).await.unwrap();
@@ -257,7 +267,7 @@ async fn what_has_expired_is_purged(store: &Store) {
 
     store.purge(NOW.saturating_add(WEEK)).await.unwrap();
     assert_eq!(store.sizes().await.unwrap().registrations, 1);
-    assert!(store.find([9; 32]).await.unwrap().is_some());
+    assert!(store.find(hash(9)).await.unwrap().is_some());
     assert_eq!(store.revocations().await.unwrap(), []);
     assert_eq!(store.issuers().await.unwrap()[0].key, OTHER_KEY);
 }
@@ -277,8 +287,8 @@ async fn a_forgotten_key_takes_its_registrations_along(store: &Store) {
     };
     store.register(other).await.unwrap();
     assert_eq!(store.forget_key(KEY).await.unwrap(), Some(1));
-    assert_eq!(store.find([1; 32]).await.unwrap(), None);
-    assert!(store.find([2; 32]).await.unwrap().is_some());
+    assert_eq!(store.find(hash(1)).await.unwrap(), None);
+    assert!(store.find(hash(2)).await.unwrap().is_some());
     assert_eq!(store.issuers().await.unwrap()[0].key, OTHER_KEY);
     assert_eq!(store.forget_key(KEY).await.unwrap(), None);
 }

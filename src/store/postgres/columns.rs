@@ -1,79 +1,102 @@
 //! What rows hold: our types from columns and into them. No text here quotes a value.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use jid::{BareJid, Jid};
 use ring::digest::{SHA256, digest};
 use tokio_postgres::{
     Row,
-    types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
+    types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked},
 };
 
-use super::super::StoreError;
-use crate::model::{
-    payload::Payload,
-    registration::{Digest, Registration, RegistrationKey},
-    revocation::Scope,
-    secret::KeyId,
-    time::Timestamp,
+use super::failure::{PostgresFailure, Result};
+use crate::{
+    model::{
+        message::{MessageId, MessageKey},
+        payload::Payload,
+        registration::{Digest, Registration, RegistrationKey},
+        revocation::Scope,
+        secret::KeyId,
+        time::Timestamp,
+    },
+    store::registrations::{Generation, TokenHash},
 };
 
 type Fault = Box<dyn std::error::Error + Sync + Send>;
 
-/// A timestamp as a column. Beyond bigint lies "never".
-#[derive(Clone, Copy, Debug)]
-pub struct Millis(pub Timestamp);
-
-impl ToSql for Millis {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Fault> {
-        let millis = i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX);
+/// In milliseconds. Beyond bigint lies "never".
+impl ToSql for Timestamp {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> std::result::Result<IsNull, Fault> {
+        let millis = i64::try_from(self.as_millis()).unwrap_or(i64::MAX);
         millis.to_sql(ty, out)
     }
 
-    fn accepts(ty: &Type) -> bool {
-        *ty == Type::INT8
-    }
-
+    accepts!(INT8);
     to_sql_checked!();
 }
 
-impl<'a> FromSql<'a> for Millis {
-    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, Fault> {
+impl<'a> FromSql<'a> for Timestamp {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> std::result::Result<Self, Fault> {
         let millis = u64::try_from(i64::from_sql(ty, raw)?)?;
-        Ok(Self(Timestamp::from_millis(millis)))
+        Ok(Self::from_millis(millis))
     }
 
-    fn accepts(ty: &Type) -> bool {
-        *ty == Type::INT8
-    }
+    accepts!(INT8);
 }
 
-/// What [`registration`] reads, in this order.
-pub const REGISTRATION: &str = "jid, application, instance, issued, expires";
+impl<'a> FromSql<'a> for Payload {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> std::result::Result<Self, Fault> {
+        Ok(Self::new(Bytes::copy_from_slice(raw))?)
+    }
 
-pub fn registration(row: &Row) -> Result<Registration, StoreError> {
+    accepts!(BYTEA);
+}
+
+macro_rules! bytes_as_columns {
+    ($($kind:ty),*) => {$(
+        impl ToSql for $kind {
+            fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> std::result::Result<IsNull, Fault> {
+                self.as_bytes().as_slice().to_sql(ty, out)
+            }
+
+            accepts!(BYTEA);
+            to_sql_checked!();
+        }
+
+        impl<'a> FromSql<'a> for $kind {
+            fn from_sql(_: &Type, raw: &'a [u8]) -> std::result::Result<Self, Fault> {
+                Ok(Self::from_bytes(raw.try_into()?))
+            }
+
+            accepts!(BYTEA);
+        }
+    )*};
+}
+
+bytes_as_columns!(Digest, Generation, KeyId, MessageId, MessageKey, TokenHash);
+
+/// From the columns that `rules` names, the row's first five.
+pub fn registration(row: &Row) -> Result<Registration> {
     Ok(Registration {
-        owner: jid(row.try_get(0)?)?,
-        application: Digest::from_bytes(array(row, 1)?),
-        instance: Digest::from_bytes(array(row, 2)?),
-        issued: row.try_get::<_, Millis>(3)?.0,
-        expires: row.try_get::<_, Millis>(4)?.0,
+        owner: full_jid(row, 0)?,
+        application: row.try_get(1)?,
+        instance: row.try_get(2)?,
+        issued: row.try_get(3)?,
+        expires: row.try_get(4)?,
     })
 }
 
-/// Owner, application and instance; the digests are empty for a whole account.
-pub fn scope_columns(scope: &Scope) -> (&str, &[u8], &[u8]) {
-    match scope {
-        Scope::Registration(key) => key_columns(key),
-        Scope::Owner(owner) => (owner.as_str(), &[], &[]),
+/// From the columns of [`scope_columns`](crate::store::rules::scope_columns), the row's first three.
+pub fn scope(row: &Row) -> Result<Scope> {
+    let owner = bare_jid(row, 0)?;
+    let whole_account = row.try_get::<_, &[u8]>(1)?.is_empty();
+    if whole_account {
+        return Ok(Scope::Owner(owner));
     }
-}
-
-pub fn key_columns(key: &RegistrationKey) -> (&str, &[u8], &[u8]) {
-    (
-        key.owner.as_str(),
-        key.application.as_bytes(),
-        key.instance.as_bytes(),
-    )
+    Ok(Scope::Registration(RegistrationKey {
+        owner,
+        application: row.try_get(1)?,
+        instance: row.try_get(2)?,
+    }))
 }
 
 /// Names a full JID in an index, whose entries have 2704 bytes at most. Sorts as the JID's text;
@@ -87,47 +110,21 @@ pub fn owner_key(owner: &Jid) -> Vec<u8> {
     }
 }
 
-/// From [`scope_columns`], the row's first three.
-pub fn scope(row: &Row) -> Result<Scope, StoreError> {
-    let owner = bare_jid(row, 0)?;
-    let whole_account = row.try_get::<_, &[u8]>(1)?.is_empty();
-    if whole_account {
-        return Ok(Scope::Owner(owner));
-    }
-    Ok(Scope::Registration(RegistrationKey {
-        owner,
-        application: Digest::from_bytes(array(row, 1)?),
-        instance: Digest::from_bytes(array(row, 2)?),
-    }))
+pub fn bare_jid(row: &Row, index: usize) -> Result<BareJid> {
+    BareJid::new(row.try_get(index)?).map_err(|_| PostgresFailure::NoJid)
 }
 
-pub fn jid(text: &str) -> Result<Jid, StoreError> {
-    Jid::new(text).map_err(|_| unreadable("JID"))
-}
-
-pub fn bare_jid(row: &Row, index: usize) -> Result<BareJid, StoreError> {
-    BareJid::new(row.try_get(index)?).map_err(|_| unreadable("JID"))
-}
-
-pub fn key_id(row: &Row, index: usize) -> Result<KeyId, StoreError> {
-    array(row, index).map(KeyId::from_bytes)
-}
-
-pub fn payload(row: &Row, index: usize) -> Result<Payload, StoreError> {
-    let bytes: Vec<u8> = row.try_get(index)?;
-    Payload::new(bytes.into()).map_err(|_| unreadable("payload"))
-}
-
-pub fn array<const N: usize>(row: &Row, index: usize) -> Result<[u8; N], StoreError> {
-    let bytes: &[u8] = row.try_get(index)?;
-    bytes.try_into().map_err(|_| unreadable("digest"))
+/// As somebody registered, in general with a resource.
+pub fn full_jid(row: &Row, index: usize) -> Result<Jid> {
+    Jid::new(row.try_get(index)?).map_err(|_| PostgresFailure::NoJid)
 }
 
 /// Of a `count` or a `sum`, which are never negative.
-pub fn count(row: &Row, index: usize) -> Result<u64, StoreError> {
+pub fn count(row: &Row, index: usize) -> Result<u64> {
     Ok(row.try_get::<_, i64>(index)?.unsigned_abs())
 }
 
-fn unreadable(what: &str) -> StoreError {
-    StoreError::failed(format!("a row holds no {what} where there should be one"))
+/// For what lies far below the limit.
+pub fn as_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use jid::Jid;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Mutex, mpsc},
@@ -22,10 +21,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
 use super::{
-    super::{News, StoreError},
-    connect::{Connection, Source, words},
+    failure::{PostgresFailure, Result},
+    pool::{Connection, Source},
 };
-use crate::{link::Answer, model::time::Timestamp};
+use crate::store::messages::News;
 
 const LISTEN: &str = "LISTEN unified_push";
 const NOTIFY: &str = "SELECT pg_notify('unified_push', $1)";
@@ -44,39 +43,13 @@ const LAST_PAUSE: Duration = Duration::from_secs(30);
 const PROBE: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// As it travels, in JSON.
+/// News as it travels, in JSON.
 #[derive(Serialize, Deserialize)]
-struct Letter {
+struct Notice {
     /// Who says it; a replica does not listen to itself.
     by: String,
     #[serde(flatten)]
-    notice: Notice,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Notice {
-    Stored {
-        owner: String,
-        try_at: u64,
-    },
-    Drained {
-        owner: String,
-    },
-    Answer {
-        from: String,
-        id: String,
-        answer: Word,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Word {
-    Acknowledged,
-    NotRegistered,
-    Unreachable,
-    Failed,
+    news: News,
 }
 
 /// Starts to listen when it is asked for news first: the command line never does.
@@ -116,12 +89,12 @@ impl Listener {
     }
 
     /// Says it to the others when the transaction commits.
-    pub async fn tell(&self, db: &Connection, notice: Notice) -> Result<(), StoreError> {
+    pub async fn tell(&self, db: &Connection, news: News) -> Result<()> {
         let by = self.instance.clone();
-        let letter = serde_json::to_string(&Letter { by, notice }).map_err(StoreError::failed)?;
+        let notice = serde_json::to_string(&Notice { by, news })?;
         // An id of this length is not ours: nobody waits for that answer. A JID is shorter.
-        if letter.len() <= MAX_NOTICE {
-            db.execute(NOTIFY, &[&letter]).await?;
+        if notice.len() <= MAX_NOTICE {
+            db.run(NOTIFY, &[&notice]).await?;
         }
         Ok(())
     }
@@ -158,14 +131,13 @@ impl Inbox {
         }
     }
 
-    fn hear(&self, letter: &str) {
-        let news = match serde_json::from_str::<Letter>(letter) {
-            Ok(letter) if letter.by == self.instance => return,
-            Ok(letter) => letter.notice.open(),
+    fn hear(&self, notice: &str) {
+        match serde_json::from_str::<Notice>(notice) {
+            Ok(notice) if notice.by == self.instance => {}
+            Ok(notice) => self.put(notice.news),
             // Of a newer version, perhaps.
-            Err(_) => None,
-        };
-        self.put(news.unwrap_or(News::Rescan));
+            Err(_) => self.put(News::Rescan),
+        }
     }
 }
 
@@ -192,15 +164,15 @@ async fn listen(source: Source, inbox: Inbox) {
 async fn attend(source: &Source, inbox: &Inbox, heard: &mut bool) -> String {
     let (client, mut connection) = match timeout(PATIENCE, source.connect()).await {
         Ok(Ok(connected)) => connected,
-        Ok(Err(error)) => return words(&error),
+        Ok(Err(failure)) => return failure.to_string(),
         Err(_) => return "no connection in time".to_owned(),
     };
     let receive = pin!(async {
         loop {
             match poll_fn(|context| connection.poll_message(context)).await {
-                Some(Ok(AsyncMessage::Notification(letter))) => inbox.hear(letter.payload()),
+                Some(Ok(AsyncMessage::Notification(notice))) => inbox.hear(notice.payload()),
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return words(&error),
+                Some(Err(error)) => return words(error),
                 None => return "closed".to_owned(),
             }
         }
@@ -210,7 +182,7 @@ async fn attend(source: &Source, inbox: &Inbox, heard: &mut bool) -> String {
         loop {
             match timeout(PATIENCE, client.batch_execute(statement)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return words(&error),
+                Ok(Err(error)) => return words(error),
                 Err(_) => return "no answer in time".to_owned(),
             }
             if !*heard {
@@ -228,61 +200,16 @@ async fn attend(source: &Source, inbox: &Inbox, heard: &mut bool) -> String {
     }
 }
 
-impl Notice {
-    pub fn stored(owner: &Jid, try_at: Timestamp) -> Self {
-        Self::Stored {
-            owner: owner.to_string(),
-            try_at: try_at.as_millis(),
-        }
-    }
-
-    pub fn drained(owner: &Jid) -> Self {
-        Self::Drained {
-            owner: owner.to_string(),
-        }
-    }
-
-    pub fn answer(from: &Jid, id: &str, answer: Answer) -> Self {
-        Self::Answer {
-            from: from.to_string(),
-            id: id.to_owned(),
-            answer: match answer {
-                Answer::Acknowledged => Word::Acknowledged,
-                Answer::NotRegistered => Word::NotRegistered,
-                Answer::Unreachable => Word::Unreachable,
-                Answer::Failed => Word::Failed,
-            },
-        }
-    }
-
-    /// None when a JID is none.
-    fn open(self) -> Option<News> {
-        let jid = |text: &str| Jid::new(text).ok();
-        Some(match self {
-            Self::Stored { owner, try_at } => News::Stored {
-                owner: jid(&owner)?,
-                try_at: Timestamp::from_millis(try_at),
-            },
-            Self::Drained { owner } => News::Drained {
-                owner: jid(&owner)?,
-            },
-            Self::Answer { from, id, answer } => News::Answer {
-                from: jid(&from)?,
-                id,
-                answer: match answer {
-                    Word::Acknowledged => Answer::Acknowledged,
-                    Word::NotRegistered => Answer::NotRegistered,
-                    Word::Unreachable => Answer::Unreachable,
-                    Word::Failed => Answer::Failed,
-                },
-            },
-        })
-    }
+fn words(error: tokio_postgres::Error) -> String {
+    PostgresFailure::from(error).to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use jid::Jid;
+
     use super::*;
+    use crate::{link::Answer, model::time::Timestamp};
 
     fn inbox(size: usize) -> (Inbox, mpsc::Receiver<News>) {
         let (queue, receiver) = mpsc::channel(size);
@@ -294,38 +221,62 @@ mod tests {
         (inbox, receiver)
     }
 
-    fn letter(by: &str, notice: Notice) -> String {
+    fn notice(by: &str, news: News) -> String {
         let by = by.to_owned();
-        serde_json::to_string(&Letter { by, notice }).unwrap()
+        serde_json::to_string(&Notice { by, news }).unwrap()
     }
 
     #[test]
-    fn a_letter_comes_out_as_it_was_put_in_unless_it_is_ones_own() {
-        let (inbox, mut news) = inbox(8);
+    fn news_come_out_as_they_were_put_in_unless_they_are_ones_own() {
+        let (inbox, mut heard) = inbox(8);
         let owner = Jid::new("romeo@example.org/\"or\\chard\"").unwrap();
-        let try_at = Timestamp::from_secs(7);
-        inbox.hear(&letter("me", Notice::drained(&owner)));
-        inbox.hear(&letter("you", Notice::stored(&owner, try_at)));
-        inbox.hear(&letter("you", Notice::drained(&owner)));
-        inbox.hear(&letter("you", Notice::answer(&owner, "id", Answer::Failed)));
-        inbox.hear("what a newer version says");
-        inbox.hear(&letter("you", Notice::Drained { owner: "@".into() }));
-        let (from, id) = (owner.clone(), "id".to_owned());
-        let answer = Answer::Failed;
-        let expected = [
+        let news = [
             News::Stored {
                 owner: owner.clone(),
-                try_at,
+                try_at: Timestamp::from_secs(7),
             },
-            News::Drained { owner },
-            News::Answer { from, id, answer },
-            News::Rescan,
-            News::Rescan,
+            News::Drained {
+                owner: owner.clone(),
+            },
+            News::Answer {
+                from: owner,
+                id: "id".to_owned(),
+                answer: Answer::Failed,
+            },
         ];
-        for expected in expected {
-            assert_eq!(news.try_recv().unwrap(), expected);
+        for news in &news {
+            inbox.hear(&notice("me", news.clone()));
+            inbox.hear(&notice("you", news.clone()));
         }
-        assert!(news.try_recv().is_err());
+        inbox.hear("what a newer version says");
+        inbox.hear(r#"{"by":"you","drained":{"owner":"@"}}"#);
+        for news in news.into_iter().chain([News::Rescan, News::Rescan]) {
+            assert_eq!(heard.try_recv().unwrap(), news);
+        }
+        assert!(heard.try_recv().is_err());
+    }
+
+    #[test]
+    fn replicas_of_other_versions_read_the_same() {
+        let owner = Jid::new("romeo@example.org/orchard").unwrap();
+        let answer = News::Answer {
+            from: owner.clone(),
+            id: "id".to_owned(),
+            answer: Answer::NotRegistered,
+        };
+        let try_at = Timestamp::from_secs(7);
+        for (news, text) in [
+            (
+                News::Stored { owner, try_at },
+                r#"{"by":"me","stored":{"owner":"romeo@example.org/orchard","try_at":7000}}"#,
+            ),
+            (
+                answer,
+                r#"{"by":"me","answer":{"from":"romeo@example.org/orchard","id":"id","answer":"not_registered"}}"#,
+            ),
+        ] {
+            assert_eq!(notice("me", news), text);
+        }
     }
 
     #[test]
@@ -338,15 +289,12 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_jid_fits_into_a_letter() {
+    fn the_longest_jid_fits_into_a_notice() {
         let (local, resource) = ("l".repeat(1023), "\"".repeat(1023));
         let owner = Jid::new(&format!("{local}@example.org/{resource}")).unwrap();
-        let by = "0".repeat(36);
-        let letter = letter(
-            &by,
-            Notice::stored(&owner, Timestamp::from_millis(u64::MAX)),
-        );
+        let try_at = Timestamp::from_millis(u64::MAX);
+        let notice = notice(&"0".repeat(36), News::Stored { owner, try_at });
         // With a domain as long as XMPP's rules have it, too.
-        assert!(letter.len() + 1023 <= MAX_NOTICE, "{}", letter.len());
+        assert!(notice.len() + 1023 <= MAX_NOTICE, "{}", notice.len());
     }
 }

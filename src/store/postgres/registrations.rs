@@ -1,13 +1,14 @@
-//! Registrations of the back end storage, and the secrets that issued tokens.
+//! Registrations of the back end `storage`. Each function runs inside whatever transaction its
+//! caller holds.
 
 use jid::BareJid;
 
 use super::{
-    Postgres,
-    columns::{Millis, REGISTRATION, array, bare_jid, key_columns, key_id, registration},
-    connect::{Connection, Parameters},
-    lock_account,
-    revocations::note_change,
+    columns::{bare_jid, count, registration},
+    failure::Result,
+    issuers,
+    pool::Connection,
+    revocations,
 };
 use crate::{
     model::{
@@ -16,257 +17,162 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        Found, Generation, Issuer, NewRegistration, Owned, Registered, StoreError, TokenHash,
-        rules::{NO_TIME_LEFT, STEP},
+        registrations::{Found, NewRegistration, Owned, Registered, TokenHash},
+        rules::{self, Live, REGISTRATION, Registering, STEP},
     },
 };
 
-impl Postgres {
-    pub async fn register(&self, new: NewRegistration) -> Result<Registered, StoreError> {
-        self.within(async {
-            let db = self.pool.begin().await?;
-            lock_account(&db, &new.registration.owner.to_bare()).await?;
-            let registered = register(&db, &new).await?;
-            db.commit().await?;
-            Ok(registered)
-        })
-        .await
+pub async fn register(db: &Connection, new: &NewRegistration) -> Result<Registered> {
+    let (key, now) = (new.registration.key(), new.registration.issued);
+    let revoked = revocations::revoked_up_to(db, &key).await?;
+    let issued = rules::issue_time(&new.registration, revoked);
+    issuers::note(db, new.key, new.live_until).await?;
+    let live = newest_live(db, &key, rules::renewable_after(now)).await?;
+    let held = match live {
+        Some(_) => 0,
+        None => live_count(db, &key.owner, now).await?,
+    };
+    match rules::register(new, live, held) {
+        Registering::Renew(row) => renew(db, new, issued, &row).await,
+        Registering::Make => insert(db, new, issued).await,
+        Registering::TooMany => Ok(Registered::TooMany),
     }
+}
 
-    pub async fn find(&self, id: TokenHash) -> Result<Option<Found>, StoreError> {
-        self.within(async {
-            let db = self.pool.get().await?;
-            let sql = format!(
-                "SELECT {REGISTRATION}, revoked FROM unified_push_registrations WHERE id = $1"
-            );
-            let row = db.find(&sql, &[&&id[..]]).await?;
-            db.done();
-            row.map(|row| {
-                Ok(Found {
-                    registration: registration(&row)?,
-                    revoked: row.try_get(5)?,
-                })
+pub async fn find(db: &Connection, id: &TokenHash) -> Result<Option<Found>> {
+    let sql =
+        format!("SELECT {REGISTRATION}, revoked FROM unified_push_registrations WHERE id = $1");
+    db.find(&sql, &[id], |row| {
+        Ok(Found {
+            registration: registration(row)?,
+            revoked: row.try_get(5)?,
+        })
+    })
+    .await
+}
+
+pub async fn owners(db: &Connection, now: Timestamp) -> Result<Vec<Owned>> {
+    db.list(
+        "SELECT owner, count(*), max(issued), max(expires) FROM unified_push_registrations
+         WHERE expires > $1 AND NOT revoked GROUP BY owner ORDER BY owner",
+        &[&now],
+        |row| {
+            Ok(Owned {
+                owner: bare_jid(row, 0)?,
+                registrations: u32::try_from(count(row, 1)?).unwrap_or(u32::MAX),
+                last_registered: row.try_get(2)?,
+                latest_expiry: row.try_get(3)?,
             })
-            .transpose()
-        })
-        .await
-    }
-
-    pub async fn note_issuer(&self, key: KeyId, live_until: Timestamp) -> Result<(), StoreError> {
-        self.within(async {
-            let db = self.pool.get().await?;
-            note_issuer(&db, key, live_until).await?;
-            db.done();
-            Ok(())
-        })
-        .await
-    }
-
-    pub async fn issuers(&self) -> Result<Vec<Issuer>, StoreError> {
-        self.within(async {
-            let db = self.pool.get().await?;
-            let sql = "SELECT key, live_until FROM unified_push_issuers";
-            let rows = db.query(sql, &[]).await?;
-            db.done();
-            let issuers = rows.iter().map(|row| {
-                Ok(Issuer {
-                    key: key_id(row, 0)?,
-                    live_until: row.try_get::<_, Millis>(1)?.0,
-                })
-            });
-            issuers.collect()
-        })
-        .await
-    }
-
-    pub async fn forget_key(&self, key: KeyId) -> Result<Option<usize>, StoreError> {
-        let mut forgotten = 0;
-        loop {
-            match self.within(self.forget_step(key)).await? {
-                0 => break,
-                some => forgotten += some,
-            }
-        }
-        self.within(async {
-            let db = self.pool.begin().await?;
-            // Last, so that a half-done work still stops the daemon from starting without the
-            // secret.
-            let sql = "DELETE FROM unified_push_issuers WHERE key = $1";
-            let known = db.execute(sql, &[&&key.as_bytes()[..]]).await? > 0;
-            note_change(&db).await?;
-            db.commit().await?;
-            Ok(known.then_some(usize::try_from(forgotten).unwrap_or(usize::MAX)))
-        })
-        .await
-    }
-
-    /// Deletes some rows of a key; zero when none are left.
-    async fn forget_step(&self, key: KeyId) -> Result<u64, StoreError> {
-        let db = self.pool.get().await?;
-        let sql = format!(
-            "DELETE FROM unified_push_registrations WHERE id IN
-             (SELECT id FROM unified_push_registrations WHERE key = $1 LIMIT {STEP})"
-        );
-        let deleted = db.execute(&sql, &[&&key.as_bytes()[..]]).await?;
-        db.done();
-        Ok(deleted)
-    }
-
-    pub async fn owners(&self, now: Timestamp) -> Result<Vec<Owned>, StoreError> {
-        self.at_leisure(async {
-            let db = self.begin_long().await?;
-            let sql = "SELECT owner, count(*), max(issued), max(expires)
-                 FROM unified_push_registrations
-                 WHERE expires > $1 AND NOT revoked GROUP BY owner ORDER BY owner";
-            let rows = db.query(sql, &[&Millis(now)]).await?;
-            db.commit().await?;
-            let owners = rows.iter().map(|row| {
-                Ok(Owned {
-                    owner: bare_jid(row, 0)?,
-                    registrations: u32::try_from(row.try_get::<_, i64>(1)?).unwrap_or(u32::MAX),
-                    last_registered: row.try_get::<_, Millis>(2)?.0,
-                    latest_expiry: row.try_get::<_, Millis>(3)?.0,
-                })
-            });
-            owners.collect()
-        })
-        .await
-    }
-}
-
-async fn register(db: &Connection, new: &NewRegistration) -> Result<Registered, StoreError> {
-    let key = new.registration.key();
-    let revoked = revoked_up_to(db, &key).await?;
-    let issued = new.registration.issued;
-    let issued = revoked.map_or(issued, |at| issued.after(at));
-    note_issuer(db, new.key, new.live_until).await?;
-    let soon = new.registration.issued.saturating_add(NO_TIME_LEFT);
-    if let Some(live) = newest_live(db, &key, soon).await? {
-        if live.key != new.key {
-            // It lives on beside the new one until it expires.
-            return insert(db, new, issued).await;
-        }
-        let expires = live.expires.max(new.registration.expires);
-        db.execute(
-            "UPDATE unified_push_registrations SET jid = $1, issued = $2, expires = $3
-             WHERE number = $4 AND id = $5",
-            &[
-                &new.registration.owner.as_str(),
-                &Millis(issued),
-                &Millis(expires),
-                &live.number,
-                &live.id,
-            ],
-        )
-        .await?;
-        return Ok(Registered::Stored {
-            generation: live.generation,
-            expires,
-        });
-    }
-    if live_count(db, &key.owner, new.registration.issued).await? >= i64::from(new.limit) {
-        return Ok(Registered::TooMany);
-    }
-    insert(db, new, issued).await
-}
-
-/// What was issued then or before is revoked; what is issued is issued later.
-pub async fn revoked_up_to(
-    db: &Connection,
-    key: &RegistrationKey,
-) -> Result<Option<Timestamp>, StoreError> {
-    let (owner, application, instance) = key_columns(key);
-    let at: Option<Millis> = db
-        .value(
-            "SELECT max(at) FROM unified_push_revocations WHERE owner = $1
-             AND ((application = $2 AND instance = $3) OR (application = '' AND instance = ''))",
-            &[&owner, &application, &instance],
-        )
-        .await?;
-    Ok(at.map(|at| at.0))
+        },
+    )
+    .await
 }
 
 /// The newest registration of what this one registered, if it is newer.
-pub async fn renewed(
-    db: &Connection,
-    former: &Registration,
-) -> Result<Option<Registration>, StoreError> {
+pub async fn renewed(db: &Connection, former: &Registration) -> Result<Option<Registration>> {
     let key = former.key();
-    let (owner, application, instance) = key_columns(&key);
-    let sql = format!(
-        "SELECT {REGISTRATION} FROM unified_push_registrations
-         WHERE owner = $1 AND application = $2 AND instance = $3 AND issued > $4 AND NOT revoked
-         ORDER BY issued DESC, number DESC LIMIT 1"
-    );
-    let values: Parameters<'_> = &[&owner, &application, &instance, &Millis(former.issued)];
-    let row = db.find(&sql, values).await?;
-    row.as_ref().map(registration).transpose()
+    db.find(
+        &format!(
+            "SELECT {REGISTRATION} FROM unified_push_registrations
+             WHERE owner = $1 AND application = $2 AND instance = $3 AND issued > $4
+             AND NOT revoked ORDER BY issued DESC, number DESC LIMIT 1"
+        ),
+        &[
+            &key.owner.as_str(),
+            &key.application,
+            &key.instance,
+            &former.issued,
+        ],
+        registration,
+    )
+    .await
 }
 
-struct Live {
-    number: i64,
-    id: Vec<u8>,
-    key: KeyId,
-    generation: Generation,
-    expires: Timestamp,
+/// Deletes some rows of a key; zero when none are left.
+pub async fn forget_step(db: &Connection, key: KeyId) -> Result<u64> {
+    let sql = format!(
+        "DELETE FROM unified_push_registrations WHERE id IN
+         (SELECT id FROM unified_push_registrations WHERE key = $1 LIMIT {STEP})"
+    );
+    db.run(&sql, &[&key]).await
 }
 
 async fn newest_live(
     db: &Connection,
     key: &RegistrationKey,
     beyond: Timestamp,
-) -> Result<Option<Live>, StoreError> {
-    let (owner, application, instance) = key_columns(key);
-    let row = db
-        .find(
-            "SELECT number, id, key, generation, expires FROM unified_push_registrations
-             WHERE owner = $1 AND application = $2 AND instance = $3 AND expires > $4
-             AND NOT revoked ORDER BY issued DESC, number DESC LIMIT 1",
-            &[&owner, &application, &instance, &Millis(beyond)],
-        )
-        .await?;
-    row.map(|row| {
-        Ok(Live {
-            number: row.try_get(0)?,
-            id: row.try_get(1)?,
-            key: key_id(&row, 2)?,
-            generation: array(&row, 3)?,
-            expires: row.try_get::<_, Millis>(4)?.0,
-        })
-    })
-    .transpose()
-}
-
-/// What the owner has registered, each once, even if it has rows under several keys.
-async fn live_count(db: &Connection, owner: &BareJid, now: Timestamp) -> Result<i64, StoreError> {
-    db.value(
-        "SELECT count(*) FROM (SELECT DISTINCT application, instance
-         FROM unified_push_registrations WHERE owner = $1 AND expires > $2 AND NOT revoked) AS live",
-        &[&owner.as_str(), &Millis(now)],
+) -> Result<Option<Live>> {
+    db.find(
+        "SELECT id, key, generation, expires FROM unified_push_registrations
+         WHERE owner = $1 AND application = $2 AND instance = $3 AND expires > $4
+         AND NOT revoked ORDER BY issued DESC, number DESC LIMIT 1",
+        &[
+            &key.owner.as_str(),
+            &key.application,
+            &key.instance,
+            &beyond,
+        ],
+        |row| {
+            Ok(Live {
+                id: row.try_get(0)?,
+                key: row.try_get(1)?,
+                generation: row.try_get(2)?,
+                expires: row.try_get(3)?,
+            })
+        },
     )
     .await
 }
 
-async fn insert(
+/// What the owner has registered, each once, even if it has rows under several keys.
+async fn live_count(db: &Connection, owner: &BareJid, now: Timestamp) -> Result<u64> {
+    db.one(
+        "SELECT count(*) FROM (SELECT DISTINCT application, instance
+         FROM unified_push_registrations WHERE owner = $1 AND expires > $2 AND NOT revoked) AS live",
+        &[&owner.as_str(), &now],
+        |row| count(row, 0),
+    )
+    .await
+}
+
+async fn renew(
     db: &Connection,
     new: &NewRegistration,
     issued: Timestamp,
-) -> Result<Registered, StoreError> {
+    row: &Live,
+) -> Result<Registered> {
+    db.run(
+        "UPDATE unified_push_registrations SET jid = $1, issued = $2, expires = $3 WHERE id = $4",
+        &[
+            &new.registration.owner.as_str(),
+            &issued,
+            &row.expires,
+            &row.id,
+        ],
+    )
+    .await?;
+    Ok(Registered::Stored {
+        generation: row.generation,
+        expires: row.expires,
+    })
+}
+
+async fn insert(db: &Connection, new: &NewRegistration, issued: Timestamp) -> Result<Registered> {
     let registration = &new.registration;
-    db.execute(
+    db.run(
         "INSERT INTO unified_push_registrations
          (id, key, generation, owner, jid, application, instance, issued, expires)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         &[
-            &&new.id[..],
-            &&new.key.as_bytes()[..],
-            &&new.generation[..],
+            &new.id,
+            &new.key,
+            &new.generation,
             &registration.owner.to_bare().as_str(),
             &registration.owner.as_str(),
-            &&registration.application.as_bytes()[..],
-            &&registration.instance.as_bytes()[..],
-            &Millis(issued),
-            &Millis(registration.expires),
+            &registration.application,
+            &registration.instance,
+            &issued,
+            &registration.expires,
         ],
     )
     .await?;
@@ -274,18 +180,4 @@ async fn insert(
         generation: new.generation,
         expires: registration.expires,
     })
-}
-
-/// Touches the row only when it changes something: all replicas share it.
-async fn note_issuer(db: &Connection, key: KeyId, live_until: Timestamp) -> Result<(), StoreError> {
-    db.execute(
-        "INSERT INTO unified_push_issuers AS known (key, live_until) SELECT $1, $2
-         WHERE NOT EXISTS
-             (SELECT FROM unified_push_issuers WHERE key = $1 AND live_until >= $2)
-         ON CONFLICT (key) DO UPDATE
-         SET live_until = greatest(known.live_until, excluded.live_until)",
-        &[&&key.as_bytes()[..], &Millis(live_until)],
-    )
-    .await?;
-    Ok(())
 }

@@ -9,82 +9,70 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef},
 };
 
-use crate::model::{
-    message::MessageKey,
-    payload::Payload,
-    registration::{Digest, Registration, RegistrationKey},
-    revocation::Scope,
-    secret::KeyId,
-    time::Timestamp,
+use crate::{
+    model::{
+        message::{MessageId, MessageKey},
+        payload::Payload,
+        registration::{Digest, Registration, RegistrationKey},
+        revocation::Scope,
+        secret::KeyId,
+        time::Timestamp,
+    },
+    store::registrations::{Generation, TokenHash},
 };
 
-/// A timestamp as a column. Beyond SQLite's integers lies "never".
-pub struct Millis(pub Timestamp);
-
-impl ToSql for Millis {
+/// In milliseconds. Beyond SQLite's integers lies "never".
+impl ToSql for Timestamp {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let millis = i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX);
+        let millis = i64::try_from(self.as_millis()).unwrap_or(i64::MAX);
         Ok(millis.into())
     }
 }
 
-impl FromSql for Millis {
+impl FromSql for Timestamp {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let millis = u64::try_from(value.as_i64()?).map_err(FromSqlError::other)?;
-        Ok(Self(Timestamp::from_millis(millis)))
+        Ok(Self::from_millis(millis))
     }
 }
 
-impl ToSql for KeyId {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        self.as_bytes().to_sql()
-    }
-}
-
-impl ToSql for MessageKey {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        self.as_bytes().to_sql()
-    }
-}
-
-impl FromSql for MessageKey {
+impl FromSql for Payload {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        FromSql::column_result(value).map(Self::from_bytes)
+        let bytes = Bytes::copy_from_slice(value.as_blob()?);
+        Self::new(bytes).map_err(FromSqlError::other)
     }
 }
 
-impl FromSql for KeyId {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        FromSql::column_result(value).map(Self::from_bytes)
-    }
+macro_rules! bytes_as_columns {
+    ($($kind:ty),*) => {$(
+        impl ToSql for $kind {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                self.as_bytes().to_sql()
+            }
+        }
+
+        impl FromSql for $kind {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                FromSql::column_result(value).map(Self::from_bytes)
+            }
+        }
+    )*};
 }
 
-/// What [`registration`] reads, in this order.
-pub const REGISTRATION: &str = "jid, application, instance, issued, expires";
+bytes_as_columns!(Digest, Generation, KeyId, MessageId, MessageKey, TokenHash);
 
+/// From the columns that `rules` names, the row's first five.
 pub fn registration(row: &Row<'_>) -> rusqlite::Result<Registration> {
     Ok(Registration {
         owner: full_jid(row, 0)?,
-        application: Digest::from_bytes(row.get(1)?),
-        instance: Digest::from_bytes(row.get(2)?),
-        issued: row.get::<_, Millis>(3)?.0,
-        expires: row.get::<_, Millis>(4)?.0,
+        application: row.get(1)?,
+        instance: row.get(2)?,
+        issued: row.get(3)?,
+        expires: row.get(4)?,
     })
 }
 
-/// Owner, application and instance; the digests are empty for a whole account.
-pub fn scope_columns(scope: &Scope) -> (&str, &[u8], &[u8]) {
-    match scope {
-        Scope::Registration(key) => (
-            key.owner.as_str(),
-            key.application.as_bytes(),
-            key.instance.as_bytes(),
-        ),
-        Scope::Owner(owner) => (owner.as_str(), &[], &[]),
-    }
-}
-
-/// From [`scope_columns`], the row's first three.
+/// From the columns of [`scope_columns`](crate::store::rules::scope_columns), the row's first three.
 pub fn scope(row: &Row<'_>) -> rusqlite::Result<Scope> {
     let owner = bare_jid(row, 0)?;
     let whole_account = row.get_ref(1)?.as_blob()?.is_empty();
@@ -93,31 +81,27 @@ pub fn scope(row: &Row<'_>) -> rusqlite::Result<Scope> {
     }
     Ok(Scope::Registration(RegistrationKey {
         owner,
-        application: Digest::from_bytes(row.get(1)?),
-        instance: Digest::from_bytes(row.get(2)?),
+        application: row.get(1)?,
+        instance: row.get(2)?,
     }))
 }
 
 pub fn bare_jid(row: &Row<'_>, index: usize) -> rusqlite::Result<BareJid> {
     let text: String = row.get(index)?;
-    BareJid::new(&text).map_err(|e| unreadable(index, Type::Text, e))
+    BareJid::new(&text).map_err(|e| unreadable(index, e))
 }
 
 /// As somebody registered, in general with a resource.
 pub fn full_jid(row: &Row<'_>, index: usize) -> rusqlite::Result<Jid> {
     let text: String = row.get(index)?;
-    Jid::new(&text).map_err(|e| unreadable(index, Type::Text, e))
+    Jid::new(&text).map_err(|e| unreadable(index, e))
 }
 
-pub fn payload(row: &Row<'_>, index: usize) -> rusqlite::Result<Payload> {
-    let bytes: Vec<u8> = row.get(index)?;
-    Payload::new(Bytes::from(bytes)).map_err(|e| unreadable(index, Type::Blob, e))
+fn unreadable(index: usize, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
 }
 
-fn unreadable(
-    index: usize,
-    kind: Type,
-    error: impl Error + Send + Sync + 'static,
-) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(index, kind, Box::new(error))
+/// Of a `count`, a `sum` or a `length`, which are never negative.
+pub fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(index)?.unsigned_abs())
 }

@@ -30,7 +30,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the store cannot be opened, and what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum SqliteOpenError {
     #[error(
         "the state directory {path} cannot be made: {source}. Make it, owned by the user that \
          runs unified-push, or set `state_dir`"
@@ -64,14 +64,14 @@ pub enum OpenError {
         source: rusqlite::Error,
     },
     #[error("no thread for the store: {0}")]
-    Thread(io::Error),
+    Thread(#[source] io::Error),
 }
 
 /// Makes the directory (its last component only) and the file where they are missing.
-pub(super) fn make(state_dir: &Path) -> Result<PathBuf, OpenError> {
+pub(super) fn make(state_dir: &Path) -> Result<PathBuf, SqliteOpenError> {
     if !state_dir.exists() {
         let made = DirBuilder::new().mode(0o700).create(state_dir);
-        made.map_err(|source| OpenError::Directory {
+        made.map_err(|source| SqliteOpenError::Directory {
             path: state_dir.to_owned(),
             source,
         })?;
@@ -80,13 +80,13 @@ pub(super) fn make(state_dir: &Path) -> Result<PathBuf, OpenError> {
 }
 
 /// For a database that must be there already.
-pub(super) fn find(state_dir: &Path) -> Result<PathBuf, OpenError> {
+pub(super) fn find(state_dir: &Path) -> Result<PathBuf, SqliteOpenError> {
     check(state_dir, false)
 }
 
 /// Two daemons would not know what the other one has in memory. The lock goes with the process, so
 /// that one that was killed leaves none behind.
-pub(super) fn lock(state_dir: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(state_dir: &Path) -> Result<File, SqliteOpenError> {
     let path = state_dir.join(LOCK);
     let mut options = OpenOptions::new();
     let opened = options.write(true).create(true).mode(0o600).open(&path);
@@ -95,14 +95,14 @@ pub(super) fn lock(state_dir: &Path) -> Result<File, OpenError> {
         Ok(file)
     });
     locked.map_err(|error| match error {
-        TryLockError::WouldBlock => OpenError::InUse { path },
-        TryLockError::Error(source) => OpenError::File { path, source },
+        TryLockError::WouldBlock => SqliteOpenError::InUse { path },
+        TryLockError::Error(source) => SqliteOpenError::File { path, source },
     })
 }
 
 /// Before SQLite opens the file: it would take a file that it may not write for a read-only
 /// database, and complain at the first write only.
-fn check(state_dir: &Path, create: bool) -> Result<PathBuf, OpenError> {
+fn check(state_dir: &Path, create: bool) -> Result<PathBuf, SqliteOpenError> {
     let path = state_dir.join(FILE);
     let opened = OpenOptions::new()
         .read(true)
@@ -113,9 +113,9 @@ fn check(state_dir: &Path, create: bool) -> Result<PathBuf, OpenError> {
     let version = match opened.and_then(header_version) {
         Ok(version) => version,
         Err(e) if e.kind() == ErrorKind::NotFound && !create => {
-            return Err(OpenError::Missing { path });
+            return Err(SqliteOpenError::Missing { path });
         }
-        Err(source) => return Err(OpenError::File { path, source }),
+        Err(source) => return Err(SqliteOpenError::File { path, source }),
     };
     refuse_newer(&path, version)?;
     Ok(path)
@@ -134,24 +134,26 @@ fn header_version(mut file: File) -> io::Result<u32> {
     }
 }
 
-fn refuse_newer(path: &Path, found: u32) -> Result<(), OpenError> {
+fn refuse_newer(path: &Path, found: u32) -> Result<(), SqliteOpenError> {
     let known = u32::try_from(MIGRATIONS.len()).expect("a handful");
     if found <= known {
         return Ok(());
     }
-    Err(OpenError::Newer {
+    Err(SqliteOpenError::Newer {
         path: path.to_owned(),
         found,
         known,
     })
 }
 
+pub(super) fn failed(path: &Path, source: rusqlite::Error) -> SqliteOpenError {
+    let path = path.to_owned();
+    SqliteOpenError::Sqlite { path, source }
+}
+
 /// A connection to a database that [`make`] or [`find`] has found good.
-pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
-    let failed = |source| OpenError::Sqlite {
-        path: path.to_owned(),
-        source,
-    };
+pub(super) fn connect(path: &Path) -> Result<Connection, SqliteOpenError> {
+    let failed = |source| failed(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(failed)?;
     configure(&db).map_err(failed)?;
@@ -177,11 +179,8 @@ fn configure(db: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-pub(super) fn migrate(path: &Path, db: &mut Connection) -> Result<(), OpenError> {
-    let failed = |source| OpenError::Sqlite {
-        path: path.to_owned(),
-        source,
-    };
+pub(super) fn migrate(path: &Path, db: &mut Connection) -> Result<(), SqliteOpenError> {
+    let failed = |source| failed(path, source);
     loop {
         let step = Transaction::new(db, TransactionBehavior::Immediate).map_err(failed)?;
         // Asked anew inside the transaction: another process may have migrated meanwhile, and the
@@ -217,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    fn open(state_dir: &Path) -> Result<Connection, OpenError> {
+    fn open(state_dir: &Path) -> Result<Connection, SqliteOpenError> {
         let path = make(state_dir)?;
         let mut db = connect(&path)?;
         migrate(&path, &mut db)?;
@@ -248,7 +247,7 @@ mod tests {
         drop(db);
         let before = fs::read(&path).unwrap();
         let error = open(dir.path()).unwrap_err();
-        assert!(matches!(error, OpenError::Newer { found: 99, .. }));
+        assert!(matches!(error, SqliteOpenError::Newer { found: 99, .. }));
         let text = error.to_string();
         assert!(text.contains("unified-push.db was written by a newer version"));
         assert_eq!(fs::read(&path).unwrap(), before);
@@ -261,7 +260,7 @@ mod tests {
         let writer = open(dir.path()).unwrap();
         writer.pragma_update(None, "user_version", 99).unwrap();
         let error = open(dir.path()).unwrap_err();
-        assert!(matches!(error, OpenError::Newer { found: 99, .. }));
+        assert!(matches!(error, SqliteOpenError::Newer { found: 99, .. }));
     }
 
     #[test]
@@ -333,7 +332,7 @@ mod tests {
         let error = open(dir.path()).unwrap_err();
         assert!(matches!(
             error,
-            OpenError::Newer { .. } | OpenError::Sqlite { .. }
+            SqliteOpenError::Newer { .. } | SqliteOpenError::Sqlite { .. }
         ));
     }
 }

@@ -4,7 +4,7 @@ use jid::Jid;
 use tempfile::TempDir;
 
 use super::{Sqlite as Store, *};
-use crate::model::registration::Digest;
+use crate::{model::registration::Digest, store::registrations::Generation};
 
 const NOW: Timestamp = Timestamp::from_secs(1_764_000_000);
 const WEEK: Duration = Duration::from_secs(7 * 86400);
@@ -26,8 +26,8 @@ fn new(jid: &str, app: u8, serial: u8, now: Timestamp) -> NewRegistration {
             expires: now.saturating_add(WEEK),
         },
         key: KEY,
-        generation: [serial; 16],
-        id: [serial; 32],
+        generation: Generation::from_bytes([serial; 16]),
+        id: TokenHash::from_bytes([serial; 32]),
         limit: 200,
         live_until: now.saturating_add(WEEK),
     }
@@ -48,7 +48,11 @@ fn open() -> (TempDir, Store) {
 }
 
 async fn found(store: &Store, serial: u8) -> Found {
-    store.find([serial; 32]).await.unwrap().expect("a row")
+    store
+        .find(TokenHash::from_bytes([serial; 32]))
+        .await
+        .unwrap()
+        .expect("a row")
 }
 
 #[tokio::test]
@@ -77,7 +81,7 @@ async fn a_restart_keeps_everything() {
 fn a_directory_has_one_daemon_at_a_time() {
     let (dir, store) = open();
     let second = Store::open(dir.path());
-    assert!(matches!(second, Err(OpenError::InUse { .. })));
+    assert!(matches!(second, Err(SqliteOpenError::InUse { .. })));
     Store::open_existing(dir.path()).expect("the command line is let in");
     drop(store);
     Store::open(dir.path()).expect("the first one is gone");
@@ -91,7 +95,7 @@ async fn what_has_expired_is_purged_and_its_space_given_back() {
         let mut bytes = [0; 32];
         bytes[..4].copy_from_slice(&n.to_be_bytes());
         new.registration.application = Digest::from_bytes(bytes);
-        new.id = bytes;
+        new.id = TokenHash::from_bytes(bytes);
         new.limit = 2000;
         store.register(new)
     });
@@ -108,15 +112,21 @@ async fn what_has_expired_is_purged_and_its_space_given_back() {
     store.register(lasting).await.unwrap();
     let page_count =
         |db: &Connection| db.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0));
-    let pages = store.read(page_count).await.unwrap();
+    let pages = store.reader.read(page_count).await.unwrap();
     assert!(store.sizes().await.unwrap().registrations > 1000);
 
     store.purge(later).await.unwrap();
     assert_eq!(store.sizes().await.unwrap().registrations, 1);
-    assert!(store.find([9; 32]).await.unwrap().is_some());
+    assert!(
+        store
+            .find(TokenHash::from_bytes([9; 32]))
+            .await
+            .unwrap()
+            .is_some()
+    );
     assert_eq!(store.revocations().await.unwrap(), []);
     assert_eq!(store.issuers().await.unwrap()[0].key, OTHER_KEY);
-    assert!(store.read(page_count).await.unwrap() < pages / 2);
+    assert!(store.reader.read(page_count).await.unwrap() < pages / 2);
 }
 
 #[tokio::test]

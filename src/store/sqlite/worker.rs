@@ -9,7 +9,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::StoreError;
+use crate::store::error::{Failure, StoreError, StoreResult};
 
 /// How many jobs may wait for a thread.
 const QUEUE: usize = 1024;
@@ -22,7 +22,7 @@ pub(super) type Writer = Worker<WriteJob>;
 type ReadJob = Box<dyn FnOnce(&Connection) + Send>;
 /// Does its work and hands back what to say once the commit has succeeded or failed.
 type WriteJob = Box<dyn FnOnce(&Connection) -> Answer + Send>;
-type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+type Answer = Box<dyn FnOnce(StoreResult<()>) + Send>;
 
 /// A thread that ends, after what is queued, when this is dropped.
 pub(super) struct Worker<Job> {
@@ -43,7 +43,7 @@ impl<Job: Send + 'static> Worker<Job> {
         })
     }
 
-    fn send(&self, job: Job) -> Result<(), StoreError> {
+    fn send(&self, job: Job) -> StoreResult<()> {
         let jobs = self.jobs.as_ref().expect("taken by drop only");
         jobs.try_send(job).map_err(|e| match e {
             TrySendError::Full(_) => StoreError::Busy,
@@ -74,11 +74,11 @@ impl Reader {
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
+    ) -> StoreResult<T> {
         let (answer, answered) = oneshot::channel();
         self.send(Box::new(move |db| {
             // Nobody may be waiting any more.
-            let _ = answer.send(work(db).map_err(StoreError::failed));
+            let _ = answer.send(work(db).map_err(StoreError::from));
         }))?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Stopped))
     }
@@ -98,7 +98,7 @@ impl Writer {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
+    ) -> StoreResult<T> {
         let (answer, answered) = oneshot::channel();
         self.send(Box::new(move |db| {
             let outcome = apart(db, work);
@@ -116,7 +116,7 @@ fn commit_together(db: &Connection, jobs: impl Iterator<Item = WriteJob>) {
     let answers: Vec<Answer> = jobs.map(|job| job(db)).collect();
     let committed = begun
         .and_then(|()| db.execute_batch("COMMIT"))
-        .map_err(StoreError::failed);
+        .map_err(StoreError::from);
     if committed.is_err() && !db.is_autocommit() {
         // Nothing of this batch may slip into the next one. If this fails, so does the next BEGIN.
         let _ = db.execute_batch("ROLLBACK");
@@ -130,11 +130,11 @@ fn commit_together(db: &Connection, jobs: impl Iterator<Item = WriteJob>) {
 fn apart<T>(
     db: &Connection,
     work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> Result<T, StoreError> {
+) -> StoreResult<T> {
     if db.is_autocommit() {
         // BEGIN failed, or an earlier job met a full disk, at which SQLite gives up the whole
         // transaction. The commit's failure is the answer.
-        return Err(StoreError::failed("the transaction is gone"));
+        return Err(StoreError::Failed(Failure::TransactionGone));
     }
     let run = |statement| db.prepare_cached(statement)?.execute([]);
     let done = run("SAVEPOINT job")
@@ -142,9 +142,9 @@ fn apart<T>(
         .and_then(|done| run("RELEASE job").map(|_| done));
     if done.is_err() && !db.is_autocommit() {
         let undone = db.execute_batch("ROLLBACK TO job; RELEASE job");
-        undone.map_err(StoreError::failed)?;
+        undone.map_err(StoreError::from)?;
     }
-    done.map_err(StoreError::failed)
+    done.map_err(StoreError::from)
 }
 
 #[cfg(test)]

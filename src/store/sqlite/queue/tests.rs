@@ -10,7 +10,10 @@ use std::{
 use bytes::Bytes;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
-use super::{super::open, *};
+use super::{
+    super::{enqueue::enqueue, open, upkeep::purge_messages},
+    *,
+};
 use crate::{
     model::{
         message::{Hold, MessageKey, Topic, Urgency},
@@ -18,7 +21,11 @@ use crate::{
         registration::Digest,
         revocation::Scope,
     },
-    store::{Caps, Enqueued, NewMessage, sqlite::Sqlite},
+    store::{
+        engine::Engine,
+        messages::{Caps, Enqueued, NewMessage},
+        sqlite::Sqlite,
+    },
 };
 
 const NOW: Timestamp = Timestamp::from_secs(1_764_000_000);
@@ -82,14 +89,14 @@ fn everything(db: &Connection) {
         claims,
         [Claim::Message(_), Claim::Later(_), Claim::Empty]
     ));
-    put_back(db, &second.key, 1, Hold::Until(NOW)).unwrap();
-    asked(db, &second.key, 1).unwrap();
+    put_back(db, second.key, 1, Hold::Until(NOW)).unwrap();
+    asked(db, second.key, 1).unwrap();
     release(db, owner, NOW).unwrap();
     redirect(db, registration).unwrap();
     owners_waiting(db, None, 10).unwrap();
-    is_waiting(db, &second.id, NOW).unwrap();
-    cancel(db, &second.id).unwrap();
-    acknowledge(db, &second.key).unwrap();
+    is_waiting(db, second.id, NOW).unwrap();
+    cancel(db, second.id).unwrap();
+    acknowledge(db, second.key).unwrap();
     let revocation = Revocation {
         scope: Scope::Owner(owner.to_bare()),
         at: NOW,
@@ -97,7 +104,7 @@ fn everything(db: &Connection) {
     };
     drop_revoked(db, &revocation).unwrap();
     drop_step(db, &owner.to_bare()).unwrap();
-    purge_step(db, NOW).unwrap();
+    purge_messages(db, NOW).unwrap();
     totals(db).unwrap();
     oldest(db).unwrap();
 }
@@ -186,7 +193,7 @@ async fn the_file_shrinks_when_the_queue_does() {
     for stored in futures::future::join_all(all).await {
         stored.unwrap();
     }
-    let pages = async || store.read(page_count).await.unwrap();
+    let pages = async || store.reader.read(page_count).await.unwrap();
     let full = pages().await;
     assert!(full > 1000, "{full}");
     assert_eq!(store.purge(later(100)).await.unwrap(), 1000);

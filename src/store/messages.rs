@@ -6,6 +6,7 @@
 //! it may arrive twice.
 
 use jid::{BareJid, Jid};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     link::Answer,
@@ -104,19 +105,44 @@ pub struct Waiting {
     pub oldest: Timestamp,
 }
 
-/// What another replica, or the loss of its messages, has to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What another replica, or the loss of its messages, has to say. The names are those of the JSON
+/// in which it travels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum News {
     /// News may have been missed: look at [`Store::owners_waiting`](super::Store::owners_waiting).
+    #[serde(skip)]
     Rescan,
     /// A message for this full JID was stored; its phone is to be tried then.
-    Stored { owner: Jid, try_at: Timestamp },
+    Stored {
+        #[serde(with = "text")]
+        owner: Jid,
+        try_at: Timestamp,
+    },
     /// Nothing waits for this full JID any more.
-    Drained { owner: Jid },
+    Drained {
+        #[serde(with = "text")]
+        owner: Jid,
+    },
     /// A phone's answer to the stanza of this id; see [`Store::pass_on`](super::Store::pass_on).
     Answer {
+        #[serde(with = "text")]
         from: Jid,
         id: String,
         answer: Answer,
     },
+}
+
+/// A JID as its text.
+mod text {
+    use jid::Jid;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(jid: &Jid, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(jid.as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Jid, D::Error> {
+        Jid::new(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
 }

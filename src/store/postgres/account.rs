@@ -1,0 +1,60 @@
+//! Who may write the rows of an account. Every write that concerns them holds the account's lock
+//! until it commits, so that what is counted or chosen for one is not changed by another on the
+//! way. Only what names a single message by its key does without.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use jid::BareJid;
+use ring::digest;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::timeout,
+};
+
+use super::{
+    failure::{PostgresFailure, Result},
+    pool::Connection,
+};
+
+/// How long to wait for others of the same account.
+const TURN: Duration = Duration::from_secs(2);
+
+/// Whoever waits for an account's lock waits here first, without a connection: one account that gets
+/// very many messages must not take them all.
+pub struct Turns {
+    hasher: RandomState,
+    locks: Vec<Mutex<()>>,
+}
+
+impl Turns {
+    pub fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            locks: (0..64).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    pub async fn take(&self, account: &BareJid) -> Result<MutexGuard<'_, ()>> {
+        let number = self.hasher.hash_one(account) % self.locks.len() as u64;
+        let turn = self.locks[number as usize].lock();
+        timeout(TURN, turn).await.map_err(|_| PostgresFailure::Busy)
+    }
+}
+
+/// Waits until nobody else writes rows of this account; holds until the transaction ends. First in
+/// a transaction, and one at most, so that no two wait for each other.
+pub async fn lock(db: &Connection, account: &BareJid) -> Result<()> {
+    // Two accounts with one number merely wait for each other.
+    let name = format!("unified-push {account}");
+    let digest = digest::digest(&digest::SHA256, name.as_bytes());
+    let number = digest
+        .as_ref()
+        .first_chunk()
+        .map_or(0, |first| i64::from_be_bytes(*first));
+    db.run("SELECT pg_advisory_xact_lock($1)", &[&number])
+        .await?;
+    Ok(())
+}

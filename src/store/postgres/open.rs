@@ -1,0 +1,163 @@
+//! The schema, brought to the present version by the first who comes. Several daemons may start at
+//! once: each takes a lock of the session, which goes with its connection.
+//!
+//! The tables lie where the connection's `search_path` puts them, not in a schema of their own: an
+//! administrator who has granted one schema only has done enough, and one who wants them elsewhere
+//! says so in the URL (`options=-csearch_path%3D...`). Their names cannot be mistaken.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+
+use super::{
+    failure::{PostgresFailure, Result},
+    pool::{Connection, Pool},
+    revocations, upkeep,
+    url::PostgresUrl,
+};
+
+/// Each brings the schema from its position in this list to the next.
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+
+/// Whoever migrates holds this one; spells "UPmigrat".
+const LOCK: &str = "SELECT pg_advisory_lock(x'55506d6967726174'::bigint)";
+const UNLOCK: &str = "SELECT pg_advisory_unlock(x'55506d6967726174'::bigint)";
+
+/// For all of it, another daemon's migration before it included.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Why the database cannot be used, and what to do. Never with the password.
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresOpenError {
+    #[error("no connection to {url}: {source}. Start PostgreSQL there, or correct `store.url`")]
+    Connect {
+        url: PostgresUrl,
+        source: PostgresFailure,
+    },
+    #[error(
+        "{url} does not let unified-push in: {source}. Correct user and password in `store.url`, or \
+         the server's pg_hba.conf"
+    )]
+    Authentication {
+        url: PostgresUrl,
+        source: PostgresFailure,
+    },
+    #[error(
+        "there is no database {url}: {source}. Make it, as with `createdb --owner=USER DATABASE`, or \
+         correct `store.url`"
+    )]
+    NoDatabase {
+        url: PostgresUrl,
+        source: PostgresFailure,
+    },
+    #[error(
+        "{url} allows too little: {source}. Let the user own the database, or grant it CREATE on the \
+         schema and all on the tables there"
+    )]
+    Denied {
+        url: PostgresUrl,
+        source: PostgresFailure,
+    },
+    #[error(
+        "{url} was written by a newer version of unified-push (schema {found}; this version knows \
+         {known}). Run that version, or restore a backup made by this one"
+    )]
+    Newer {
+        url: PostgresUrl,
+        found: u32,
+        known: u32,
+    },
+    #[error(
+        "{url} cannot be used as the store: {source}. Restore a backup, or name another database"
+    )]
+    Failed {
+        url: PostgresUrl,
+        source: PostgresFailure,
+    },
+}
+
+/// What a replica starts with.
+pub struct Start {
+    /// A name of its own, random.
+    pub replica: String,
+    /// How often revocations have changed.
+    pub changes: i64,
+    /// What waits, as [`Caps::bytes`](crate::store::Caps::bytes) counts.
+    pub queued_bytes: u64,
+}
+
+/// Brings the schema to the present version.
+pub async fn open(pool: &Pool, url: &PostgresUrl) -> std::result::Result<Start, PostgresOpenError> {
+    let db = pool.get().await.map_err(|failure| failed(failure, url))?;
+    let migrated = timeout(LIMIT, migrate(&db)).await;
+    let migrated = migrated.unwrap_or(Err(PostgresFailure::SchemaLate));
+    let (found, known) = migrated.map_err(|failure| failed(failure, url))?;
+    if found > known {
+        let url = url.clone();
+        return Err(PostgresOpenError::Newer { url, found, known });
+    }
+    let started = timeout(LIMIT, start(&db)).await;
+    // The connection is not given back, and whatever was set goes with it.
+    started
+        .unwrap_or(Err(PostgresFailure::TooSlow))
+        .map_err(|failure| failed(failure, url))
+}
+
+/// The version that was found and the one that is known; changes nothing when that is lower.
+async fn migrate(db: &Connection) -> Result<(u32, u32)> {
+    db.batch("SET statement_timeout = '60s'").await?;
+    db.batch(LOCK).await?;
+    let known = u32::try_from(MIGRATIONS.len()).expect("a handful");
+    let found = version(db).await?;
+    let missing = MIGRATIONS.get(found as usize..).unwrap_or_default();
+    for (number, migration) in (found + 1..).zip(missing) {
+        db.batch(&format!(
+            "BEGIN;
+             {migration}
+             CREATE TABLE IF NOT EXISTS unified_push_schema (version integer NOT NULL);
+             DELETE FROM unified_push_schema;
+             INSERT INTO unified_push_schema VALUES ({number});
+             COMMIT"
+        ))
+        .await?;
+    }
+    db.batch(UNLOCK).await?;
+    Ok((found, known))
+}
+
+/// 0 for a database that is not ours yet.
+async fn version(db: &Connection) -> Result<u32> {
+    match db.text("SELECT version FROM unified_push_schema").await {
+        Ok(version) => Ok(version.and_then(|text| text.parse().ok()).unwrap_or(0)),
+        Err(failure) if failure.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(0),
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn start(db: &Connection) -> Result<Start> {
+    Ok(Start {
+        replica: db.value("SELECT gen_random_uuid()::text", &[]).await?,
+        changes: revocations::changes(db).await?,
+        queued_bytes: upkeep::queued(db).await?.bytes,
+    })
+}
+
+/// With the remedy, as far as the server's answer tells.
+pub fn failed(source: PostgresFailure, url: &PostgresUrl) -> PostgresOpenError {
+    let url = url.clone();
+    match source.code() {
+        None => match source {
+            PostgresFailure::TooSlow | PostgresFailure::SchemaLate => {
+                PostgresOpenError::Failed { url, source }
+            }
+            source => PostgresOpenError::Connect { url, source },
+        },
+        Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
+            PostgresOpenError::Authentication { url, source }
+        }
+        Some(&SqlState::INVALID_CATALOG_NAME) => PostgresOpenError::NoDatabase { url, source },
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => PostgresOpenError::Denied { url, source },
+        Some(_) => PostgresOpenError::Failed { url, source },
+    }
+}
