@@ -194,7 +194,7 @@ impl Delivery {
 
     /// Whether a token is authentic, dead or alive. Nothing is looked up.
     pub fn is_authentic(&self, token: &str) -> bool {
-        self.with.tokens.is_authentic(token)
+        self.tokens.is_authentic(token)
     }
 
     /// Opens the token and sends the push to the phone, or keeps it for the phone.

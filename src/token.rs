@@ -88,9 +88,12 @@ pub fn length(backend: Backend, jid: usize, random: &dyn Random) -> usize {
     let token = match backend {
         Backend::Paseto => paseto::seal(key, &registration),
         Backend::Jwt => jwt::sign(key, &registration, random),
-        Backend::Storage => {
-            stored::TokenId::new(key, &registration.key(), &random_array(random)).token(key)
-        }
+        Backend::Storage => stored::TokenId::new(
+            key,
+            &registration.key(),
+            &Generation::from_bytes(random_array(random)),
+        )
+        .token(key),
     };
     token.len()
 }
