@@ -8,12 +8,8 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::time::timeout;
 
-use crate::{
-    Account, Config, Daemon, FakePhone, FakeServer, PATIENCE, Process, Push,
-    http::{self, Response},
-};
+use crate::{Account, Config, Daemon, FakePhone, FakeServer, PATIENCE, Process, Push, http};
 
 pub const DOMAIN: &str = "up.example.org";
 pub const OWNER: &str = "juliet@example.org";
@@ -124,8 +120,8 @@ impl Bed {
 
     /// The endpoint that the phone gets for an app.
     pub async fn register(&self, application: &str) -> String {
-        let registered = timeout(PATIENCE, self.phone.register(application)).await;
-        registered.expect("an answer").expect("accepted").endpoint
+        let registered = self.phone.register(application).await;
+        registered.expect("accepted").endpoint
     }
 
     pub async fn arrived(&mut self) -> Push {
@@ -148,11 +144,7 @@ pub fn secret_of(letter: char) -> String {
 
 /// The status of a push.
 pub async fn push(endpoint: &str) -> u16 {
-    answer_to(endpoint, b"a message").await.status
-}
-
-pub async fn answer_to(endpoint: &str, body: &[u8]) -> Response {
-    http::push(endpoint, body).await
+    http::push(endpoint, b"a message").await.status
 }
 
 /// What a directory holds.

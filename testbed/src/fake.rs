@@ -9,11 +9,8 @@ use std::{
 };
 
 use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
-    select,
+    net::TcpListener,
     sync::{mpsc, oneshot},
-    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -21,17 +18,13 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     Account, PATIENCE, Random,
     app::{Apps, Behaviour, Log, Pair, Push, Refusal, Registered},
-    component::handshake,
-    xml::{Element, Received, StreamReader},
+    xml::Element,
 };
+
+mod link;
 
 /// How long a phone without a connection is kept.
 pub const HIBERNATION: Duration = Duration::from_millis(1200);
-
-/// How many stanzas may wait for a component.
-const QUEUE: usize = 1 << 13;
-
-const STREAM_ID: &str = "3BF96D32";
 
 /// Everybody's connection ends when it is dropped.
 pub struct FakeServer {
@@ -92,7 +85,7 @@ impl FakeServer {
             next_id: 0,
             random: Random::new(seed.unwrap_or_default(), 3),
         }));
-        let task = tokio::spawn(serve(listener, state.clone(), seed.is_some()));
+        let task = tokio::spawn(link::serve(listener, state.clone(), seed.is_some()));
         Self {
             port,
             state,
@@ -368,78 +361,4 @@ impl State {
 /// An IQ of a client, with what its server adds.
 fn from(jid: &str, iq: &str) -> String {
     iq.replacen("<iq ", &format!("<iq from='{jid}' "), 1)
-}
-
-async fn serve(listener: TcpListener, state: Arc<Mutex<State>>, many: bool) {
-    let mut connections = JoinSet::new();
-    loop {
-        let (socket, _) = listener.accept().await.unwrap();
-        socket.set_nodelay(true).unwrap();
-        connections.spawn(attend(socket, state.clone()));
-        while match many {
-            true => connections.try_join_next().is_some(),
-            false => connections.join_next().await.is_some(),
-        } {}
-    }
-}
-
-/// One component's connection, from its handshake to its end.
-async fn attend(mut socket: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<()> {
-    let mut reader = StreamReader::default();
-    if !admit(&mut socket, &mut reader, &state).await? {
-        return Ok(());
-    }
-    let (to_component, mut outgoing) = mpsc::channel::<String>(QUEUE);
-    {
-        let mut state = state.lock().unwrap();
-        if !state.running {
-            return Ok(());
-        }
-        state.components.push(to_component);
-    }
-    let (mut read, mut write) = socket.split();
-    loop {
-        select! {
-            received = reader.next(&mut read) => {
-                let Received::Stanza(stanza) = received else { return Ok(()) };
-                let mut locked = state.lock().unwrap();
-                // One that was read as the server stopped is lost.
-                if !outgoing.is_closed() && locked.running {
-                    locked.route(stanza, &state);
-                }
-            }
-            xml = outgoing.recv() => match xml {
-                Some(xml) => write.write_all(xml.as_bytes()).await?,
-                None => return Ok(()),
-            }
-        }
-    }
-}
-
-/// Lets a component in that knows the secret.
-async fn admit(
-    socket: &mut TcpStream,
-    reader: &mut StreamReader,
-    state: &Mutex<State>,
-) -> std::io::Result<bool> {
-    let Received::Header(_) = reader.next(socket).await else {
-        return Ok(false);
-    };
-    let header = format!(
-        "<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' \
-         xmlns:stream='http://etherx.jabber.org/streams' id='{STREAM_ID}' from='fake'>"
-    );
-    socket.write_all(header.as_bytes()).await?;
-    let proof = handshake(STREAM_ID, &state.lock().unwrap().account.secret);
-    let admitted =
-        matches!(reader.next(socket).await, Received::Stanza(stanza) if stanza.text == proof);
-    let answer = match admitted {
-        true => "<handshake/>",
-        false => {
-            "<stream:error><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>\
-             </stream:error></stream:stream>"
-        }
-    };
-    socket.write_all(answer.as_bytes()).await?;
-    Ok(admitted)
 }

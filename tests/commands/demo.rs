@@ -3,11 +3,7 @@
 use std::{fs, process::Command};
 
 use rustix::process::Signal;
-use testbed::{
-    PATIENCE, Process,
-    bed::{answer_to, names_in},
-    eventually, program,
-};
+use testbed::{PATIENCE, Process, bed::names_in, eventually, http, program};
 
 #[tokio::test]
 async fn it_shows_pushes_arrive_and_leaves_nothing_behind() {
@@ -42,7 +38,7 @@ async fn it_shows_pushes_arrive_and_leaves_nothing_behind() {
     assert!(line("curl ").ends_with(&format!(" {endpoint}")), "{log}");
     assert_eq!(names_in(&temporary).len(), 1, "its state directory");
 
-    assert_eq!(answer_to(&endpoint, b"from the test").await.status, 201);
+    assert_eq!(http::push(&endpoint, b"from the test").await.status, 201);
     said("push arrived: from the test").await;
 
     demo.signal(Signal::INT);

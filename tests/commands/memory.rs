@@ -1,6 +1,6 @@
 //! `limits.in_flight_memory`: what pushes to silent phones may cost, all together.
 
-use testbed::{Bed, Behaviour, bed::answer_to};
+use testbed::{Bed, Behaviour, http};
 use tokio::task::JoinSet;
 
 use crate::metrics::{counts, value};
@@ -23,7 +23,7 @@ async fn a_burst_to_silent_phones_is_refused_beyond_the_limit() {
     let mut burst = JoinSet::new();
     for _ in 0..BURST {
         let endpoint = endpoint.clone();
-        burst.spawn(async move { answer_to(&endpoint, &[b'x'; 4096]).await });
+        burst.spawn(async move { http::push(&endpoint, &[b'x'; 4096]).await });
     }
     let mut refused = 0;
     while refused < BURST - FIT {

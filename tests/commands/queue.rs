@@ -2,9 +2,9 @@
 
 use testbed::{
     Bed, Behaviour, Daemon, PATIENCE,
-    bed::{OWNER, answer_to, push},
+    bed::{OWNER, push},
     eventually,
-    http::{Response, get, post, request},
+    http::{self, Response, get, post, request},
 };
 
 use crate::metrics::{counts, value};
@@ -58,7 +58,7 @@ async fn listed(bed: &Bed) -> Vec<Vec<String>> {
 #[tokio::test]
 async fn a_stored_message_has_a_resource_until_it_is_deleted() {
     let (bed, daemon, endpoint) = away(|_| {}).await;
-    let answer = answer_to(&endpoint, b"a message").await;
+    let answer = http::push(&endpoint, b"a message").await;
     let kept = location(&answer);
     assert_eq!(answer.header("ttl"), Some("60"));
     assert!(answer.body.is_empty());
@@ -215,7 +215,7 @@ async fn a_full_account_and_a_full_queue_are_refused_for_a_while() {
     let large = [b'x'; 4096];
     let mut stored = 0;
     let refused = loop {
-        match answer_to(&endpoint, &large).await {
+        match http::push(&endpoint, &large).await {
             answer if answer.status == 201 => stored += 1,
             refused => break refused,
         }

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use testbed::{
-    Bed, Behaviour, PATIENCE,
-    bed::answer_to,
-    eventually,
-    http::{get, try_get},
+    Bed, Behaviour, PATIENCE, eventually,
+    http::{self, get, try_get},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -60,7 +58,7 @@ async fn a_signal_stores_the_push_in_flight_and_its_answer_is_heard_after_a_rest
         bed.phone.behave(Behaviour::Late(LONG));
         let waiting = tokio::spawn({
             let endpoint = endpoint.clone();
-            async move { answer_to(&endpoint, b"in flight").await }
+            async move { http::push(&endpoint, b"in flight").await }
         });
         assert_eq!(bed.arrived().await.payload, b"in flight");
         // Its answer goes out after the daemon has noted that the push did.
@@ -79,7 +77,7 @@ async fn a_signal_stores_the_push_in_flight_and_its_answer_is_heard_after_a_rest
         let forwarded = "queue_events_total{event=\"forwarded\"}";
         counts(&daemon, &[(forwarded, 1.0)]).await;
         bed.phone.behave(Behaviour::Conversations);
-        assert_eq!(answer_to(&endpoint, b"the next").await.status, 201);
+        assert_eq!(http::push(&endpoint, b"the next").await.status, 201);
         assert_eq!(bed.arrived().await.payload, b"the next", "not sent twice");
     }
 }
