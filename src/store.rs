@@ -65,6 +65,7 @@ pub enum StoreError {
 }
 
 /// A registration as it is asked for.
+#[derive(Clone)]
 pub struct NewRegistration {
     /// `issued` is the present time.
     pub registration: Registration,
@@ -169,6 +170,15 @@ impl Store {
     /// the account's limit.
     pub async fn register(&self, new: NewRegistration) -> Result<Registered, StoreError> {
         each!(self, engine => engine.register(new).await)
+    }
+
+    /// Of the account's registrations that live, the one that was renewed longest ago.
+    pub async fn longest_unrenewed(
+        &self,
+        owner: BareJid,
+        now: Timestamp,
+    ) -> Result<Option<Registration>, StoreError> {
+        each!(self, engine => engine.longest_unrenewed(owner, now).await)
     }
 
     pub async fn find(&self, id: TokenHash) -> Result<Option<Found>, StoreError> {

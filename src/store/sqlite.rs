@@ -88,6 +88,15 @@ impl Sqlite {
         self.write(move |db| statements::register(db, &new)).await
     }
 
+    pub async fn longest_unrenewed(
+        &self,
+        owner: BareJid,
+        now: Timestamp,
+    ) -> Result<Option<Registration>, StoreError> {
+        self.read(move |db| statements::longest_unrenewed(db, &owner, now))
+            .await
+    }
+
     pub async fn find(&self, id: TokenHash) -> Result<Option<Found>, StoreError> {
         self.read(move |db| statements::find(db, &id)).await
     }

@@ -33,6 +33,30 @@ impl Postgres {
         .await
     }
 
+    /// A row that another one of the same registration replaces, under another key, does not count.
+    pub async fn longest_unrenewed(
+        &self,
+        owner: BareJid,
+        now: Timestamp,
+    ) -> Result<Option<Registration>, StoreError> {
+        self.within(async {
+            let db = self.pool.get().await?;
+            let sql = format!(
+                "SELECT {REGISTRATION} FROM unified_push_registrations AS this
+                 WHERE owner = $1 AND expires > $2 AND NOT revoked AND NOT EXISTS (
+                     SELECT 1 FROM unified_push_registrations AS newer
+                     WHERE newer.owner = this.owner AND newer.application = this.application
+                         AND newer.instance = this.instance AND newer.issued > this.issued
+                         AND newer.expires > $2 AND NOT newer.revoked)
+                 ORDER BY issued, number LIMIT 1"
+            );
+            let row = db.find(&sql, &[&owner.as_str(), &Millis(now)]).await?;
+            db.done();
+            row.map(|row| registration(&row)).transpose()
+        })
+        .await
+    }
+
     pub async fn find(&self, id: TokenHash) -> Result<Option<Found>, StoreError> {
         self.within(async {
             let db = self.pool.get().await?;

@@ -140,6 +140,25 @@ fn live_count(db: &Connection, owner: &BareJid, now: Timestamp) -> rusqlite::Res
     .query_row((owner.as_str(), Millis(now)), |row| row.get(0))
 }
 
+/// A row that another one of the same registration replaces, under another key, does not count.
+pub(super) fn longest_unrenewed(
+    db: &Connection,
+    owner: &BareJid,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Registration>> {
+    db.prepare_cached(&format!(
+        "SELECT {REGISTRATION} FROM registrations AS this
+         WHERE owner = ?1 AND expires > ?2 AND NOT revoked AND NOT EXISTS (
+             SELECT 1 FROM registrations AS newer
+             WHERE newer.owner = this.owner AND newer.application = this.application
+                 AND newer.instance = this.instance AND newer.issued > this.issued
+                 AND newer.expires > ?2 AND NOT newer.revoked)
+         ORDER BY issued, rowid LIMIT 1"
+    ))?
+    .query_row((owner.as_str(), Millis(now)), registration)
+    .optional()
+}
+
 fn insert(
     db: &Connection,
     new: &NewRegistration,
