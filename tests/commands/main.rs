@@ -8,6 +8,7 @@ mod bursts;
 mod common;
 mod config;
 mod demo;
+mod endpoints;
 mod headers;
 mod health;
 mod inspect;
