@@ -86,6 +86,8 @@ pub struct Metrics {
     pub registrations: Counters<RegistrationResult>,
     /// Endpoints handed out that are too long for some senders.
     pub long_endpoints: IntCounter,
+    /// Registrations that gave way to another one of their account.
+    pub displaced_registrations: IntCounter,
     /// Rows of the store.
     pub stored_registrations: IntGauge,
     /// Revocations by phones.
@@ -167,6 +169,11 @@ impl Metrics {
                 r,
                 "unified_push_long_endpoints_total",
                 "Endpoints of more than 500 bytes, which some application servers do not take.",
+            ),
+            displaced_registrations: counter(
+                r,
+                "unified_push_displaced_registrations_total",
+                "Registrations that gave way to a new one of an account at its limit.",
             ),
             stored_registrations: gauge(
                 r,

@@ -20,7 +20,7 @@ use tracing::warn;
 use self::{refusals::Refusals, renewals::Renewals};
 use crate::{
     link::{RegisterError, RegisterReply, RegisterRequest, Registered},
-    metrics::{Metrics, RegistrationResult},
+    metrics::{Metrics, QueueEvent, RegistrationResult},
     model::{
         acl::Acl,
         endpoint::{LONG_ENDPOINT, PublicUrl},
@@ -151,6 +151,10 @@ impl Registrar {
         }
         if endpoint.len() > LONG_ENDPOINT {
             self.count_long(endpoint.len());
+        }
+        if let Some(dropped) = issued.displaced {
+            self.metrics.displaced_registrations.inc();
+            self.metrics.queue_events.add(QueueEvent::Revoked, dropped);
         }
         self.renewals.remember(&issued.registration.key());
         let registered = Registered {

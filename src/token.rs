@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use jid::Jid;
+use jid::{BareJid, Jid};
 
 use self::opened::Opened;
 pub use self::{
@@ -52,6 +52,10 @@ const MAX_TOKEN: usize = 2048;
 /// How far ahead an issuer's life is recorded, so that the stateless back ends write once in so
 /// long and not for each registration.
 const NOTE_AHEAD: Duration = Duration::from_secs(86400);
+
+/// At its limit an account ends what it renewed longest ago to register something new, unless that was
+/// so lately: what is registered in a rush must not displace itself.
+const DISPLACED_AFTER: Duration = Duration::from_secs(86400);
 
 /// Which kind of token is issued. Tokens of every kind are opened whatever this says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +132,8 @@ pub struct Issued {
     pub token: String,
     /// What it stands for. It expires in whole seconds, as the phone is told.
     pub registration: Registration,
+    /// Another registration of the account gave way, and so many of its messages were dropped.
+    pub displaced: Option<u64>,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -195,6 +201,7 @@ impl Tokens {
                 Ok(Issued {
                     token: paseto::seal(self.0.keyring.current(), &registration),
                     registration,
+                    displaced: None,
                 })
             }
             Backend::Jwt => {
@@ -202,6 +209,7 @@ impl Tokens {
                 Ok(Issued {
                     token: jwt::sign(self.0.keyring.current(), &registration, &*self.0.random),
                     registration,
+                    displaced: None,
                 })
             }
         }
@@ -241,7 +249,17 @@ impl Tokens {
             live_until,
             registration: registration.clone(),
         };
-        match self.0.store.register(new).await? {
+        let mut displaced = None;
+        let mut registered = self.0.store.register(new.clone()).await?;
+        if registered == Registered::TooMany {
+            displaced = self
+                .make_room(owner.owner.clone(), registration.issued)
+                .await?;
+            if displaced.is_some() {
+                registered = self.0.store.register(new).await?;
+            }
+        }
+        match registered {
             Registered::Stored {
                 generation,
                 expires,
@@ -255,10 +273,24 @@ impl Tokens {
                         expires,
                         ..registration
                     },
+                    displaced,
                 })
             }
             Registered::TooMany => Err(IssueError::TooMany),
         }
+    }
+
+    /// Revokes what the account renewed longest ago, if it is old enough to give way, and says how many
+    /// messages were dropped with it. What is renewed meanwhile lives.
+    async fn make_room(&self, owner: BareJid, now: Timestamp) -> Result<Option<u64>, StoreError> {
+        let found = self.0.store.longest_unrenewed(&owner, now).await?;
+        let Some(oldest) = found.filter(|oldest| oldest.issued.until(now) >= DISPLACED_AFTER)
+        else {
+            return Ok(None);
+        };
+        let scope = Scope::Registration(oldest.key());
+        let dropped = self.revoke(scope, oldest.issued, oldest.expires).await?;
+        Ok(Some(dropped))
     }
 
     /// The registration that a token stands for, if it lives.

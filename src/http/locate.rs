@@ -126,6 +126,14 @@ mod tests {
     }
 
     #[test]
+    fn a_path_without_escapes_is_not_copied() {
+        let path = format!("/push/{GOOD}");
+        assert!(matches!(decoded(&path), Cow::Borrowed(_)));
+        let never = |_: &str| panic!("the only one need not be authenticated here");
+        assert_eq!(token(&path, never), Some(GOOD));
+    }
+
+    #[test]
     fn the_work_is_bounded() {
         let tried = std::cell::Cell::new(0);
         let path = format!("/{BAD}").repeat(300);

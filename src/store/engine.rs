@@ -61,6 +61,14 @@ pub trait Engine {
     /// The registration of a token.
     async fn find(&self, id: TokenHash) -> StoreResult<Option<Found>>;
 
+    /// Of the account's registrations that live, the one that was renewed longest ago. A row that
+    /// another one of the same registration replaces, under another key, does not count.
+    async fn longest_unrenewed(
+        &self,
+        owner: &BareJid,
+        now: Timestamp,
+    ) -> StoreResult<Option<Registration>>;
+
     /// Who holds registrations that live.
     async fn owners(&self, now: Timestamp) -> StoreResult<Vec<Owned>>;
 

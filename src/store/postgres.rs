@@ -165,6 +165,15 @@ impl Engine for Postgres {
             .await
     }
 
+    async fn longest_unrenewed(
+        &self,
+        owner: &BareJid,
+        now: Timestamp,
+    ) -> StoreResult<Option<Registration>> {
+        self.single(async |db| registrations::longest_unrenewed(db, owner, now).await)
+            .await
+    }
+
     async fn owners(&self, now: Timestamp) -> StoreResult<Vec<Owned>> {
         self.long(async |db| registrations::owners(db, now).await)
             .await

@@ -43,6 +43,7 @@ impl fmt::Debug for TokenHash {
 }
 
 /// A registration as it is asked for.
+#[derive(Clone)]
 pub struct NewRegistration {
     /// `issued` is the present time.
     pub registration: Registration,

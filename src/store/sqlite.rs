@@ -113,6 +113,17 @@ impl Engine for Sqlite {
             .await
     }
 
+    async fn longest_unrenewed(
+        &self,
+        owner: &BareJid,
+        now: Timestamp,
+    ) -> StoreResult<Option<Registration>> {
+        let owner = owner.clone();
+        self.reader
+            .read(move |db| registrations::longest_unrenewed(db, &owner, now))
+            .await
+    }
+
     async fn owners(&self, now: Timestamp) -> StoreResult<Vec<Owned>> {
         self.reader
             .read(move |db| registrations::owners(db, now))

@@ -1,4 +1,5 @@
 mod forgery;
+mod storage;
 
 use std::fs;
 
@@ -51,10 +52,20 @@ impl Rig {
 }
 
 async fn with(store: &Store, clock: &Arc<ManualClock>, backend: Backend, keys: Keyring) -> Tokens {
+    limited(store, clock, backend, keys, 100_000).await
+}
+
+async fn limited(
+    store: &Store,
+    clock: &Arc<ManualClock>,
+    backend: Backend,
+    keys: Keyring,
+    registrations_per_jid: u32,
+) -> Tokens {
     let policy = Policy {
         backend,
         ttl: WEEK,
-        registrations_per_jid: 100_000,
+        registrations_per_jid,
     };
     let random = Arc::new(SystemRandom);
     Tokens::load(keys, policy, store.clone(), clock.clone(), random)
@@ -248,36 +259,6 @@ async fn what_another_process_forgets_is_looked_up_again() {
     cli.forget_key(secret().id()).await.unwrap();
     rig.tokens.refresh().await.unwrap();
     assert_dead(rig.tokens.open(&token).await);
-}
-
-#[tokio::test]
-async fn storage_gives_the_same_url_while_it_lives_and_never_after() {
-    let rig = Rig::new(Backend::Storage).await;
-    let first = rig.issue().await;
-    rig.tokens.open(&first).await.unwrap();
-    rig.clock.advance(Duration::from_secs(3600));
-    assert_eq!(
-        issue(&rig.tokens, "romeo@example.org/balcony", 1).await,
-        first
-    );
-    let opened = rig.tokens.open(&first).await.unwrap();
-    assert_eq!(opened.owner.as_str(), "romeo@example.org/balcony");
-    assert_eq!(opened.issued, rig.clock.now());
-
-    rig.clock.advance(WEEK);
-    let second = rig.issue().await;
-    assert_ne!(second, first);
-    assert_dead(rig.tokens.open(&first).await);
-    // Known to have been ours even when nothing is left of it.
-    rig.tokens.purge().await.unwrap();
-    assert_dead(rig.tokens.open(&first).await);
-    let restarted = rig
-        .rotated(Backend::Storage, Keyring::new(&secret(), &[]))
-        .await;
-    let inspection = restarted.inspect(&first).await.unwrap();
-    assert_eq!(inspection.registration, None);
-    let Sizes { registrations, .. } = rig.tokens.0.store.sizes().await.unwrap();
-    assert_eq!(registrations, 1);
 }
 
 #[tokio::test]

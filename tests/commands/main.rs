@@ -5,6 +5,7 @@
 mod bursts;
 mod config;
 mod demo;
+mod endpoints;
 mod headers;
 mod health;
 mod inspect;

@@ -37,6 +37,7 @@ pub fn tests() -> Vec<Test> {
         a_registration_that_is_about_to_end_gets_a_new_url,
         a_new_secret_gets_a_new_row_beside_the_old_one,
         an_account_holds_so_many_and_no_more,
+        what_was_renewed_longest_ago_is_told,
         what_has_expired_is_purged,
         an_issuer_lives_as_long_as_the_latest_of_its_tokens,
         a_forgotten_key_takes_its_registrations_along,
@@ -247,6 +248,37 @@ async fn an_account_holds_so_many_and_no_more(store: &Store) {
     let later = after(4).saturating_add(WEEK);
     let fourth = store.register(limited(4, later)).await.unwrap();
     assert_ne!(fourth, Registered::TooMany);
+}
+
+async fn what_was_renewed_longest_ago_is_told(store: &Store) {
+    let owner = BareJid::new("romeo@example.org").unwrap();
+    let oldest = async |now| {
+        let found = store.longest_unrenewed(&owner, now).await.unwrap();
+        found.map(|found| (found.application.as_bytes()[0], found.issued))
+    };
+    assert_eq!(oldest(NOW).await, None);
+    for app in [1, 2, 3] {
+        let registration = new("romeo@example.org/orchard", app, app, after(app.into()));
+        store.register(registration).await.unwrap();
+    }
+    let other = new("juliet@example.org/x", 1, 9, NOW);
+    store.register(other).await.unwrap();
+    assert_eq!(oldest(after(4)).await, Some((1, after(1))));
+    let renewed = new("romeo@example.org/orchard", 1, 1, after(5));
+    store.register(renewed).await.unwrap();
+    assert_eq!(oldest(after(6)).await, Some((2, after(2))));
+
+    // Of a registration under two keys the newer row counts.
+    let rotated = NewRegistration {
+        key: OTHER_KEY,
+        ..new("romeo@example.org/orchard", 2, 4, after(7))
+    };
+    store.register(rotated).await.unwrap();
+    assert_eq!(oldest(after(8)).await, Some((3, after(3))));
+    let scope = Scope::Registration(new("romeo@example.org/x", 3, 3, NOW).registration.key());
+    store.revoke(scope, after(8), after(8)).await.unwrap();
+    assert_eq!(oldest(after(9)).await, Some((1, after(5))));
+    assert_eq!(oldest(after(9).saturating_add(WEEK)).await, None);
 }
 
 async fn what_has_expired_is_purged(store: &Store) {

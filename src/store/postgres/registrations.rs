@@ -51,6 +51,23 @@ pub async fn find(db: &Connection, id: &TokenHash) -> Result<Option<Found>> {
     .await
 }
 
+pub async fn longest_unrenewed(
+    db: &Connection,
+    owner: &BareJid,
+    now: Timestamp,
+) -> Result<Option<Registration>> {
+    let sql = format!(
+        "SELECT {REGISTRATION} FROM unified_push_registrations AS this
+         WHERE owner = $1 AND expires > $2 AND NOT revoked AND NOT EXISTS (
+             SELECT 1 FROM unified_push_registrations AS newer
+             WHERE newer.owner = this.owner AND newer.application = this.application
+                 AND newer.instance = this.instance AND newer.issued > this.issued
+                 AND newer.expires > $2 AND NOT newer.revoked)
+         ORDER BY issued, number LIMIT 1"
+    );
+    db.find(&sql, &[&owner.as_str(), &now], registration).await
+}
+
 pub async fn owners(db: &Connection, now: Timestamp) -> Result<Vec<Owned>> {
     db.list(
         "SELECT owner, count(*), max(issued), max(expires) FROM unified_push_registrations

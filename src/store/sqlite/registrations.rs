@@ -48,6 +48,23 @@ pub fn find(db: &Connection, id: &TokenHash) -> Result<Option<Found>> {
     })
 }
 
+pub fn longest_unrenewed(
+    db: &Connection,
+    owner: &BareJid,
+    now: Timestamp,
+) -> Result<Option<Registration>> {
+    let sql = format!(
+        "SELECT {REGISTRATION} FROM registrations AS this
+         WHERE owner = ?1 AND expires > ?2 AND NOT revoked AND NOT EXISTS (
+             SELECT 1 FROM registrations AS newer
+             WHERE newer.owner = this.owner AND newer.application = this.application
+                 AND newer.instance = this.instance AND newer.issued > this.issued
+                 AND newer.expires > ?2 AND NOT newer.revoked)
+         ORDER BY issued, rowid LIMIT 1"
+    );
+    db.find(&sql, (owner.as_str(), now), registration)
+}
+
 pub fn owners(db: &Connection, now: Timestamp) -> Result<Vec<Owned>> {
     db.list(
         "SELECT owner, count(*), max(issued), max(expires) FROM registrations
