@@ -3,8 +3,11 @@
 //! comes as data, and no name is resolved.
 
 mod effective;
-mod keys;
+mod forms;
+mod key;
 mod layers;
+mod lookup;
+mod options;
 mod read;
 mod report;
 mod secrets;
@@ -31,7 +34,13 @@ use crate::{
     token::Backend,
 };
 
-pub use self::{effective::Effective, report::Report};
+pub use self::{
+    effective::Effective,
+    forms::Kind,
+    key::{About, Described, Fallback},
+    options::OPTIONS,
+    report::Report,
+};
 use self::{report::verdict, settings::Settings};
 
 /// A configuration that can be used.
