@@ -2,6 +2,7 @@
 //! works until it is told to stop.
 
 mod inbound;
+mod reload;
 mod services;
 mod shutdown;
 mod sockets;
@@ -14,14 +15,14 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-pub use self::sockets::Sockets;
 use self::{
     inbound::{REGISTRATION_QUEUE, UseCases, serve_registrations},
-    services::Services,
+    services::{Services, Settings},
     shutdown::Shutdown,
     sockets::listener,
     state::{State, StateError},
 };
+pub use self::{reload::Reloads, sockets::Sockets};
 use crate::{
     config::Config,
     http::{self, BODY_TIMEOUT, BindError, Listener, Public, ServeSettings, Site},
@@ -74,6 +75,7 @@ pub struct App {
     link: LinkTask,
     replies: mpsc::Sender<RegisterReply>,
     services: Arc<Services>,
+    config: Config,
 }
 
 struct Routes {
@@ -96,18 +98,25 @@ impl App {
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let metrics = Arc::new(Metrics::new());
         let state = State::open(&config, &clock, &random).await?;
-        let (handle, link) = channel(link_settings(&config), metrics.clone(), random);
-        let services = Services::compose(&config, state, &handle, clock, metrics)
+        let settings = Settings::new(&config);
+        let link = LinkSettings {
+            domain: config.component.domain.clone(),
+            login: settings.login.subscribe(),
+            timings: Timings::default(),
+        };
+        let (handle, link) = channel(link, metrics.clone(), random);
+        let services = Services::compose(&config, settings, state, &handle, clock, metrics)
             .await
             .map_err(StartError::Recover)?;
         Ok(Self {
             http,
             admin,
             connections: affordable(config.limits.connections),
-            routes: routes(config, &services),
+            routes: routes(&config, &services),
             link,
             replies: handle.replies,
             services: Arc::new(services),
+            config,
         })
     }
 
@@ -121,11 +130,15 @@ impl App {
     }
 
     /// Works until `stop`, then in this order: takes no more connections, answers the pushes in
-    /// flight, writes what is left to write, closes the link.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), Failed> {
+    /// flight, writes what is left to write, closes the link. None: the configuration stays.
+    pub async fn run(
+        self,
+        stop: CancellationToken,
+        reloads: Option<Reloads>,
+    ) -> Result<(), Failed> {
         let services = self.services.clone();
         let shutdown = Shutdown::new(stop.clone());
-        let mut tasks = self.start(&shutdown);
+        let mut tasks = self.start(&shutdown, reloads);
         lifecycle::notify_ready();
         info!("ready");
 
@@ -146,7 +159,7 @@ impl App {
     }
 
     /// Starts every task; those that the shutdown waits for belong to one of its phases.
-    fn start(self, shutdown: &Shutdown) -> JoinSet<()> {
+    fn start(self, shutdown: &Shutdown, reloads: Option<Reloads>) -> JoinSet<()> {
         let Shutdown { intake, farewell } = shutdown;
         let services = self.services;
         let metrics = &services.metrics;
@@ -177,35 +190,27 @@ impl App {
             screened,
             self.replies,
         ));
+        if let Some(reloads) = reloads {
+            tasks.spawn(reloads.follow(services.clone(), self.config));
+        }
         tasks.spawn(services.keep_up());
         tasks.spawn(lifecycle::feed_watchdog());
         tasks
     }
 }
 
-fn routes(config: Config, services: &Services) -> Routes {
+fn routes(config: &Config, services: &Services) -> Routes {
     Routes {
         http: http::public(Public {
             delivery: services.delivery.clone(),
-            public_url: config.http.public_url,
-            domain: config.component.domain,
-            require_ttl: config.http.require_ttl,
-            trusted_proxies: config.http.trusted_proxies,
+            public_url: config.http.public_url.clone(),
+            domain: config.component.domain.clone(),
+            rules: services.settings.rules.clone(),
             guesses: services.guesses.clone(),
             body_timeout: BODY_TIMEOUT,
             metrics: services.metrics.clone(),
         }),
         admin: http::admin(services.metrics.clone(), services.health.clone()),
-    }
-}
-
-fn link_settings(config: &Config) -> LinkSettings {
-    LinkSettings {
-        domain: config.component.domain.clone(),
-        host: config.component.host.clone(),
-        port: config.component.port,
-        secret: config.component.secret.clone(),
-        timings: Timings::default(),
     }
 }
 

@@ -10,7 +10,12 @@ mod queue;
 mod registrations;
 mod send;
 
-use std::{env, panic, path::Path, path::PathBuf, process::ExitCode};
+use std::{
+    env, panic,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::{Parser, Subcommand};
 use tokio::runtime;
@@ -18,7 +23,7 @@ use tracing::{error, info, warn};
 
 use self::error::{CliError, Exit};
 use crate::{
-    app::{App, Sockets, StartError},
+    app::{App, Reloads, Sockets, StartError},
     config::{self, Config, Loaded},
     model::random::SystemRandom,
     runtime::{lifecycle, logging},
@@ -107,7 +112,7 @@ fn serve(path: Option<&Path>) -> Result<Exit, CliError> {
     let Loaded {
         config, warnings, ..
     } = read_config(path)?;
-    logging::init(&config.log);
+    let level = logging::init(&config.log);
     panic::set_hook(Box::new(|panic| {
         // The text may hold what nobody should read; the place tells enough.
         let place = panic
@@ -120,13 +125,20 @@ fn serve(path: Option<&Path>) -> Result<Exit, CliError> {
     for warning in warnings {
         warn!("{warning}");
     }
+    let path = path.map(Path::to_owned);
     let ran = block_on(async {
+        let reloads = Reloads {
+            // Before anything that takes long: until then it would end the daemon.
+            signal: lifecycle::reload_signal().map_err(StartError::Signals)?,
+            load: Arc::new(move || config::load(path.as_deref(), env::vars_os())),
+            level,
+        };
         let app = App::build(config, Sockets::from_systemd()?).await?;
         let stop = lifecycle::shutdown_signal().map_err(StartError::Signals)?;
         if let (Ok(http), Ok(admin)) = (app.http_address(), app.admin_address()) {
             info!(%http, %admin, "listening");
         }
-        Ok::<_, StartError>(app.run(stop).await)
+        Ok::<_, StartError>(app.run(stop, Some(reloads)).await)
     })?;
     // The log tells what went wrong, not the terminal.
     Ok(match ran {

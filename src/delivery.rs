@@ -49,6 +49,7 @@ use crate::{
         rate::{Limiter, Rate},
         registration::Registration,
         secret::Secret,
+        sync::Current,
         time::{Clock, Timestamp},
     },
     store::{Caps, Store, StoreError},
@@ -124,7 +125,7 @@ pub struct Settings {
 pub struct Dependencies {
     pub tokens: Tokens,
     pub store: Store,
-    pub acl: Acl,
+    pub acl: Arc<Current<Acl>>,
     pub pushes: mpsc::Sender<PushStanza>,
     pub link: watch::Receiver<LinkState>,
     pub clock: Arc<dyn Clock>,
@@ -133,12 +134,12 @@ pub struct Dependencies {
 }
 
 pub struct Delivery {
-    settings: Settings,
+    settings: Current<Settings>,
     with: Dependencies,
     replica: [u8; 4],
     stanza_ids: StanzaIds,
     endpoint_rate: Limiter,
-    memory: Arc<Semaphore>,
+    memory: Current<Arc<Semaphore>>,
     in_flight: InFlight,
     announced: Announced,
     backlog: Backlog,
@@ -190,12 +191,11 @@ impl Delivery {
         previous: &[Secret],
         with: Dependencies,
     ) -> Self {
-        let memory = settings.in_flight_memory.min(Semaphore::MAX_PERMITS);
         Self {
             replica: random_array(&*with.random),
             stanza_ids: StanzaIds::new(secret, previous),
             endpoint_rate: Limiter::new(settings.endpoint_rate),
-            memory: Arc::new(Semaphore::new(memory)),
+            memory: Current::new(memory(&settings)),
             in_flight: InFlight::new(with.metrics.in_flight.clone()),
             announced: Announced::new(with.metrics.phones_available.clone()),
             backlog: Backlog::new(with.random.clone(), with.metrics.phones_waiting.clone()),
@@ -204,15 +204,26 @@ impl Delivery {
             late: Arc::new(Semaphore::new(answers::LATE)),
             tasks: TaskTracker::new(),
             stopping: AtomicBool::new(false),
-            settings,
+            settings: Current::new(settings),
             with,
         }
+    }
+
+    /// Works by other settings from now on. What is in flight goes on by those it began with; it
+    /// counts for the memory that it began with, too, if that becomes another.
+    pub fn reconfigure(&self, settings: Settings) {
+        self.endpoint_rate.set_rate(settings.endpoint_rate);
+        let before = self.settings.read().in_flight_memory;
+        if settings.in_flight_memory != before {
+            self.memory.set(memory(&settings));
+        }
+        self.settings.set(settings);
     }
 
     /// Opens the token and sends the push to the phone, or keeps it for the phone.
     pub async fn push(self: &Arc<Self>, token: &str, message: Message) -> Outcome {
         let arrival = Instant::now();
-        let deadline = arrival + self.settings.ack_timeout;
+        let deadline = arrival + self.settings.read().ack_timeout;
         let registration = match timeout_at(deadline, self.with.tokens.open(token)).await {
             Ok(Ok(registration)) => registration,
             Ok(Err(OpenError::Forged)) => return Outcome::BadToken,
@@ -241,13 +252,18 @@ impl Delivery {
             return Begun::Ended(Outcome::MemoryFull);
         };
         let now = self.with.clock.now();
-        let requested = message.ttl.unwrap_or(self.settings.default_ttl);
+        let Settings {
+            default_ttl,
+            max_ttl,
+            ..
+        } = *self.settings.read();
+        let requested = message.ttl.unwrap_or(default_ttl);
         let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
         let push = Box::new(Push {
             key: random_array(&*self.with.random),
             id: MessageId::from_bytes(random_array(&*self.with.random)),
             registration,
-            ttl: requested.min(self.settings.max_ttl).min(lifetime),
+            ttl: requested.min(max_ttl).min(lifetime),
             topic: message.topic,
             urgency: message.urgency,
             payload: message.payload,
@@ -315,7 +331,8 @@ impl Delivery {
 
     fn share(&self, bytes: usize) -> Option<Share> {
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let permit = self.memory.clone().try_acquire_many_owned(permits).ok()?;
+        let memory = self.memory.read().clone();
+        let permit = memory.try_acquire_many_owned(permits).ok()?;
         let gauge = self.with.metrics.in_flight_bytes.clone();
         gauge.add(permits.into());
         Some(Share {
@@ -342,6 +359,11 @@ impl From<StoreError> for StoreFailed {
     fn from(_: StoreError) -> Self {
         Self
     }
+}
+
+fn memory(settings: &Settings) -> Arc<Semaphore> {
+    let bytes = settings.in_flight_memory.min(Semaphore::MAX_PERMITS);
+    Arc::new(Semaphore::new(bytes))
 }
 
 /// A push's share of the memory for pushes in flight, given back when dropped.

@@ -16,6 +16,7 @@ use crate::{
         endpoint::PublicUrl,
         rate::{Limiter, Rate},
         registration::{Digest, DigestError, Registration},
+        sync::Current,
     },
     store::StoreError,
     token::{IssueError, Tokens},
@@ -29,7 +30,7 @@ const MAX_ENDPOINT: usize = 1000;
 const REPORTS: &str = "1/s, burst 20";
 
 pub struct Registrar {
-    acl: Acl,
+    acl: Arc<Current<Acl>>,
     tokens: Tokens,
     /// Keyed by account: only those that the ACL lets in, so strangers fill no table.
     rate: Limiter,
@@ -51,7 +52,7 @@ impl Registrar {
     /// `public_url` is what endpoints start with, without a trailing slash; `rate` is what one
     /// account may ask for.
     pub fn new(
-        acl: Acl,
+        acl: Arc<Current<Acl>>,
         tokens: Tokens,
         rate: Rate,
         public_url: PublicUrl,
@@ -65,6 +66,11 @@ impl Registrar {
             public_url,
             metrics,
         }
+    }
+
+    /// Lets one account ask for so much from now on.
+    pub fn set_rate(&self, rate: Rate) {
+        self.rate.set_rate(rate);
     }
 
     /// The checks that cost nothing, before a request may take a place in a queue: a stranger's
@@ -96,7 +102,7 @@ impl Registrar {
     }
 
     fn check(&self, request: &RegisterRequest) -> Result<(Digest, Digest), RegisterError> {
-        if !self.acl.permits(&request.from) {
+        if !self.acl.read().permits(&request.from) {
             return Err(RegisterError::Forbidden);
         }
         if !self.rate.admit(&request.from.to_bare()) {
@@ -226,7 +232,7 @@ mod tests {
             Arc::new(SystemRandom),
         );
         let registrar = Registrar::new(
-            Acl::new(vec!["example.org".parse().unwrap()]),
+            Arc::new(Current::new(Acl::new(vec!["example.org".parse().unwrap()]))),
             tokens.await.unwrap(),
             "1/s, burst 4".parse().unwrap(),
             URL.parse().unwrap(),

@@ -2,25 +2,72 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::state::State;
 use crate::{
     config::Config,
     delivery::{self, Delivery, Dependencies},
+    http::Rules,
     metrics::Metrics,
     model::{
+        acl::Acl,
         random::{Random, SeededRandom},
         rate::Limiter,
+        sync::Current,
         time::Clock,
     },
     registrar::Registrar,
     runtime::health::Health,
     store::{Caps, Store, StoreError},
     token::Tokens,
-    xmpp::component::LinkHandle,
+    xmpp::component::{LinkHandle, Login},
 };
+
+/// What several parts look at, and a reload changes.
+pub struct Settings {
+    pub acl: Arc<Current<Acl>>,
+    pub rules: Arc<Current<Rules>>,
+    pub login: watch::Sender<Login>,
+}
+
+impl Settings {
+    pub fn new(config: &Config) -> Self {
+        Self {
+            acl: Arc::new(Current::new(config.acl.clone())),
+            rules: Arc::new(Current::new(rules(config))),
+            login: watch::Sender::new(login(config)),
+        }
+    }
+
+    pub fn set(&self, config: &Config) {
+        self.acl.set(config.acl.clone());
+        self.rules.set(rules(config));
+        self.login.send_if_modified(|current| {
+            let before = std::mem::replace(current, login(config));
+            before != *current
+        });
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules {
+        require_ttl: config.http.require_ttl,
+        trusted_proxies: config.http.trusted_proxies.clone(),
+    }
+}
+
+fn login(config: &Config) -> Login {
+    Login {
+        host: config.component.host.clone(),
+        port: config.component.port,
+        secret: config.component.secret.clone(),
+    }
+}
 
 /// What works for as long as the daemon runs.
 pub struct Services {
+    pub settings: Settings,
     pub store: Store,
     pub tokens: Tokens,
     pub delivery: Arc<Delivery>,
@@ -35,6 +82,7 @@ pub struct Services {
 impl Services {
     pub async fn compose(
         config: &Config,
+        settings: Settings,
         state: State,
         link: &LinkHandle,
         clock: Arc<dyn Clock>,
@@ -48,7 +96,7 @@ impl Services {
         let dependencies = Dependencies {
             tokens: tokens.clone(),
             store: store.clone(),
-            acl: config.acl.clone(),
+            acl: settings.acl.clone(),
             pushes: link.pushes.clone(),
             link: link.state.clone(),
             clock: clock.clone(),
@@ -59,13 +107,14 @@ impl Services {
         let delivery = Delivery::new(delivery_settings(config), &secret, previous, dependencies);
         delivery.recover().await?;
         let registrar = Registrar::new(
-            config.acl.clone(),
+            settings.acl.clone(),
             tokens.clone(),
             config.limits.registration_rate,
             config.http.public_url.clone(),
             metrics.clone(),
         );
         Ok(Self {
+            settings,
             store,
             tokens,
             delivery: Arc::new(delivery),
@@ -78,7 +127,7 @@ impl Services {
     }
 }
 
-fn delivery_settings(config: &Config) -> delivery::Settings {
+pub fn delivery_settings(config: &Config) -> delivery::Settings {
     delivery::Settings {
         ack_timeout: config.delivery.ack_timeout,
         default_ttl: config.delivery.default_ttl,

@@ -42,7 +42,7 @@ pub async fn run() -> Result<Exit, CliError> {
     let mut phone = server.phone(Jid::new(PHONE).expect("the constant is a JID"));
 
     let app = build(&state, &server, &secret).await?;
-    let daemon = tokio::spawn(app.run(shutdown.clone()));
+    let daemon = tokio::spawn(app.run(shutdown.clone(), None));
     let shown = tokio::select! {
         shown = show(&mut phone) => shown,
         () = shutdown.cancelled() => Ok(()),

@@ -53,7 +53,7 @@ impl Delivery {
     pub fn presence(&self, from: &Jid, available: bool) {
         if !available {
             self.announced.unavailable(from);
-        } else if self.with.acl.permits(from) {
+        } else if self.with.acl.read().permits(from) {
             self.announced.available(from);
             self.backlog.announced(from);
         }

@@ -169,7 +169,7 @@ impl Delivery {
             fallback,
         };
         let to = stand_in.clone().unwrap_or_else(|| phone.clone());
-        let deadline = Instant::now() + self.settings.ack_timeout;
+        let deadline = Instant::now() + self.settings.read().ack_timeout;
         let (stanza, mut offered) = self.stanza(key, to, asked, payload, deadline);
         let verdict = match timeout_at(deadline, self.with.pushes.reserve()).await {
             Ok(Ok(slot)) => {

@@ -63,10 +63,8 @@ impl Delivery {
         let message = self.message(&push, tried, now);
         let stored = async {
             let _turn = self.turn().await?;
-            self.with
-                .store
-                .enqueue(message, self.settings.caps, now)
-                .await
+            let caps = self.settings.read().caps;
+            self.with.store.enqueue(message, caps, now).await
         };
         let stored = stored.await;
         let kept = matches!(stored, Ok(Enqueued::Stored { .. }));

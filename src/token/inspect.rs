@@ -40,9 +40,7 @@ impl Tokens {
         if token.len() > MAX_TOKEN {
             return Err(InspectError::Forged);
         }
-        let Inner {
-            keyring, opened, ..
-        } = &*self.0;
+        let opened = &self.0.opened;
         let miss = match opened.get(token) {
             Ok(content) => {
                 let known = self.judge(content, false);
@@ -54,10 +52,11 @@ impl Tokens {
             }
             Err(miss) => miss,
         };
+        let keyring = self.keyring();
         let (backend, said) = if token.starts_with(paseto::PREFIX) {
-            (Backend::Paseto, paseto::open(keyring, token))
+            (Backend::Paseto, paseto::open(&keyring, token))
         } else if token.starts_with("eyJ") && token.matches('.').count() == 2 {
-            (Backend::Jwt, jwt::open(keyring, token))
+            (Backend::Jwt, jwt::open(&keyring, token))
         } else {
             return self.look_up(token, miss).await;
         };
@@ -72,14 +71,9 @@ impl Tokens {
     }
 
     async fn look_up(&self, token: &str, miss: Miss) -> Result<Inspection, InspectError> {
-        let Inner {
-            keyring,
-            opened,
-            store,
-            ..
-        } = &*self.0;
+        let Inner { opened, store, .. } = &*self.0;
         let backend = Backend::Storage;
-        let (key, name) = stored::verify(keyring, token).ok_or(InspectError::Forged)?;
+        let (key, name) = stored::verify(&self.keyring(), token).ok_or(InspectError::Forged)?;
         let Some(row) = store.find(name.hash()).await? else {
             return Ok(Inspection {
                 backend,

@@ -30,15 +30,21 @@ const PUSHES: usize = 1024;
 /// How many answers to registrations may wait for the writer.
 const REPLIES: usize = 64;
 
-/// Where the server is and how to log in there.
 #[derive(Debug)]
 pub struct LinkSettings {
     pub domain: BareJid,
+    /// Looked at for each connection; a change ends the pause before the next one.
+    pub login: watch::Receiver<Login>,
+    pub timings: Timings,
+}
+
+/// Where the server is and how to log in there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
     /// A name or an IP address.
     pub host: String,
     pub port: u16,
     pub secret: Secret,
-    pub timings: Timings,
 }
 
 #[derive(Clone, Debug)]
@@ -146,6 +152,7 @@ impl LinkTask {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = sleep(pause) => (),
+                Ok(()) = self.settings.login.changed() => (),
                 // Whoever sent it was, or is about to be, told that the link is down.
                 () = discard(&mut self.pushes) => (),
             }
@@ -157,16 +164,15 @@ impl LinkTask {
         self.state.send_replace(state);
     }
 
-    async fn connect(&self) -> Result<Connection, Loss> {
+    async fn connect(&mut self) -> Result<Connection, Loss> {
         let LinkSettings {
             domain,
-            host,
-            port,
-            secret,
+            login,
             timings,
-        } = &self.settings;
-        let stream = stream::connect(host, *port, timings.connect).await?;
-        let login = stream::authenticate(stream, domain, secret);
+        } = &mut self.settings;
+        let Login { host, port, secret } = login.borrow_and_update().clone();
+        let stream = stream::connect(&host, port, timings.connect).await?;
+        let login = stream::authenticate(stream, domain, &secret);
         match timeout(timings.handshake, login).await {
             Ok(connection) => connection,
             Err(_) => Err(Loss::HandshakeTimeout),

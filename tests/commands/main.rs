@@ -21,6 +21,7 @@ mod outage;
 mod postgres;
 mod queue;
 mod registrations;
+mod reload;
 mod secret;
 mod send;
 mod signals;

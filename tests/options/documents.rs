@@ -67,8 +67,8 @@ pub fn tables(text: &str) -> String {
         let (names, rest) = part.split_once(" -->\n").expect("the marker ends");
         let tail = rest.split_once("\n\n").map(|(_, tail)| tail);
         made += &format!("{MARKER}{names} -->\n");
-        made += "| option | environment | type | default | meaning |\n";
-        made += "|---|---|---|---|---|\n";
+        made += "| option | environment | type | default | new value with | meaning |\n";
+        made += "|---|---|---|---|---|---|\n";
         for name in names.split(' ') {
             let name = if name == "." { "" } else { name };
             let ours = OPTIONS
@@ -96,12 +96,17 @@ fn row(option: &dyn Described) -> String {
         Fallback::Fixed(literal) => format!("`{literal}`"),
         Fallback::Derived(words) => words.to_owned(),
     };
+    let change = if about.needs_restart {
+        "restart"
+    } else {
+        "reload"
+    };
     let details = match about.details {
         "" => String::new(),
         details => format!(" {details}"),
     };
     format!(
-        "| `{}` | `{}` | {} | {default} | {}{details} |\n",
+        "| `{}` | `{}` | {} | {default} | {change} | {}{details} |\n",
         about.path,
         about.variable(),
         option.kind(),

@@ -237,3 +237,35 @@ fn what_is_printed_can_be_loaded_again() {
     let derived = "public_url = \"https://push.example.net\"  # default\n";
     assert!(printed.contains(derived), "{printed}");
 }
+
+#[test]
+fn the_options_that_need_a_restart_are_those_that_say_so() {
+    let base = [
+        SECRET,
+        DOMAIN,
+        // These follow from the domain.
+        ("UNIFIED_PUSH_ACL", "example.org"),
+        ("UNIFIED_PUSH_HTTP__PUBLIC_URL", "https://example.org"),
+    ];
+    for about in abouts().filter(|about| !about.is_secret) {
+        let Some((path, literal, _)) = SAMPLES.iter().find(|(path, ..)| *path == about.path) else {
+            continue;
+        };
+        let variable = about.variable();
+        let env = base.into_iter().filter(|(name, _)| *name != variable);
+        let env: Vec<_> = env.collect();
+        let started = load_with("", &base[2..]).unwrap().config;
+        let changed = Files::new().load(&in_section(path, literal), &env);
+        let changed = changed.unwrap().config.needs_restart(&started);
+        let expected: &[&str] = match about.needs_restart {
+            true => &[path],
+            false => &[],
+        };
+        assert_eq!(changed, expected, "{path}");
+    }
+    let url = ("UNIFIED_PUSH_STORE__URL", "postgres://up@localhost/push");
+    let secret = ("UNIFIED_PUSH_SECRET", LONG);
+    let started = load_with("", &[secret]).unwrap().config;
+    let changed = load_with("", &[secret, url]).unwrap().config;
+    assert_eq!(changed.needs_restart(&started), ["store.url"]);
+}

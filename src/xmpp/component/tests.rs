@@ -106,11 +106,14 @@ fn timings() -> Timings {
 }
 
 fn start(port: u16, timings: Timings) -> Bench {
-    let settings = LinkSettings {
-        domain: BareJid::new("up.example.org").unwrap(),
+    let login = Login {
         host: "localhost".into(),
         port,
         secret: secret(),
+    };
+    let settings = LinkSettings {
+        domain: BareJid::new("up.example.org").unwrap(),
+        login: watch::channel(login).1,
         timings,
     };
     let metrics = Arc::new(Metrics::new());
