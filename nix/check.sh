@@ -102,6 +102,7 @@ fill_tree() {
 
     units=$tree/etc/systemd/system
     cp --recursive "$system"/units/* $units/
+    cp --recursive --no-preserve=mode "$system"/etc/* $tree/etc/
     systemctl --quiet --root=$tree enable unified-push.service \
         unified-push.socket unified-push-admin.socket
 

@@ -42,6 +42,18 @@ $relay --during 'systemctl restart prosody.service'
 step "nor behind nginx"
 $relay --http 127.0.0.1:80 --during 'systemctl restart unified-push.service'
 
+step "nor while it reads its configuration anew"
+reloaded() {
+    journalctl --no-pager --unit=unified-push.service --output=cat | grep --count '^reloaded' || true
+}
+main=$(property MainPID)
+sed -i 's/^level = .*/level = "debug"/' /etc/unified-push/config.toml
+$relay --during 'for i in 1 2 3; do systemctl reload unified-push.service; done'
+[ "$(reloaded) $(property MainPID)" = "3 $main" ]
+sed -i 's/^level = .*/level = "info"/' /etc/unified-push/config.toml
+systemctl reload unified-push.service
+[ "$(property ActiveState)" = active ]
+
 step "the watchdog restarts it when it hangs"
 [ "$(property NRestarts)" = 0 ]
 hang
