@@ -103,7 +103,8 @@ metrics() {
 }
 metrics 127.0.0.1:8081 >inside
 program=$(property ExecStart | sed 's/.*path=\([^ ;]*\).*/\1/')
-UNIFIED_PUSH_STATE_DIR=/check/free UNIFIED_PUSH_HTTP__LISTEN=127.0.0.1:9080 \
+UNIFIED_PUSH_CONFIG=/dev/null UNIFIED_PUSH_STATE_DIR=/check/free \
+    UNIFIED_PUSH_HTTP__LISTEN=127.0.0.1:9080 \
     UNIFIED_PUSH_ADMIN__LISTEN=127.0.0.1:9081 UNIFIED_PUSH_COMPONENT__DOMAIN=free.example.org \
     UNIFIED_PUSH_COMPONENT__SECRET=secret "$program" >/dev/null 2>&1 &
 free=$!

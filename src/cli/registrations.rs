@@ -90,8 +90,8 @@ async fn forget_key(config: &Config, id: &str) -> Result<Exit, CliError> {
     match find_store(config).await?.forget_key(key).await? {
         Some(registrations) => {
             println!(
-                "every endpoint of key {key} is given up; {registrations} were in the store. A \
-                 daemon that still has its secret is to be restarted"
+                "every endpoint of key {key} is given up; {registrations} were in the store. \
+                 Reload a daemon that still has its secret"
             );
             Ok(Exit::Done)
         }
