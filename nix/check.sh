@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks the NixOS module on Debian 12, without nixpkgs: what it accepts and refuses, its units by
-# systemd-analyze, and then under a real systemd with a real Prosody. tests/options.py looks at its
-# options. Needs root or sudo. The argument is the program; without one it is built.
+# systemd-analyze, and then under a real systemd with a real Prosody. tests/options makes its options.
+# Needs root or sudo. The argument is the program; without one it is built.
 #
 # NIXPKGS_LIB=DIRECTORY takes the `lib` of a checkout of nixpkgs in place of our stand-in.
 set -eu
@@ -102,6 +102,7 @@ fill_tree() {
 
     units=$tree/etc/systemd/system
     cp --recursive "$system"/units/* $units/
+    cp --recursive --no-preserve=mode "$system"/etc/* $tree/etc/
     systemctl --quiet --root=$tree enable unified-push.service \
         unified-push.socket unified-push-admin.socket
 

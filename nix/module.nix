@@ -145,6 +145,23 @@ let
     exec ${daemon} "$@"
   '';
 
+  # At a stable path, so that a change which needs no restart leaves the unit as it is.
+  etc = "unified-push/config.toml";
+  # The settings whose new value needs a restart.
+  fixed = {
+    inherit (cfg.settings.component) domain;
+    inherit (cfg.settings.http) public_url;
+    listen = [
+      cfg.settings.http.listen
+      cfg.settings.admin.listen
+    ];
+    inherit (cfg.settings.limits) connections;
+    log = cfg.settings.log.format;
+    store = cfg.settings.store.url;
+  };
+  # systemd reloads it by itself.
+  knowsReload = builtins.compareVersions config.systemd.package.version "253" >= 0;
+
   isUnix = lib.hasPrefix "unix:";
   socket = listen: name: {
     wantedBy = [ "sockets.target" ];
@@ -217,6 +234,7 @@ in
 
   config = lib.mkIf cfg.enable {
     environment.systemPackages = [ command ];
+    environment.etc.${etc}.source = usedConfigFile;
 
     # systemd listens, so that no connection is refused while the daemon restarts.
     systemd.sockets.unified-push = socket cfg.settings.http.listen "http";
@@ -238,12 +256,14 @@ in
       ];
       # A daemon that cannot start tries again for ever; the journal says why.
       startLimitIntervalSec = 0;
+      reloadTriggers = [ usedConfigFile ];
+      restartTriggers = [ (builtins.toJSON fixed) ];
       serviceConfig =
         identity
         // sandbox
         // {
-          Type = "notify";
-          ExecStart = "${daemon} --config ${usedConfigFile} serve";
+          Type = if knowsReload then "notify-reload" else "notify";
+          ExecStart = "${daemon} --config /etc/${etc} serve";
           WatchdogSec = 30;
           Restart = "on-failure";
           RestartSec = 1;
@@ -251,7 +271,8 @@ in
           RestartPreventExitStatus = 78;
           Sockets = "unified-push.socket unified-push-admin.socket";
           LimitNOFILE = cfg.settings.limits.connections + 1024;
-        };
+        }
+        // lib.optionalAttrs (!knowsReload) { ExecReload = "kill -HUP $MAINPID"; };
     };
   };
 }

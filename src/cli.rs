@@ -3,29 +3,32 @@
 
 mod accounts;
 mod demo;
+mod error;
 mod healthcheck;
 mod inspect;
 mod queue;
 mod registrations;
 mod send;
-mod state;
 
-use std::{env, panic, path::Path, path::PathBuf, process::ExitCode};
+use std::{
+    env, panic,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::{Parser, Subcommand};
 use tokio::runtime;
 use tracing::{error, info, warn};
 
+use self::error::{CliError, Exit};
 use crate::{
-    app::{App, Sockets, StartError},
+    app::{App, Reloads, Sockets, StartError},
     config::{self, Config, Loaded},
     model::{endpoint::LONG_ENDPOINT, random::SystemRandom},
     runtime::{lifecycle, logging},
     token::{self, gen_secret},
 };
-
-/// sysexits.h: the configuration is wrong.
-const EXIT_CONFIG: u8 = 78;
 
 /// A UnifiedPush push server for any XMPP server.
 #[derive(Parser)]
@@ -74,50 +77,42 @@ enum Command {
 /// Parses the arguments, runs the subcommand and tells how it ended.
 pub fn main() -> ExitCode {
     let Cli { config, command } = Cli::parse();
-    let config = config.as_deref();
-    let ended = match command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(config),
-        Command::CheckConfig { print } => check_config(config, print),
-        Command::Healthcheck => healthcheck(config),
+    let ended = run(config.as_deref(), command.unwrap_or(Command::Serve));
+    ended.map_or_else(
+        |error| {
+            match error {
+                // The report begins with our name by itself.
+                CliError::Config(_) => eprintln!("{error}"),
+                _ => eprintln!("unified-push: {error}"),
+            }
+            error.exit_code()
+        },
+        ExitCode::from,
+    )
+}
+
+fn run(path: Option<&Path>, command: Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Serve => serve(path),
+        Command::CheckConfig { print } => check_config(path, print),
+        Command::Healthcheck => healthcheck::run(load(path)?.admin.listen),
         Command::GenSecret => {
             println!("{}", gen_secret(&SystemRandom));
-            Ok(true)
+            Ok(Exit::Done)
         }
-        Command::Demo => block_on(demo::run()).and_then(|ran| ran.map_err(Stop::Failed)),
-        Command::Send(args) => send::run(args).map_err(Stop::Failed),
-        Command::Inspect { endpoint } => load(config)
-            .and_then(|config| block_on(inspect::run(&config, &endpoint))?.map_err(Stop::Failed)),
-        Command::Queue(command) => load(config)
-            .and_then(|config| block_on(queue::run(&config, command))?.map_err(Stop::Failed)),
-        Command::Registrations(command) => load(config).and_then(|config| {
-            block_on(registrations::run(&config, command))?.map_err(Stop::Failed)
-        }),
-    };
-    match ended {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(Stop::Failed(text)) => {
-            eprintln!("unified-push: {text}");
-            ExitCode::FAILURE
-        }
-        Err(Stop::Config(text)) => {
-            eprintln!("{text}");
-            ExitCode::from(EXIT_CONFIG)
-        }
+        Command::Demo => block_on(demo::run())?,
+        Command::Send(args) => send::run(args),
+        Command::Inspect { endpoint } => block_on(inspect::run(&load(path)?, &endpoint))?,
+        Command::Queue(command) => block_on(queue::run(&load(path)?, command))?,
+        Command::Registrations(command) => block_on(registrations::run(&load(path)?, command))?,
     }
 }
 
-/// Why a subcommand could not do its work, for people.
-enum Stop {
-    Config(String),
-    Failed(String),
-}
-
-fn serve(path: Option<&Path>) -> Result<bool, Stop> {
+fn serve(path: Option<&Path>) -> Result<Exit, CliError> {
     let Loaded {
         config, warnings, ..
     } = read_config(path)?;
-    logging::init(&config.log);
+    let level = logging::init(&config.log);
     panic::set_hook(Box::new(|panic| {
         // The text may hold what nobody should read; the place tells enough.
         let place = panic
@@ -130,25 +125,33 @@ fn serve(path: Option<&Path>) -> Result<bool, Stop> {
     for warning in warnings {
         warn!("{warning}");
     }
+    let path = path.map(Path::to_owned);
     let ran = block_on(async {
+        let reloads = Reloads {
+            // Before anything that takes long: until then it would end the daemon.
+            signal: lifecycle::reload_signal().map_err(StartError::Signals)?,
+            load: Arc::new(move || config::load(path.as_deref(), env::vars_os())),
+            level,
+        };
         let app = App::build(config, Sockets::from_systemd()?).await?;
-        run(app).await
-    });
-    ran?.or_else(|error: StartError| {
-        error!("not started: {error}");
-        Ok(false)
+        let stop = lifecycle::shutdown_signal().map_err(StartError::Signals)?;
+        if let (Ok(http), Ok(admin)) = (app.http_address(), app.admin_address()) {
+            info!(%http, %admin, "listening");
+        }
+        Ok::<_, StartError>(app.run(stop, Some(reloads)).await)
+    })?;
+    // The log tells what went wrong, not the terminal.
+    Ok(match ran {
+        Ok(Ok(())) => Exit::Done,
+        Ok(Err(_)) => Exit::No,
+        Err(error) => {
+            error!("not started: {error}");
+            Exit::No
+        }
     })
 }
 
-async fn run(app: App) -> Result<bool, StartError> {
-    let shutdown = lifecycle::shutdown_signal().map_err(StartError::Signals)?;
-    if let (Ok(http), Ok(admin)) = (app.http_address(), app.admin_address()) {
-        info!(%http, %admin, "listening");
-    }
-    Ok(app.run(shutdown).await.is_ok())
-}
-
-fn check_config(path: Option<&Path>, print: bool) -> Result<bool, Stop> {
+fn check_config(path: Option<&Path>, print: bool) -> Result<Exit, CliError> {
     let loaded = read_config(path)?;
     let verdict = format!("{}{}", loaded.verdict(), endpoints(&loaded.config));
     if print {
@@ -157,7 +160,7 @@ fn check_config(path: Option<&Path>, print: bool) -> Result<bool, Stop> {
     } else {
         println!("{verdict}");
     }
-    Ok(true)
+    Ok(Exit::Done)
 }
 
 /// How long endpoints will be, since senders have limits on that.
@@ -177,36 +180,20 @@ fn endpoints(config: &Config) -> String {
     )
 }
 
-fn healthcheck(path: Option<&Path>) -> Result<bool, Stop> {
-    let config = load(path)?;
-    let listen = &config.admin.listen;
-    let (ready, body) = healthcheck::run(listen).map_err(|error| {
-        Stop::Failed(format!(
-            "no answer at admin.listen = {listen}: {error}. Does the daemon run?"
-        ))
-    })?;
-    println!("{body}");
-    Ok(ready)
-}
-
-fn load(path: Option<&Path>) -> Result<Config, Stop> {
+fn load(path: Option<&Path>) -> Result<Config, CliError> {
     read_config(path).map(|loaded| loaded.config)
 }
 
-fn read_config(path: Option<&Path>) -> Result<Loaded, Stop> {
-    config::load(path, env::vars_os()).map_err(|report| Stop::Config(report.to_string()))
+fn read_config(path: Option<&Path>) -> Result<Loaded, CliError> {
+    config::load(path, env::vars_os()).map_err(CliError::from)
 }
 
 /// On this thread alone: to wake another one for a push takes longer than the push. The store writes
 /// in a thread of its own.
-fn block_on<F: Future>(work: F) -> Result<F::Output, Stop> {
+fn block_on<F: Future>(work: F) -> Result<F::Output, CliError> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(failed)?;
+        .map_err(CliError::Runtime)?;
     Ok(runtime.block_on(work))
-}
-
-fn failed(error: impl std::fmt::Display) -> Stop {
-    Stop::Failed(error.to_string())
 }

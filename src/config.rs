@@ -3,8 +3,11 @@
 //! comes as data, and no name is resolved.
 
 mod effective;
-mod keys;
+mod forms;
+mod key;
 mod layers;
+mod lookup;
+mod options;
 mod read;
 mod report;
 mod secrets;
@@ -31,7 +34,13 @@ use crate::{
     token::Backend,
 };
 
-pub use self::{effective::Effective, report::Report};
+pub use self::{
+    effective::Effective,
+    forms::Kind,
+    key::{About, Described, Fallback},
+    options::OPTIONS,
+    report::Report,
+};
 use self::{report::verdict, settings::Settings};
 
 /// A configuration that can be used.
@@ -65,7 +74,7 @@ pub struct Config {
 }
 
 /// What keeps what must survive a restart.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Store {
     /// In `state_dir`, for one daemon.
     Sqlite,
@@ -179,6 +188,45 @@ pub fn load(
             problems: settings.problems,
             warnings: settings.warnings,
         }),
+    }
+}
+
+impl Config {
+    /// The options whose new value a reload cannot bring: `started` is what the daemon began with.
+    pub fn needs_restart(&self, started: &Self) -> Vec<&'static str> {
+        let changed = [
+            (
+                &options::STATE_DIR.about,
+                self.state_dir != started.state_dir,
+            ),
+            (&options::STORE_URL.about, self.store != started.store),
+            (
+                &options::DOMAIN.about,
+                self.component.domain != started.component.domain,
+            ),
+            (
+                &options::HTTP_LISTEN.about,
+                self.http.listen != started.http.listen,
+            ),
+            (
+                &options::PUBLIC_URL.about,
+                self.http.public_url != started.http.public_url,
+            ),
+            (
+                &options::ADMIN_LISTEN.about,
+                self.admin.listen != started.admin.listen,
+            ),
+            (
+                &options::CONNECTIONS.about,
+                self.limits.connections != started.limits.connections,
+            ),
+            (
+                &options::LOG_FORMAT.about,
+                self.log.format != started.log.format,
+            ),
+        ];
+        let changed = changed.into_iter().filter(|(_, changed)| *changed);
+        changed.map(|(about, _)| about.path).collect()
     }
 }
 

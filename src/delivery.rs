@@ -66,6 +66,7 @@ use crate::{
         rate::Rate,
         registration::Registration,
         secret::Secret,
+        sync::Current,
         time::Clock,
     },
     store::{Caps, Store, StoreError},
@@ -137,7 +138,7 @@ pub struct Settings {
 pub struct Dependencies {
     pub tokens: Tokens,
     pub store: Store,
-    pub acl: Acl,
+    pub acl: Arc<Current<Acl>>,
     pub pushes: mpsc::Sender<PushStanza>,
     pub link: watch::Receiver<LinkState>,
     pub clock: Arc<dyn Clock>,
@@ -148,9 +149,9 @@ pub struct Dependencies {
 /// Shared by all who push, and by the link. [`recover`](Self::recover) comes first; then
 /// [`forward`](Self::forward) and [`follow`](Self::follow) are to run.
 pub struct Delivery {
-    settings: Settings,
+    settings: Current<Settings>,
     tokens: Tokens,
-    acl: Acl,
+    acl: Arc<Current<Acl>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     metrics: Arc<Metrics>,
@@ -183,13 +184,20 @@ impl Delivery {
             queue: Queue::new(with.store, metrics.clone()),
             phones: Phones::new(random.clone(), &metrics),
             tasks: TaskTracker::new(),
-            settings,
+            settings: Current::new(settings),
             tokens: with.tokens,
             acl: with.acl,
             clock: with.clock,
             random,
             metrics,
         }
+    }
+
+    /// Works by other settings from now on. What is in flight goes on by those it began with.
+    pub fn reconfigure(&self, settings: Settings) {
+        self.admission
+            .reconfigure(settings.endpoint_rate, settings.in_flight_memory);
+        self.settings.set(settings);
     }
 
     /// Whether a token is authentic, dead or alive. Nothing is looked up.
@@ -200,7 +208,7 @@ impl Delivery {
     /// Opens the token and sends the push to the phone, or keeps it for the phone.
     pub async fn push(self: &Arc<Self>, token: &str, message: Message) -> Outcome {
         let arrival = Instant::now();
-        let deadline = arrival + self.settings.ack_timeout;
+        let deadline = arrival + self.settings.read().ack_timeout;
         let registration = match timeout_at(deadline, self.tokens.open(token)).await {
             Ok(Ok(registration)) => registration,
             Ok(Err(OpenError::Forged)) => return Outcome::BadToken,
@@ -249,7 +257,7 @@ impl Delivery {
     pub fn presence(&self, from: &Jid, available: bool) {
         if !available {
             self.phones.unavailable(from);
-        } else if self.acl.permits(from) {
+        } else if self.acl.read().permits(from) {
             self.phones.available(from, Instant::now());
         }
     }

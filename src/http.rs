@@ -19,7 +19,7 @@ use tower_http::cors::{Any, CorsLayer};
 use crate::{
     delivery::{Delivery, Message, Outcome, StoreFailed},
     metrics::Metrics,
-    model::{endpoint::PublicUrl, message::MessageId, rate::Limiter},
+    model::{endpoint::PublicUrl, message::MessageId, rate::Limiter, sync::Current},
 };
 
 mod admin;
@@ -82,13 +82,20 @@ pub struct Public<D> {
     pub public_url: PublicUrl,
     /// What a person enters in the phone's app.
     pub domain: BareJid,
-    pub require_ttl: bool,
-    pub trusted_proxies: Vec<IpNet>,
+    pub rules: Arc<Current<Rules>>,
     /// Tokens that fail authentication, per client. Its owner calls
     /// [`forget_idle`](Limiter::forget_idle) now and then.
     pub guesses: Arc<Limiter>,
     pub body_timeout: Duration,
     pub metrics: Arc<Metrics>,
+}
+
+/// How requests are taken.
+pub struct Rules {
+    /// Whether a push without a TTL header is refused.
+    pub require_ttl: bool,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// What the public listener serves.

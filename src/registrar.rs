@@ -26,6 +26,7 @@ use crate::{
         endpoint::{LONG_ENDPOINT, PublicUrl},
         rate::{Limiter, Rate},
         registration::{Digest, DigestError, Registration, RegistrationKey},
+        sync::Current,
     },
     store::StoreError,
     token::{IssueError, Tokens},
@@ -36,7 +37,7 @@ use crate::{
 const MAX_ENDPOINT: usize = 1000;
 
 pub struct Registrar {
-    acl: Acl,
+    acl: Arc<Current<Acl>>,
     tokens: Tokens,
     /// Keyed by account: only those that the ACL lets in, so strangers fill no table.
     rate: Limiter,
@@ -60,7 +61,7 @@ impl Registrar {
     /// `public_url` is what endpoints start with, without a trailing slash; `rate` is what one
     /// account may ask for, and once more for renewals alone.
     pub fn new(
-        acl: Acl,
+        acl: Arc<Current<Acl>>,
         tokens: Tokens,
         rate: Rate,
         public_url: PublicUrl,
@@ -76,6 +77,12 @@ impl Registrar {
             warned: AtomicBool::new(false),
             metrics,
         }
+    }
+
+    /// Lets one account ask for so much from now on.
+    pub fn set_rate(&self, rate: Rate) {
+        self.rate.set_rate(rate);
+        self.renewals.set_rate(rate);
     }
 
     /// The checks that cost nothing, before a request may take a place in a queue: a stranger's
@@ -107,7 +114,7 @@ impl Registrar {
     }
 
     fn check(&self, request: &RegisterRequest) -> Result<(Digest, Digest), RegisterError> {
-        if !self.acl.permits(&request.from) {
+        if !self.acl.read().permits(&request.from) {
             return Err(RegisterError::Forbidden);
         }
         let account = request.from.to_bare();

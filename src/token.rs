@@ -19,10 +19,7 @@ mod tests;
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -41,6 +38,7 @@ use crate::{
         registration::{Digest, Registration},
         revocation::{Revocation, RevocationList, Scope},
         secret::Secret,
+        sync::Current,
         time::{Clock, Timestamp},
     },
     store::{Generation, NewRegistration, Registered, Store, StoreError},
@@ -116,13 +114,11 @@ pub struct Policy {
 pub struct Tokens(Arc<Inner>);
 
 struct Inner {
-    keyring: Keyring,
+    keyring: Current<Arc<Keyring>>,
     opened: Opened,
-    policy: Policy,
+    policy: Current<Policy>,
     store: Store,
     revocations: RevocationList,
-    /// Until when the store knows of tokens under the current secret, in milliseconds.
-    noted_until: AtomicU64,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
@@ -166,17 +162,25 @@ impl Tokens {
         random: Arc<dyn Random>,
     ) -> Result<Self, StoreError> {
         let tokens = Self(Arc::new(Inner {
-            keyring,
+            keyring: Current::new(Arc::new(keyring)),
             opened: Opened::default(),
-            policy,
+            policy: Current::new(policy),
             store,
             revocations: RevocationList::default(),
-            noted_until: AtomicU64::new(0),
             clock,
             random,
         }));
         tokens.take_over(tokens.0.store.revocations().await?);
         Ok(tokens)
+    }
+
+    /// Issues under another secret, or otherwise, from now on, and opens what the secrets of
+    /// `keyring` have issued. See also [`check_issuers`].
+    pub fn reconfigure(&self, keyring: Keyring, policy: Policy) {
+        self.0.keyring.set(Arc::new(keyring));
+        self.0.policy.set(policy);
+        // Some may be of a secret that is gone.
+        self.0.opened.forget_all();
     }
 
     pub async fn issue(
@@ -186,7 +190,8 @@ impl Tokens {
         instance: Digest,
     ) -> Result<Issued, IssueError> {
         let now = self.0.clock.now();
-        let expires = now.saturating_add(self.0.policy.ttl).as_secs();
+        let (keyring, policy) = (self.keyring(), *self.0.policy.read());
+        let expires = now.saturating_add(policy.ttl).as_secs();
         let registration = Registration {
             owner: owner.clone(),
             application,
@@ -194,20 +199,23 @@ impl Tokens {
             issued: now,
             expires: Timestamp::from_secs(expires),
         };
-        match self.0.policy.backend {
-            Backend::Storage => self.issue_stored(registration).await,
+        match policy.backend {
+            Backend::Storage => {
+                let limit = policy.registrations_per_jid;
+                self.issue_stored(&keyring, registration, limit).await
+            }
             Backend::Paseto => {
-                let registration = self.dated(registration).await?;
+                let registration = self.dated(&keyring, registration).await?;
                 Ok(Issued {
-                    token: paseto::seal(self.0.keyring.current(), &registration),
+                    token: paseto::seal(keyring.current(), &registration),
                     registration,
                     displaced: None,
                 })
             }
             Backend::Jwt => {
-                let registration = self.dated(registration).await?;
+                let registration = self.dated(&keyring, registration).await?;
                 Ok(Issued {
-                    token: jwt::sign(self.0.keyring.current(), &registration, &*self.0.random),
+                    token: jwt::sign(keyring.current(), &registration, &*self.0.random),
                     registration,
                     displaced: None,
                 })
@@ -217,15 +225,15 @@ impl Tokens {
 
     /// Before a stateless token is made: dates it after its revocations, and records that the
     /// secret has issued.
-    async fn dated(&self, registration: Registration) -> Result<Registration, StoreError> {
-        let Inner {
-            revocations,
-            noted_until,
-            ..
-        } = &*self.0;
+    async fn dated(
+        &self,
+        keyring: &Keyring,
+        registration: Registration,
+    ) -> Result<Registration, StoreError> {
+        let (revocations, noted_until) = (&self.0.revocations, &keyring.noted_until);
         if registration.expires.as_millis() > noted_until.load(Ordering::Relaxed) {
             let until = registration.expires.saturating_add(NOTE_AHEAD);
-            let key = self.0.keyring.current().id;
+            let key = keyring.current().id;
             self.0.store.note_issuer(key, until).await?;
             noted_until.fetch_max(until.as_millis(), Ordering::Relaxed);
         }
@@ -236,8 +244,13 @@ impl Tokens {
         })
     }
 
-    async fn issue_stored(&self, registration: Registration) -> Result<Issued, IssueError> {
-        let key = self.0.keyring.current();
+    async fn issue_stored(
+        &self,
+        keyring: &Keyring,
+        registration: Registration,
+        limit: u32,
+    ) -> Result<Issued, IssueError> {
+        let key = keyring.current();
         let owner = registration.key();
         let generation = Generation::from_bytes(random_array(&*self.0.random));
         let live_until = registration.expires.saturating_add(NOTE_AHEAD);
@@ -245,7 +258,7 @@ impl Tokens {
             key: key.id,
             generation,
             id: stored::TokenId::new(key, &owner, &generation).hash(),
-            limit: self.0.policy.registrations_per_jid,
+            limit,
             live_until,
             registration: registration.clone(),
         };
@@ -332,7 +345,7 @@ impl Tokens {
     /// each second.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         if let Some(revocations) = self.0.store.revocations_if_changed().await? {
-            self.0.noted_until.store(0, Ordering::Relaxed);
+            self.keyring().noted_until.store(0, Ordering::Relaxed);
             self.0.opened.forget_all();
             self.take_over(revocations);
         }
@@ -344,6 +357,10 @@ impl Tokens {
         let now = self.0.clock.now();
         self.0.revocations.purge(now);
         self.0.store.purge(now).await
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        self.0.keyring.read().clone()
     }
 
     fn take_over(&self, revocations: Vec<Revocation>) {
@@ -363,8 +380,8 @@ impl fmt::Debug for Issued {
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens")
-            .field("keyring", &self.0.keyring)
-            .field("policy", &self.0.policy)
+            .field("keyring", &*self.keyring())
+            .field("policy", &*self.0.policy.read())
             .finish_non_exhaustive()
     }
 }

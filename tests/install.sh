@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tries every way to install the daemon: the options that each knows, the chart, the NixOS module, the
+# Tries every way to install the daemon: the chart, the NixOS module, the
 # package for Debian, and the image, alone, as a pod and with its compose file. As root, on Debian with Go and cargo.
 # tests/cluster.sh is apart, which compiles Kubernetes, and so is tests/arm64.sh.
 set -eu
@@ -8,7 +8,6 @@ cd "$(dirname "$0")/.."
 . tests/packages.sh
 need /usr/bin/shellcheck shellcheck
 need /usr/bin/nix-instantiate nix-bin
-need /usr/lib/python3/dist-packages/yaml python3-yaml
 install_packages
 
 cargo build --locked
@@ -29,7 +28,6 @@ step() {
 
 times=
 step check_scripts
-step tests/options.py
 step tests/helm.sh
 step nix/check.sh
 step tests/debian.sh "$UNIFIED_PUSH"

@@ -21,6 +21,7 @@ use unified_push::{
         random::SystemRandom,
         registration::Digest,
         secret::Secret,
+        sync::Current,
         time::SystemClock,
     },
     store::{Caps, Store},
@@ -78,7 +79,7 @@ impl Bench {
         let with = Dependencies {
             tokens: tokens.clone(),
             store,
-            acl: Acl::new(vec!["example.org".parse().unwrap()]),
+            acl: Arc::new(Current::new(Acl::new(vec!["example.org".parse().unwrap()]))),
             pushes: sender,
             link,
             clock,

@@ -2,6 +2,8 @@
 {{- define "unified-push.pod" -}}
 metadata:
   annotations:
+    {{- /* A change starts new pods. The daemon could read it anew (SIGHUP), but nobody in the pod
+    sends that signal, and the kubelet brings the files up to a minute late. */}}
     checksum/config: {{ include "unified-push.config" . | sha256sum }}
     checksum/secret: {{ include "unified-push.secretChecksum" . }}
     {{- with .Values.podAnnotations }}

@@ -42,10 +42,6 @@ in
     lib.mapAttrsToList (name: case: "${name} ${case.message}\n") refused
   );
   guest = (evaluate cases.guest).built;
-  options = import ./options.nix {
-    inherit lib;
-    format = pkgs.formats.toml { };
-  };
   documentation = import ./documentation.nix {
     inherit lib evaluate;
     documentation = ../../docs/install-nixos.md;

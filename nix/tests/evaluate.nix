@@ -75,6 +75,11 @@ let
       )
     );
 
+  # What stands in /etc.
+  etc = lib.mapAttrsToList (
+    name: file: "install -D -m 444 ${file.source} $out/etc/${name}\n"
+  ) checked.environment.etc;
+
   nginx = lib.concatStringsSep "" (
     lib.mapAttrsToList (domain: host: ''
       server {
@@ -99,6 +104,7 @@ in
       cp ${pkgs.writeText "nginx.conf" nginx} $out/nginx.conf
       cp ${pkgs.writeText "prosody.cfg.lua" checked.services.prosody.extraConfig} $out/prosody.cfg.lua
     ''
+    + lib.concatStringsSep "" etc
     + lib.concatStringsSep "" (
       map ({ name, text }: "install -D -m 444 ${pkgs.writeText "unit" text} $out/units/${name}\n") units
       ++ map (package: "[ ! -d ${package}/bin ] || cp ${package}/bin/* $out/bin\n") checked.environment.systemPackages

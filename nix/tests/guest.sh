@@ -42,6 +42,18 @@ $relay --during 'systemctl restart prosody.service'
 step "nor behind nginx"
 $relay --http 127.0.0.1:80 --during 'systemctl restart unified-push.service'
 
+step "nor while it reads its configuration anew"
+reloaded() {
+    journalctl --no-pager --unit=unified-push.service --output=cat | grep --count '^reloaded' || true
+}
+main=$(property MainPID)
+sed -i 's/^level = .*/level = "debug"/' /etc/unified-push/config.toml
+$relay --during 'for i in 1 2 3; do systemctl reload unified-push.service; done'
+[ "$(reloaded) $(property MainPID)" = "3 $main" ]
+sed -i 's/^level = .*/level = "info"/' /etc/unified-push/config.toml
+systemctl reload unified-push.service
+[ "$(property ActiveState)" = active ]
+
 step "the watchdog restarts it when it hangs"
 [ "$(property NRestarts)" = 0 ]
 hang
@@ -91,7 +103,8 @@ metrics() {
 }
 metrics 127.0.0.1:8081 >inside
 program=$(property ExecStart | sed 's/.*path=\([^ ;]*\).*/\1/')
-UNIFIED_PUSH_STATE_DIR=/check/free UNIFIED_PUSH_HTTP__LISTEN=127.0.0.1:9080 \
+UNIFIED_PUSH_CONFIG=/dev/null UNIFIED_PUSH_STATE_DIR=/check/free \
+    UNIFIED_PUSH_HTTP__LISTEN=127.0.0.1:9080 \
     UNIFIED_PUSH_ADMIN__LISTEN=127.0.0.1:9081 UNIFIED_PUSH_COMPONENT__DOMAIN=free.example.org \
     UNIFIED_PUSH_COMPONENT__SECRET=secret "$program" >/dev/null 2>&1 &
 free=$!

@@ -40,6 +40,12 @@ in
         description = "Prosody.";
       };
     };
+    # What runs the guest: Debian 12's.
+    systemd.package = lib.mkOption {
+      type = types.anything;
+      default.version = "252";
+      description = "systemd.";
+    };
     systemd.services = anything;
     systemd.sockets = anything;
     systemd.tmpfiles = anything;

@@ -5,15 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use crate::{
-    delivery::Delivery,
-    metrics::{Metrics, QueueEvent},
-    model::{rate::Limiter, time::Clock},
-    registrar::Registrar,
-    runtime::health::Health,
-    store::{Store, StoreError},
-    token::Tokens,
-};
+use super::services::Services;
+use crate::{metrics::QueueEvent, store::StoreError};
 
 /// How soon a failing store, or what the command line revokes, is noticed.
 const LOOK: Duration = Duration::from_secs(1);
@@ -21,23 +14,12 @@ const LOOK: Duration = Duration::from_secs(1);
 const COUNT: u64 = 15;
 const PURGE: u64 = 60;
 
-pub struct Upkeep {
-    pub store: Store,
-    pub tokens: Tokens,
-    pub delivery: Arc<Delivery>,
-    pub registrar: Arc<Registrar>,
-    pub guesses: Arc<Limiter>,
-    pub health: Health,
-    pub clock: Arc<dyn Clock>,
-    pub metrics: Arc<Metrics>,
-}
-
 /// Nothing can be kept any more.
 struct StoreStopped;
 
-impl Upkeep {
-    /// Ends only with the store: then the daemon is of no use.
-    pub async fn run(self) {
+impl Services {
+    /// Looks after them. Ends only with the store: then the daemon is of no use.
+    pub async fn keep_up(self: Arc<Self>) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for second in 0.. {

@@ -4,11 +4,13 @@ use std::io::{self, ErrorKind, Write};
 
 use jid::BareJid;
 
+use super::error::{CliError, Exit};
+
 /// One account, as the command line names it.
-pub fn account(jid: &str) -> Result<BareJid, String> {
+pub fn account(jid: &str) -> Result<BareJid, CliError> {
     let account = BareJid::new(jid).ok().filter(|jid| jid.node().is_some());
-    account.ok_or_else(|| {
-        format!("{jid:?} is not one account's bare JID: write it as juliet@example.org")
+    account.ok_or_else(|| CliError::NoAccount {
+        given: jid.to_owned(),
     })
 }
 
@@ -21,15 +23,15 @@ pub fn messages(count: u64) -> String {
 }
 
 /// Prints a list, a heading first.
-pub fn print_list(lines: impl Iterator<Item = String>) -> Result<bool, String> {
+pub fn print_list(lines: impl Iterator<Item = String>) -> Result<Exit, CliError> {
     let mut out = io::stdout().lock();
     for line in lines {
         match writeln!(out, "{line}") {
             Ok(()) => {}
             // `head` has seen enough.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
-            Err(error) => return Err(format!("standard output cannot be written: {error}")),
+            Err(error) => return Err(CliError::Output(error)),
         }
     }
-    Ok(true)
+    Ok(Exit::Done)
 }

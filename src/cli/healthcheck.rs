@@ -7,13 +7,23 @@ use std::{
     time::Duration,
 };
 
+use super::error::{CliError, Exit};
 use crate::model::listen::Listen;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// Whether the daemon is ready, and what it says of itself.
-pub fn run(admin: &Listen) -> io::Result<(bool, String)> {
+/// Prints what the daemon says of itself; no when it is not ready.
+pub fn run(admin: Listen) -> Result<Exit, CliError> {
+    let (exit, body) = ask_at(&admin).map_err(|source| CliError::NoHealth {
+        listen: admin,
+        source,
+    })?;
+    println!("{body}");
+    Ok(exit)
+}
+
+fn ask_at(admin: &Listen) -> io::Result<(Exit, String)> {
     let response = match admin {
         Listen::Tcp(address) => {
             let stream = TcpStream::connect_timeout(&reachable(*address), TIMEOUT)?;
@@ -26,9 +36,12 @@ pub fn run(admin: &Listen) -> io::Result<(bool, String)> {
             ask(stream)?
         }
     };
-    let ready = response.starts_with("HTTP/1.1 200 ");
+    let exit = match response.starts_with("HTTP/1.1 200 ") {
+        true => Exit::Done,
+        false => Exit::No,
+    };
     let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok((ready, body.trim().to_owned()))
+    Ok((exit, body.trim().to_owned()))
 }
 
 fn ask(mut stream: impl Read + Write) -> io::Result<String> {

@@ -2,15 +2,16 @@
 
 use std::io;
 
-use super::state::tokens;
+use super::error::{CliError, Exit};
 use crate::{
+    app::state::State,
     config::Config,
     token::{InspectError, Inspection},
 };
 
-/// Prints what is known; true when a push to the endpoint would be taken.
-pub async fn run(config: &Config, endpoint: &str) -> Result<bool, String> {
-    let tokens = tokens(config).await?;
+/// Prints what is known; no when a push to the endpoint would not be taken.
+pub async fn run(config: &Config, endpoint: &str) -> Result<Exit, CliError> {
+    let tokens = State::find(config).await?.tokens;
     let endpoint = if endpoint == "-" {
         read_line()?
     } else {
@@ -19,22 +20,18 @@ pub async fn run(config: &Config, endpoint: &str) -> Result<bool, String> {
     let token = endpoint.trim().rsplit('/').next().unwrap_or_default();
     match tokens.inspect(token).await {
         Ok(inspection) => Ok(print(&inspection)),
-        Err(InspectError::Forged) => Err("this is not an endpoint of this server: it was cut or changed, is another server's, or rests on a secret that \
-            neither `secret` nor `previous_secrets` holds"
-            .to_owned()),
-        Err(InspectError::Store(error)) => Err(error.to_string()),
+        Err(error @ InspectError::Forged) => Err(CliError::Foreign(error)),
+        Err(InspectError::Store(error)) => Err(error.into()),
     }
 }
 
-fn read_line() -> Result<String, String> {
+fn read_line() -> Result<String, CliError> {
     let mut line = String::new();
-    io::stdin()
-        .read_line(&mut line)
-        .map_err(|error| format!("standard input cannot be read: {error}"))?;
+    io::stdin().read_line(&mut line).map_err(CliError::Input)?;
     Ok(line)
 }
 
-fn print(inspection: &Inspection) -> bool {
+fn print(inspection: &Inspection) -> Exit {
     let Inspection {
         backend,
         key,
@@ -57,5 +54,8 @@ fn print(inspection: &Inspection) -> bool {
         (false, false) => "valid",
     };
     println!("state:       {state}");
-    !revoked && !expired
+    match *revoked || *expired {
+        true => Exit::No,
+        false => Exit::Done,
+    }
 }

@@ -5,9 +5,10 @@ use std::iter;
 
 use super::{
     accounts::{account, messages, print_list},
-    state::open,
+    error::{CliError, Exit},
 };
 use crate::{
+    app::state::find_store,
     config::Config,
     model::time::{Clock, SystemClock},
 };
@@ -23,19 +24,15 @@ pub enum Command {
     },
 }
 
-pub async fn run(config: &Config, command: Command) -> Result<bool, String> {
+pub async fn run(config: &Config, command: Command) -> Result<Exit, CliError> {
     match command {
         Command::List => list(config).await,
         Command::Drop { jid } => drop(config, &jid).await,
     }
 }
 
-async fn list(config: &Config) -> Result<bool, String> {
-    let waiting = open(config)
-        .await?
-        .waiting(SystemClock.now())
-        .await
-        .map_err(|e| e.to_string())?;
+async fn list(config: &Config) -> Result<Exit, CliError> {
+    let waiting = find_store(config).await?.waiting(SystemClock.now()).await?;
     let heading = format!(
         "{:>8}  {:>12}  {:20}  account",
         "messages", "bytes", "oldest"
@@ -52,13 +49,9 @@ async fn list(config: &Config) -> Result<bool, String> {
     print_list(iter::once(heading).chain(rows))
 }
 
-async fn drop(config: &Config, jid: &str) -> Result<bool, String> {
+async fn drop(config: &Config, jid: &str) -> Result<Exit, CliError> {
     let owner = account(jid)?;
-    let dropped = open(config)
-        .await?
-        .drop_waiting(&owner)
-        .await
-        .map_err(|e| e.to_string())?;
+    let dropped = find_store(config).await?.drop_waiting(&owner).await?;
     println!("dropped {} that waited for {owner}", messages(dropped));
-    Ok(true)
+    Ok(Exit::Done)
 }

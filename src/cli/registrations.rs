@@ -6,9 +6,10 @@ use jid::Jid;
 
 use super::{
     accounts::{account, messages, print_list},
-    state::{open, secret, tokens},
+    error::{CliError, Exit},
 };
 use crate::{
+    app::state::{State, find_secret, find_store},
     config::Config,
     model::{
         acl::Acl,
@@ -43,7 +44,7 @@ pub enum Command {
     },
 }
 
-pub async fn run(config: &Config, command: Command) -> Result<bool, String> {
+pub async fn run(config: &Config, command: Command) -> Result<Exit, CliError> {
     match command {
         Command::List => list(config).await,
         Command::Test { jid } => test(&config.acl, &jid),
@@ -52,12 +53,8 @@ pub async fn run(config: &Config, command: Command) -> Result<bool, String> {
     }
 }
 
-async fn list(config: &Config) -> Result<bool, String> {
-    let owners = open(config)
-        .await?
-        .owners(SystemClock.now())
-        .await
-        .map_err(|e| e.to_string())?;
+async fn list(config: &Config) -> Result<Exit, CliError> {
+    let owners = find_store(config).await?.owners(SystemClock.now()).await?;
     let heading = format!(
         "{:>13}  {:20}  {:20}  account",
         "registrations", "last registered", "latest expiry"
@@ -74,62 +71,55 @@ async fn list(config: &Config) -> Result<bool, String> {
     print_list(iter::once(heading).chain(rows))
 }
 
-fn test(acl: &Acl, jid: &str) -> Result<bool, String> {
-    let sender = Jid::new(jid).map_err(|error| format!("{jid:?} is not a JID: {error}"))?;
+fn test(acl: &Acl, given: &str) -> Result<Exit, CliError> {
+    let sender = Jid::new(given).map_err(|source| CliError::NoJid {
+        given: given.to_owned(),
+        source,
+    })?;
     let account = sender.to_bare();
     if let Some(rule) = acl.rule(&sender) {
         println!("{account} may register: \"{rule}\" in `acl` lets it in");
-        return Ok(true);
+        return Ok(Exit::Done);
     }
     let entries = acl.entries().iter().map(|entry| format!("\"{entry}\""));
     let entries = entries.collect::<Vec<_>>().join(", ");
     println!("{account} may not register: nothing in `acl` = [{entries}] lets it in");
-    Ok(false)
+    Ok(Exit::No)
 }
 
-async fn revoke(config: &Config, jid: &str) -> Result<bool, String> {
+async fn revoke(config: &Config, jid: &str) -> Result<Exit, CliError> {
     let owner = account(jid)?;
     let now = SystemClock.now();
-    let tokens = tokens(config).await?;
+    let tokens = State::find(config).await?.tokens;
     let dropped = tokens
         .revoke(Scope::Owner(owner.clone()), now, now.saturating_add(KEPT))
-        .await
-        .map_err(|e| e.to_string())?;
+        .await?;
     println!(
         "every endpoint of {owner} answers 404 from the next second on; its phones may register \
          anew. Dropped {} that waited",
         messages(dropped)
     );
-    Ok(true)
+    Ok(Exit::Done)
 }
 
-async fn forget_key(config: &Config, id: &str) -> Result<bool, String> {
-    let key: KeyId = id
-        .parse()
-        .map_err(|_| format!("{id:?} is no key id: take it from the daemon's message"))?;
-    let secrets = secret(config)?.into_iter();
+async fn forget_key(config: &Config, id: &str) -> Result<Exit, CliError> {
+    let key: KeyId = id.parse().map_err(|source| CliError::NoKeyId {
+        given: id.to_owned(),
+        source,
+    })?;
+    let secrets = find_secret(config)?.into_iter();
     let mut secrets = secrets.chain(config.previous_secrets.iter().cloned());
     if secrets.any(|secret| secret.id() == key) {
-        return Err(format!(
-            "the configuration still has the secret of key {key}, with which its endpoints would \
-             go on working. Take it out of `secret`, `previous_secrets` or `state_dir` first"
-        ));
+        return Err(CliError::KeyInUse(key));
     }
-    match open(config)
-        .await?
-        .forget_key(key)
-        .await
-        .map_err(|e| e.to_string())?
-    {
+    match find_store(config).await?.forget_key(key).await? {
         Some(registrations) => {
             println!(
-                "every endpoint of key {key} is given up; {registrations} were in the store. A \
-                 daemon that still has its secret is to be restarted"
+                "every endpoint of key {key} is given up; {registrations} were in the store. \
+                 Reload a daemon that still has its secret"
             );
-            Ok(true)
+            Ok(Exit::Done)
         }
-        None => Err(format!(
-            "no endpoint was issued under key {key}; nothing was changed"
-        )),
+        None => Err(CliError::UnknownKey(key)),
     }
 }

@@ -10,6 +10,7 @@ use ureq::{
     http::{HeaderValue, Response, Uri},
 };
 
+use super::error::{CliError, Exit};
 use crate::model::payload::MAX_PAYLOAD;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -31,8 +32,8 @@ pub struct Args {
     text: Option<String>,
 }
 
-/// Prints the meaning of the answer; true when the push was accepted.
-pub fn run(args: Args) -> Result<bool, String> {
+/// Prints the meaning of the answer; no when the push was not accepted.
+pub fn run(args: Args) -> Result<Exit, CliError> {
     let body = match &args.text {
         Some(text) => text.clone().into_bytes(),
         None => stdin()?,
@@ -61,7 +62,10 @@ pub fn run(args: Args) -> Result<bool, String> {
     {
         println!("the server says: {}", detail.trim());
     }
-    Ok(status == 201)
+    Ok(match status {
+        201 => Exit::Done,
+        _ => Exit::No,
+    })
 }
 
 /// Pushes as an application server does: redirects are not followed, every status is an answer.
@@ -69,18 +73,17 @@ pub fn post(
     endpoint: &str,
     headers: &[(&str, HeaderValue)],
     body: &[u8],
-) -> Result<Response<Body>, String> {
-    let endpoint: Uri = endpoint
-        .parse()
-        .map_err(|_| "the endpoint is not a URL: give it as the app got it".to_owned())?;
+) -> Result<Response<Body>, CliError> {
+    let endpoint: Uri = endpoint.parse().map_err(CliError::NoUrl)?;
     if !matches!(endpoint.scheme_str(), Some("http" | "https")) {
-        return Err("the endpoint does not start with http:// or https://".to_owned());
+        return Err(CliError::NoHttp);
     }
     let mut request = agent(&endpoint).post(endpoint);
     for (name, value) in headers {
         request = request.header(*name, value);
     }
-    request.send(body).map_err(|error| unreachable_text(&error))
+    let sent = request.send(body);
+    sent.map_err(|error| CliError::NoAnswer(Box::new(error)))
 }
 
 fn agent(url: &Uri) -> Agent {
@@ -95,23 +98,15 @@ fn agent(url: &Uri) -> Agent {
     Agent::from(config.build())
 }
 
-fn stdin() -> Result<Vec<u8>, String> {
+fn stdin() -> Result<Vec<u8>, CliError> {
     // One byte too many shows the server's own answer to a message that is too large.
     let limit = MAX_PAYLOAD as u64 + 1;
     let mut body = Vec::new();
     io::stdin()
         .take(limit)
         .read_to_end(&mut body)
-        .map_err(|error| format!("standard input cannot be read: {error}"))?;
+        .map_err(CliError::Input)?;
     Ok(body)
-}
-
-/// ureq's errors name hosts and causes, never the path, which is a secret.
-fn unreachable_text(error: &ureq::Error) -> String {
-    format!(
-        "no answer: {error}. Check the host name in the endpoint, the reverse proxy and that the \
-         daemon runs"
-    )
 }
 
 /// What a 201 means: the phone has the message, unless it waits at its resource still.

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use super::{
-    keys::{Fallback, KEYS, Key},
+    forms,
+    key::{About, Fallback},
+    options::OPTIONS,
     settings::Settings,
-    values,
 };
 
 /// TOML. Every value has its origin beside it; secrets stand there as comments without a value.
@@ -16,12 +17,12 @@ impl Effective {
     pub fn of(settings: &Settings) -> Self {
         let mut text = String::new();
         let mut section = "";
-        for key in KEYS {
-            let Some(line) = line(settings, key) else {
+        for about in OPTIONS.iter().map(|option| option.about()) {
+            let Some(line) = line(settings, about) else {
                 continue;
             };
-            if section != key.section() {
-                section = key.section();
+            if section != about.section() {
+                section = about.section();
                 text.push_str(&format!("\n[{section}]\n"));
             }
             text.push_str(&line);
@@ -31,22 +32,29 @@ impl Effective {
 }
 
 /// What to print of an option; nothing when it has no value.
-fn line(settings: &Settings, key: &Key) -> Option<String> {
-    let name = key.name();
-    match (settings.find(key.path), &key.fallback) {
-        (Some(setting), _) if key.secret => Some(format!(
+fn line(settings: &Settings, about: &About) -> Option<String> {
+    let name = about.name();
+    match (settings.find(about), &about.default) {
+        (Some(setting), _) if about.is_secret => Some(format!(
             "# {name} is set, not shown  # {}\n",
             setting.origin
         )),
         (Some(setting), _) => {
-            let value = values::literal(&setting.value);
+            let value = forms::literal(&setting.value);
             Some(format!("{name} = {value}  # {}\n", setting.origin))
         }
-        (None, Fallback::Derived(text)) if !settings.is_set(&format!("{}_file", key.path)) => {
+        (None, Fallback::Derived(text)) if !has_file(settings, about) => {
             Some(format!("# {name}: {}  # default\n", text.replace('`', "")))
         }
         (None, _) => None,
     }
+}
+
+/// Whether the option's `_file` twin is set.
+fn has_file(settings: &Settings, about: &About) -> bool {
+    let path = format!("{}_file", about.path);
+    let mut abouts = OPTIONS.iter().map(|option| option.about());
+    abouts.any(|twin| twin.path == path && settings.is_set(twin))
 }
 
 impl fmt::Display for Effective {

@@ -3,6 +3,7 @@
 //! warning (environment).
 
 use std::{
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     fmt, fs, io,
     path::{Path, PathBuf},
@@ -15,22 +16,15 @@ use figment::{
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    keys::{self, Fallback, KEYS, PREFIX},
+    key::{Fallback, PREFIX},
+    lookup,
+    options::OPTIONS,
     report::{Problem, nearest},
 };
 
 /// Read when no other file is named and it exists.
 const DEFAULT_FILE: &str = "/etc/unified-push/config.toml";
 const FILE_VARIABLE: &str = "UNIFIED_PUSH_CONFIG";
-
-/// One option as one layer has it. A string of the environment stays as it is: nothing is parsed
-/// before the option's type is known.
-#[derive(Clone)]
-pub struct Setting {
-    pub path: &'static str,
-    pub value: Value,
-    pub origin: String,
-}
 
 /// The file that the configuration is read from.
 pub struct File {
@@ -39,42 +33,67 @@ pub struct File {
     pub named_by: Option<&'static str>,
 }
 
-/// What a layer has, and what it should not have.
+/// One layer: the options that it has, and what it should not have. A string of the environment
+/// stays as it is: nothing is parsed before the option's type is known.
 #[derive(Default)]
 pub struct Layer {
-    pub settings: Vec<Setting>,
+    values: Dict,
+    /// Where each option's value comes from.
+    origins: BTreeMap<String, String>,
     pub problems: Vec<Problem>,
     pub warnings: Vec<String>,
 }
 
-/// The layering itself is figment's.
-impl Provider for Setting {
-    fn metadata(&self) -> Metadata {
-        Metadata::named(self.origin.clone())
-    }
-
-    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
-        let nested = figment::util::nest(self.path, self.value.clone());
-        Ok(Profile::Default.collect(nested.into_dict().unwrap_or_default()))
+impl Layer {
+    pub fn put(&mut self, path: &str, value: Value, origin: impl Into<String>) {
+        let (section, name) = path.split_once('.').unwrap_or(("", path));
+        if section.is_empty() {
+            self.values.insert(name.to_owned(), value);
+        } else {
+            let mut options = match self.values.remove(section) {
+                Some(Value::Dict(_, options)) => options,
+                Some(_) | None => Dict::new(),
+            };
+            options.insert(name.to_owned(), value);
+            self.values.insert(section.to_owned(), options.into());
+        }
+        self.origins.insert(path.to_owned(), origin.into());
     }
 }
 
-pub fn defaults() -> Layer {
-    let fixed = KEYS.iter().filter_map(|key| match key.fallback {
-        Fallback::Fixed(literal) => {
-            let parsed = DeValue::parse(literal).expect("the table's defaults are TOML");
-            Some(Setting {
-                path: key.path,
-                value: value(parsed.get_ref()),
-                origin: "default".to_owned(),
-            })
-        }
-        Fallback::Required | Fallback::Unset | Fallback::Derived(_) => None,
-    });
-    Layer {
-        settings: fixed.collect(),
-        ..Layer::default()
+#[cfg(test)]
+impl Layer {
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
     }
+}
+
+/// The layering itself is figment's; it asks the topmost layer for a value's origin.
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        let origins = self.origins.clone();
+        Metadata::default().interpolater(move |_, path| {
+            let path = path.join(".");
+            origins.get(&path).cloned().unwrap_or_default()
+        })
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+/// The built-in defaults.
+pub fn defaults() -> Layer {
+    let mut layer = Layer::default();
+    for option in OPTIONS {
+        let about = option.about();
+        if let Fallback::Fixed(literal) = about.default {
+            let parsed = DeValue::parse(literal).expect("the defaults are TOML");
+            layer.put(about.path, value(parsed.get_ref()), "default");
+        }
+    }
+    layer
 }
 
 impl File {
@@ -134,24 +153,24 @@ impl fmt::Display for File {
 /// is called `unified-push` puts them into every pod of its namespace.
 pub fn environment(variables: &[(OsString, OsString)]) -> Layer {
     let mut layer = Layer::default();
-    let known: Vec<String> = KEYS.iter().map(keys::Key::variable).collect();
+    let known: Vec<_> = OPTIONS.iter().map(|option| option.about()).collect();
+    let known: Vec<_> = known
+        .iter()
+        .map(|about| (about.variable(), about.path))
+        .collect();
     for (name, value) in variables {
         let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
             continue;
         };
-        if let Some(index) = known.iter().position(|variable| variable == name) {
+        if let Some((_, path)) = known.iter().find(|(variable, _)| variable == name) {
             match value.to_str() {
-                Some(text) => layer.settings.push(Setting {
-                    path: KEYS[index].path,
-                    value: Value::from(text),
-                    origin: name.to_owned(),
-                }),
-                None => layer.problems.push(
-                    Problem::new(KEYS[index].path, "is not UTF-8", "write it as UTF-8").at(name),
-                ),
+                Some(text) => layer.put(path, Value::from(text), name),
+                None => layer
+                    .problems
+                    .push(Problem::new(*path, "is not UTF-8", "write it as UTF-8").at(name)),
             }
         } else if name != FILE_VARIABLE && !is_service_variable(name, value) {
-            let hint = match nearest(name, known.iter().map(String::as_str)) {
+            let hint = match nearest(name, known.iter().map(|(variable, _)| &**variable)) {
                 Some(right) => format!("did you mean {right}?"),
                 None => "it is ignored".to_owned(),
             };
@@ -207,26 +226,23 @@ impl Source<'_> {
                 section => format!("{section}.{}", name.get_ref()),
             };
             let at = self.locate(name.span().start);
-            if let Some(key) = keys::find(&path) {
-                layer.settings.push(Setting {
-                    path: key.path,
-                    value: value(item.get_ref()),
-                    origin: self.locate(item.span().start),
-                });
+            if lookup::is_option(&path) {
+                let origin = self.locate(item.span().start);
+                layer.put(&path, value(item.get_ref()), origin);
             } else if let Some(inner) = item.get_ref().as_table() {
-                if section.is_empty() && keys::is_section(&path) {
+                if section.is_empty() && lookup::is_section(&path) {
                     self.walk(&path, inner, layer);
                 } else {
-                    let near = keys::nearest_section(&path).map(|near| format!("[{near}]"));
+                    let near = lookup::nearest_section(&path).map(|near| format!("[{near}]"));
                     layer.problems.push(unknown(path, "section", near, at));
                 }
-            } else if keys::is_section(&path) {
+            } else if lookup::is_section(&path) {
                 let remedy = format!("write [{path}] and its options below it");
                 layer
                     .problems
                     .push(Problem::new(path, "is a section, not an option", remedy).at(at));
             } else {
-                let near = keys::nearest_path(&path).map(str::to_owned);
+                let near = lookup::nearest_path(&path).map(str::to_owned);
                 layer.problems.push(unknown(path, "option", near, at));
             }
         }

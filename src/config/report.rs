@@ -41,6 +41,10 @@ impl Problem {
         }
     }
 
+    fn line(&self) -> String {
+        format!("{self}; {}", self.remedy)
+    }
+
     pub fn at(self, origin: impl Into<String>) -> Self {
         Self {
             origin: Some(origin.into()),
@@ -51,14 +55,22 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "  {}", self.subject)?;
+        write!(f, "{}", self.subject)?;
         if let Some(value) = &self.value {
             write!(f, " = {value}")?;
         }
         if let Some(origin) = &self.origin {
             write!(f, " ({origin})")?;
         }
-        write!(f, ": {}\n    {}\n", self.what, self.remedy)
+        write!(f, ": {}", self.what)
+    }
+}
+
+impl Report {
+    /// Each problem and warning on a line of its own, for the log.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let problems = self.problems.iter().map(Problem::line);
+        problems.chain(self.warnings.iter().cloned())
     }
 }
 
@@ -71,7 +83,7 @@ impl fmt::Display for Report {
             "unified-push: the configuration ({file}) has {problems}\n\n"
         )?;
         for problem in &self.problems {
-            problem.fmt(f)?;
+            write!(f, "  {problem}\n    {}\n", problem.remedy)?;
         }
         f.write_str(&listed(&self.warnings))
     }

@@ -5,75 +5,82 @@ use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
 
 use super::{
     Store,
-    keys::Fallback,
-    layers::Setting,
-    settings::{Settings, expected, key},
-    values,
+    forms::{As, Form},
+    key::{About, Described, Key},
+    options::{
+        COMPONENT_SECRET, COMPONENT_SECRET_FILE, PREVIOUS_SECRETS, PREVIOUS_SECRETS_FILE, SECRET,
+        SECRET_FILE, STORE_URL, STORE_URL_FILE,
+    },
+    settings::{Settings, expected},
+    values::frame,
 };
 use crate::{
     model::secret::{MIN_BYTES, Secret},
     store::PostgresUrlError,
 };
 
-/// Any secret that is not empty. None when it is not set or wrong; if that is a fault, the report
-/// says so.
-pub fn secret(
-    settings: &mut Settings,
-    path: &'static str,
-    file_path: &'static str,
-) -> Option<Secret> {
-    match written(settings, path, file_path)? {
-        Written::InPlace(setting) => match values::text(&setting.value) {
-            Ok(text) => Some(Secret::new(text)),
-            Err(what) => {
-                settings.complain(&setting, what, expected(key(path)));
-                None
-            }
-        },
-        Written::InFile(setting) => {
-            let secret = Secret::from_file_content(read(settings, &setting)?);
-            if secret.as_bytes().is_empty() {
-                let remedy = "put the secret into the file".to_owned();
-                settings.complain(&setting, "names an empty file".to_owned(), remedy);
-                return None;
-            }
-            Some(secret)
-        }
-    }
+const GENERATE: &str = "make one with `unified-push gen-secret`";
+
+/// None when it is not set or wrong, and so are the others; if that is a fault, the report says so.
+pub fn component_secret(settings: &mut Settings) -> Option<Secret> {
+    let (about, secret) = secret(settings, &COMPONENT_SECRET, &COMPONENT_SECRET_FILE)?;
+    warn_of_frame(settings, about, "", secret.as_bytes());
+    Some(secret)
 }
 
 /// The secret that tokens rest on, which has to be long.
 pub fn token_secret(settings: &mut Settings) -> Option<Secret> {
-    let secret = secret(settings, "secret", "secret_file")?;
+    let (about, secret) = secret(settings, &SECRET, &SECRET_FILE)?;
     if !secret.is_strong() {
-        let found = settings
-            .find("secret")
-            .or_else(|| settings.find("secret_file"));
-        settings.complain(&found?, too_short("is"), GENERATE.to_owned());
+        settings.complain(about, too_short("is"), GENERATE);
         return None;
     }
+    warn_of_frame(settings, about, "", secret.as_bytes());
     Some(secret)
 }
 
-/// A URL, which in general holds a password.
+/// The secrets before the current one; in a file one per line.
+pub fn previous_secrets(settings: &mut Settings) -> Option<Vec<Secret>> {
+    let found = written(settings, &PREVIOUS_SECRETS, &PREVIOUS_SECRETS_FILE);
+    let (about, secrets): (_, Vec<_>) = match found {
+        None => return Some(Vec::new()),
+        Some(Written::InPlace(secrets)) => {
+            let secrets = secrets.into_iter().map(Secret::new);
+            (&PREVIOUS_SECRETS.about, secrets.collect())
+        }
+        Some(Written::InFile(content)) => {
+            let lines = content.split(|byte| *byte == b'\n');
+            let secrets = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+            let secrets = secrets.filter(|line| !line.is_empty()).map(Secret::new);
+            (&PREVIOUS_SECRETS_FILE.about, secrets.collect())
+        }
+    };
+    if let Some(index) = secrets.iter().position(|secret| !secret.is_strong()) {
+        let what = too_short(&format!("has as number {} a secret that is", index + 1));
+        settings.complain(about, what, GENERATE);
+        return None;
+    }
+    for (index, secret) in secrets.iter().enumerate() {
+        let number = format!("number {} ", index + 1);
+        warn_of_frame(settings, about, &number, secret.as_bytes());
+    }
+    Some(secrets)
+}
+
+/// A URL, which usually holds a password.
 pub fn store(settings: &mut Settings) -> Option<Store> {
-    let found = written(settings, "store.url", "store.url_file");
-    let (setting, url) = match found {
-        // Set twice is a problem that the report has already.
-        None if settings.is_set("store.url") => return None,
+    let (about, url, of_file) = match written(settings, &STORE_URL, &STORE_URL_FILE) {
+        // Set twice, or wrong, is a problem that the report has already.
+        None if settings.is_set(&STORE_URL.about) || settings.is_set(&STORE_URL_FILE.about) => {
+            return None;
+        }
         None => return Some(Store::Sqlite),
-        Some(Written::InPlace(setting)) => match values::text(&setting.value) {
-            Ok(url) => (setting, url),
-            Err(what) => {
-                settings.complain(&setting, what, expected(key("store.url")));
-                return None;
-            }
-        },
-        Some(Written::InFile(setting)) => {
-            let content = Secret::from_file_content(read(settings, &setting)?);
+        Some(Written::InPlace(url)) => (&STORE_URL.about, url, ""),
+        Some(Written::InFile(content)) => {
+            let content = Secret::from_file_content(content);
             // What is not UTF-8 is no URL either.
             let url = String::from_utf8_lossy(content.as_bytes()).into_owned();
-            (setting, url)
+            (&STORE_URL_FILE.about, url, "names a file whose content ")
         }
     };
     if url == "sqlite" {
@@ -83,74 +90,81 @@ pub fn store(settings: &mut Settings) -> Option<Store> {
         Ok(url) => Some(Store::Postgres(url)),
         Err(error) => {
             let error: PostgresUrlError = error;
-            let error = match setting.path {
-                "store.url" => error.to_string(),
-                _ => format!("names a file whose content {error}"),
+            let what = match frame(url.as_bytes()) {
+                Some(frame) => frame.to_owned(),
+                None => error.to_string(),
             };
-            settings.complain(&setting, error, expected(key("store.url")));
+            settings.complain(about, format!("{of_file}{what}"), expected(&STORE_URL));
             None
         }
     }
 }
 
-/// The secrets before the current one; in a file one per line.
-pub fn previous_secrets(settings: &mut Settings) -> Option<Vec<Secret>> {
-    let found = written(settings, "previous_secrets", "previous_secrets_file");
-    let (setting, secrets) = match found {
-        None => return Some(Vec::new()),
-        Some(Written::InPlace(setting)) => match values::list(&setting.value) {
-            Ok(secrets) => (setting, secrets.into_iter().map(Secret::new).collect()),
-            Err(what) => {
-                settings.complain(&setting, what, expected(key("previous_secrets")));
+/// Any secret that is not empty, and the option that has it.
+fn secret(
+    settings: &mut Settings,
+    key: &'static Key<As<String>>,
+    file: &'static dyn Described,
+) -> Option<(&'static About, Secret)> {
+    match written(settings, key, file)? {
+        Written::InPlace(text) => Some((&key.about, Secret::new(text))),
+        Written::InFile(content) => {
+            let secret = Secret::from_file_content(content);
+            if secret.as_bytes().is_empty() {
+                let remedy = "put the secret into the file";
+                settings.complain(file.about(), "names an empty file", remedy);
                 return None;
             }
-        },
-        Some(Written::InFile(setting)) if setting.value.as_str() == Some("") => {
-            return Some(Vec::new());
+            Some((file.about(), secret))
         }
-        Some(Written::InFile(setting)) => {
-            let content = read(settings, &setting)?;
-            let lines = content.split(|byte| *byte == b'\n');
-            let secrets = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-            let secrets = secrets.filter(|line| !line.is_empty()).map(Secret::new);
-            (setting, secrets.collect::<Vec<_>>())
-        }
-    };
-    if let Some(index) = secrets.iter().position(|secret| !secret.is_strong()) {
-        let what = too_short(&format!("has as number {} a secret that is", index + 1));
-        settings.complain(&setting, what, GENERATE.to_owned());
-        return None;
     }
-    Some(secrets)
 }
-
-const GENERATE: &str = "make one with `unified-push gen-secret`";
 
 fn too_short(what: &str) -> String {
     format!("{what} shorter than {MIN_BYTES} bytes")
 }
 
-enum Written {
-    InPlace(Setting),
-    InFile(Setting),
+/// Every byte counts, so a secret that was pasted with quotation marks is another secret.
+fn warn_of_frame(settings: &mut Settings, about: &About, which: &str, secret: &[u8]) {
+    if let Some(frame) = frame(secret)
+        && let Some(setting) = settings.find(about)
+    {
+        settings.warn(format!(
+            "{} ({}): {which}{frame}, which counts as a part of the secret; remove it unless it is one",
+            about.path, setting.origin
+        ));
+    }
 }
 
-fn written(
+enum Written<T> {
+    InPlace(T),
+    InFile(Vec<u8>),
+}
+
+fn written<F: Form>(
     settings: &mut Settings,
-    path: &'static str,
-    file_path: &'static str,
-) -> Option<Written> {
-    match (settings.find(path), settings.find(file_path)) {
-        (Some(setting), None) => Some(Written::InPlace(setting)),
-        (None, Some(setting)) => Some(Written::InFile(setting)),
-        (Some(in_place), Some(in_file)) => {
-            let what = format!("is set, and so is {file_path} ({})", in_file.origin);
-            settings.complain(&in_place, what, "keep one of the two".to_owned());
+    key: &'static Key<F>,
+    file: &'static dyn Described,
+) -> Option<Written<F::Value>> {
+    let about = &key.about;
+    match (settings.find(about), settings.find(file.about())) {
+        (Some(_), None) => settings.get(key).map(Written::InPlace),
+        (None, Some(setting)) => {
+            file.check(&setting.value).ok()?;
+            match setting.value.as_str()? {
+                "" => Some(Written::InFile(Vec::new())),
+                path => read(settings, file.about(), path.as_ref()).map(Written::InFile),
+            }
+        }
+        (Some(_), Some(in_file)) => {
+            let file = file.about().path;
+            let what = format!("is set, and so is {file} ({})", in_file.origin);
+            settings.complain(about, what, "keep one of the two");
             None
         }
         (None, None) => {
-            if matches!(key(path).fallback, Fallback::Required) {
-                settings.missing(key(path), key(file_path).name());
+            if about.is_required() {
+                settings.missing(about, file.about().name());
             }
             None
         }
@@ -158,14 +172,7 @@ fn written(
 }
 
 /// The content of the file that a `_file` option names.
-fn read(settings: &mut Settings, setting: &Setting) -> Option<Vec<u8>> {
-    let path = match values::path(&setting.value) {
-        Ok(path) => path,
-        Err(what) => {
-            settings.complain(setting, what, expected(key(setting.path)));
-            return None;
-        }
-    };
+fn read(settings: &mut Settings, about: &About, path: &Path) -> Option<Vec<u8>> {
     let (path, is_credential) = match &settings.credentials {
         Some(directory) => {
             let path = directory.join(path);
@@ -176,27 +183,34 @@ fn read(settings: &mut Settings, setting: &Setting) -> Option<Vec<u8>> {
     };
     match fs::read(&path) {
         Ok(content) => {
-            if !is_credential && is_exposed(&path) {
-                settings.warn(exposed(setting, &path));
+            if !is_credential
+                && is_exposed(&path)
+                && let Some(setting) = settings.find(about)
+            {
+                settings.warn(format!(
+                    "{} ({}): {} can be read by its group or by everybody; `chmod 600` it",
+                    about.path,
+                    setting.origin,
+                    path.display()
+                ));
             }
             Some(content)
         }
         Err(error) => {
-            let what = format!("cannot be read: {error}");
             let remedy = match error.kind() {
-                io::ErrorKind::NotFound => how_to_make(setting, &path),
+                io::ErrorKind::NotFound => how_to_make(about, &path),
                 _ => format!("let the daemon's user read {}", path.display()),
             };
-            settings.complain(setting, what, remedy);
+            settings.complain(about, format!("cannot be read: {error}"), remedy);
             None
         }
     }
 }
 
 /// The remedy for a secret's file that does not exist.
-fn how_to_make(setting: &Setting, path: &Path) -> String {
+fn how_to_make(about: &About, path: &Path) -> String {
     let path = path.display();
-    match setting.path {
+    match about.path {
         "component.secret_file" => {
             format!("put into {path} the component's secret, as the XMPP server has it")
         }
@@ -213,13 +227,4 @@ fn how_to_make(setting: &Setting, path: &Path) -> String {
 fn is_exposed(path: &Path) -> bool {
     fs::symlink_metadata(path)
         .is_ok_and(|file| !file.is_symlink() && file.permissions().mode() & 0o044 != 0)
-}
-
-fn exposed(setting: &Setting, path: &Path) -> String {
-    format!(
-        "{} ({}): {} can be read by its group or by everybody; `chmod 600` it",
-        setting.path,
-        setting.origin,
-        path.display()
-    )
 }

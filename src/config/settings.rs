@@ -1,15 +1,16 @@
-//! All layers together, while they are read: every option is asked for once, and what is wrong is
-//! collected instead of ending the reading.
+//! All layers together, while they are read. What is wrong is collected instead of ending the
+//! reading.
 
 use std::path::PathBuf;
 
-use figment::{Figment, value::Value};
+use figment::{Figment, Profile, value::Value};
 
 use super::{
-    keys::{self, Fallback, Key},
-    layers::{Layer, Setting},
+    forms::{self, Form},
+    key::{About, Described, Key},
+    layers::Layer,
+    options::OPTIONS,
     report::Problem,
-    values::{self, Parsed},
 };
 
 #[derive(Default)]
@@ -23,85 +24,82 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
+/// What the topmost layer that has an option says.
+pub struct Setting {
+    pub value: Value,
+    /// The file with line and column, the environment variable, or `default`.
+    pub origin: String,
+}
+
 impl Settings {
     /// Lays a layer over those before it.
-    pub fn merge(&mut self, layer: Layer) {
-        for setting in layer.settings {
-            self.layers = std::mem::take(&mut self.layers).merge(setting);
-        }
-        self.problems.extend(layer.problems);
-        self.warnings.extend(layer.warnings);
+    pub fn merge(&mut self, mut layer: Layer) {
+        self.problems.append(&mut layer.problems);
+        self.warnings.append(&mut layer.warnings);
+        self.layers = std::mem::take(&mut self.layers).merge(layer);
     }
 
-    /// Gives an option the default that follows from others.
-    pub fn derive(&mut self, path: &'static str, value: Value) {
-        let setting = Setting {
-            path,
-            value,
-            origin: "default".to_owned(),
-        };
-        self.layers = std::mem::take(&mut self.layers).join(setting);
+    /// Lays the defaults that follow from other options below the other layers.
+    pub fn derive(&mut self, layer: Layer) {
+        self.layers = std::mem::take(&mut self.layers).join(layer);
     }
 
-    /// What the topmost layer that has the option says.
-    pub fn find(&self, path: &'static str) -> Option<Setting> {
-        let value = self.layers.find_value(path).ok()?;
-        let origin = self.layers.get_metadata(value.tag())?.name.to_string();
-        Some(Setting {
-            path,
-            value,
-            origin,
-        })
+    pub fn find(&self, about: &About) -> Option<Setting> {
+        let value = self.layers.find_value(about.path).ok()?;
+        let layer = self.layers.get_metadata(value.tag())?;
+        let origin = layer.interpolate(&Profile::Default, &[about.path]);
+        Some(Setting { value, origin })
     }
 
-    pub fn is_set(&self, path: &str) -> bool {
-        self.layers.contains(path)
+    pub fn is_set(&self, about: &About) -> bool {
+        self.layers.contains(about.path)
     }
 
-    /// The option's value. None when it has none; if that is wrong, the report says so.
-    pub fn get<T>(&mut self, path: &'static str, parse: impl Fn(&Value) -> Parsed<T>) -> Option<T> {
-        let key = key(path);
-        let Some(setting) = self.find(path) else {
-            if matches!(key.fallback, Fallback::Required) {
-                self.missing(key, key.name());
-            }
-            return None;
-        };
-        match parse(&setting.value) {
-            Ok(value) => Some(value),
-            Err(what) => {
-                self.complain(&setting, what, expected(key));
-                None
+    /// The option's value. None when it has none, or a wrong one, which
+    /// [`check_each`](Self::check_each) reports.
+    pub fn get<F: Form>(&self, key: &Key<F>) -> Option<F::Value> {
+        let setting = self.find(&key.about)?;
+        key.form.parse(&setting.value).ok()
+    }
+
+    /// Reports every value that is wrong by itself, and every option that lacks one.
+    pub fn check_each(&mut self) {
+        for option in OPTIONS {
+            let about = option.about();
+            match self.find(about).map(|found| option.check(&found.value)) {
+                Some(Err(what)) => self.complain(about, what, expected(*option)),
+                // A secret may be in its file instead; `secrets` looks there.
+                None if about.is_required() && !about.is_secret => {
+                    self.missing(about, about.name())
+                }
+                Some(Ok(())) | None => {}
             }
         }
     }
 
-    pub fn complain(&mut self, setting: &Setting, what: String, remedy: String) {
-        let value = (!key(setting.path).secret).then(|| values::literal(&setting.value));
+    /// Reports what is wrong with an option that is set.
+    pub fn complain(&mut self, about: &About, what: impl Into<String>, remedy: impl Into<String>) {
+        let Some(setting) = self.find(about) else {
+            return;
+        };
+        let value = (!about.is_secret).then(|| forms::literal(&setting.value));
         self.problems.push(Problem {
             value,
-            ..Problem::new(setting.path, what, remedy).at(&setting.origin)
+            ..Problem::new(about.path, what, remedy).at(setting.origin)
         });
-    }
-
-    /// Reports an option that is right by itself, but not together with others.
-    pub fn reject(&mut self, path: &'static str, what: &str, remedy: &str) {
-        if let Some(setting) = self.find(path) {
-            self.complain(&setting, what.to_owned(), remedy.to_owned());
-        }
     }
 
     /// Reports that a required option is not set. `name` is the one to set: the option's own, or
     /// its `_file` twin's.
-    pub fn missing(&mut self, key: &Key, name: &str) {
-        let place = match key.section() {
+    pub fn missing(&mut self, about: &About, name: &str) {
+        let place = match about.section() {
             "" => String::new(),
             section => format!(" under [{section}]"),
         };
-        let variable = key.variable();
-        let suffix = name.strip_prefix(key.name()).unwrap_or("").to_uppercase();
+        let variable = about.variable();
+        let suffix = name.strip_prefix(about.name()).unwrap_or("").to_uppercase();
         self.problems.push(Problem::new(
-            key.path,
+            about.path,
             "is missing",
             format!("set it in the file as `{name} = \"...\"`{place}, or in {variable}{suffix}"),
         ));
@@ -110,12 +108,17 @@ impl Settings {
     pub fn warn(&mut self, warning: impl Into<String>) {
         self.warnings.push(warning.into());
     }
+
+    /// In the order of the documentation, what is no option first.
+    pub fn sort_problems(&mut self) {
+        self.problems.sort_by_key(|problem| {
+            OPTIONS
+                .iter()
+                .position(|option| option.about().path == problem.subject)
+        });
+    }
 }
 
-pub fn key(path: &str) -> &'static Key {
-    keys::find(path).expect("only options of the table are read")
-}
-
-pub fn expected(key: &Key) -> String {
-    format!("expected: {}", key.form.replace('`', ""))
+pub fn expected(option: &dyn Described) -> String {
+    format!("expected: {}", option.kind().to_string().replace('`', ""))
 }

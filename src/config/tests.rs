@@ -1,6 +1,6 @@
 //! The configuration as a whole, from files and variables to [`Config`] or report.
 
-mod documents;
+mod example;
 mod layering;
 mod problems;
 mod secret_files;

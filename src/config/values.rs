@@ -1,116 +1,26 @@
-//! From a written value to its type. Each function says what is wrong in words that read on from
-//! the option's name; what would be right is the option's `form`.
-//!
-//! Numbers and flags may be written as strings, and lists as comma-separated strings, because the
-//! environment knows nothing else.
+//! Readers of the values that have a form of their own.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
-    ops::RangeInclusive,
     path::PathBuf,
-    time::Duration,
 };
 
-use bytesize::ByteSize;
 use figment::value::Value;
 use ipnet::IpNet;
 use jid::BareJid;
 
-use super::{Level, LogFormat};
-use crate::{
-    model::{
-        acl::Acl,
-        endpoint::{PublicUrl, PublicUrlError},
-        listen::Listen,
-        message::Ttl,
-        rate::Rate,
-    },
-    token::Backend,
+use super::forms::{Parsed, list, scalar, text};
+use crate::model::{
+    acl::Acl,
+    endpoint::{PublicUrl, PublicUrlError},
+    listen::Listen,
+    rate::Rate,
 };
-
-pub type Parsed<T> = Result<T, String>;
-
-/// The value as TOML, on one line: JSON's scalars are TOML's.
-pub fn literal(value: &Value) -> String {
-    match value {
-        Value::Array(_, items) => {
-            let items: Vec<String> = items.iter().map(literal).collect();
-            format!("[{}]", items.join(", "))
-        }
-        _ => serde_json::to_string(value).unwrap_or_default(),
-    }
-}
-
-pub fn text(value: &Value) -> Parsed<String> {
-    match value {
-        Value::String(_, text) if text.is_empty() => Err("is empty".to_owned()),
-        Value::String(_, text) => Ok(text.clone()),
-        _ => Err("is not a string; put it in quotes".to_owned()),
-    }
-}
-
-/// An array of strings, or one string with commas.
-pub fn list(value: &Value) -> Parsed<Vec<String>> {
-    let fault = || "is not a list of strings".to_owned();
-    match value {
-        Value::String(_, text) => Ok(text
-            .split(',')
-            .map(|item| item.trim().to_owned())
-            .filter(|item| !item.is_empty())
-            .collect()),
-        Value::Array(_, items) => items
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned).ok_or_else(fault))
-            .collect(),
-        _ => Err(fault()),
-    }
-}
 
 pub fn flag(value: &Value) -> Parsed<bool> {
     scalar(value)?
         .parse()
         .map_err(|_| "is neither true nor false".to_owned())
-}
-
-pub fn number<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&Value) -> Parsed<T> {
-    move |value| {
-        let number = scalar(value)?
-            .parse()
-            .map_err(|_| "is not a whole number".to_owned())?;
-        within(&range, &number, u64::to_string)?;
-        T::try_from(number).map_err(|_| "is too large".to_owned())
-    }
-}
-
-pub fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Value) -> Parsed<Duration> {
-    move |value| {
-        let text = scalar(value)?;
-        let duration = match text.parse() {
-            Ok(seconds) => Duration::from_secs(seconds),
-            Err(_) => {
-                humantime::parse_duration(&text).map_err(|_| "is not a duration".to_owned())?
-            }
-        };
-        let show = |limit: &Duration| humantime::format_duration(*limit).to_string();
-        within(&range, &duration, show)?;
-        Ok(duration)
-    }
-}
-
-pub fn ttl(value: &Value) -> Parsed<Ttl> {
-    let duration = duration(Duration::from_secs(1)..=Duration::MAX)(value)?;
-    Ok(Ttl::from_secs(duration.as_secs()))
-}
-
-/// Bytes, at least `least`.
-pub fn size(least: ByteSize) -> impl Fn(&Value) -> Parsed<u64> {
-    move |value| {
-        let size: ByteSize = scalar(value)?
-            .parse()
-            .map_err(|_| "is not a size".to_owned())?;
-        within(&(least..=ByteSize(u64::MAX)), &size, ByteSize::to_string)?;
-        Ok(size.as_u64())
-    }
 }
 
 pub fn rate(value: &Value) -> Parsed<Rate> {
@@ -121,6 +31,14 @@ pub fn rate(value: &Value) -> Parsed<Rate> {
 
 pub fn path(value: &Value) -> Parsed<PathBuf> {
     text(value).map(PathBuf::from)
+}
+
+/// None: an empty string, for no file.
+pub fn path_or_none(value: &Value) -> Parsed<Option<PathBuf>> {
+    match value.as_str() {
+        Some("") => Ok(None),
+        _ => path(value).map(Some),
+    }
 }
 
 pub fn listen(value: &Value) -> Parsed<Listen> {
@@ -138,7 +56,11 @@ pub fn listen(value: &Value) -> Parsed<Listen> {
 }
 
 pub fn domain(value: &Value) -> Parsed<BareJid> {
-    match BareJid::new(&text(value)?) {
+    let text = text(value)?;
+    if let Some(frame) = frame(text.as_bytes()) {
+        return Err(format!("{frame}, which does not belong to a domain"));
+    }
+    match BareJid::new(&text) {
         Ok(jid) if jid.node().is_none() => Ok(jid),
         Ok(_) | Err(_) => Err("is not a domain".to_owned()),
     }
@@ -157,9 +79,23 @@ pub fn host(value: &Value) -> Parsed<String> {
 }
 
 pub fn public_url(value: &Value) -> Parsed<PublicUrl> {
-    text(value)?
-        .parse()
-        .map_err(|e: PublicUrlError| e.to_string())
+    let text = text(value)?;
+    if !text.is_ascii() {
+        return Err(match ascii_host(&text) {
+            Some(ascii) => format!("is not in ASCII; write it as {ascii:?}"),
+            None => "is not in ASCII".to_owned(),
+        });
+    }
+    text.parse().map_err(|e: PublicUrlError| e.to_string())
+}
+
+/// The same URL with an internationalized domain name as DNS has it.
+fn ascii_host(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let end = rest.find(['/', ':']).unwrap_or(rest.len());
+    let host = idna::domain_to_ascii(&rest[..end]).ok()?;
+    let ascii = format!("{scheme}://{host}{}", &rest[end..]);
+    ascii.is_ascii().then_some(ascii)
 }
 
 pub fn acl(value: &Value) -> Parsed<Acl> {
@@ -176,59 +112,24 @@ pub fn networks(value: &Value) -> Parsed<Vec<IpNet>> {
     })
 }
 
-pub fn backend(value: &Value) -> Parsed<Backend> {
-    match text(value)?.as_str() {
-        "paseto" => Ok(Backend::Paseto),
-        "jwt" => Ok(Backend::Jwt),
-        "storage" => Ok(Backend::Storage),
-        _ => Err("is no token back end".to_owned()),
-    }
-}
-
-pub fn level(value: &Value) -> Parsed<Level> {
-    match text(value)?.as_str() {
-        "error" => Ok(Level::Error),
-        "warn" => Ok(Level::Warn),
-        "info" => Ok(Level::Info),
-        "debug" => Ok(Level::Debug),
-        "trace" => Ok(Level::Trace),
-        _ => Err("is no log level".to_owned()),
-    }
-}
-
-pub fn log_format(value: &Value) -> Parsed<LogFormat> {
-    match text(value)?.as_str() {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("is no log format".to_owned()),
-    }
-}
-
-/// What may stand without quotes, as text.
-fn scalar(value: &Value) -> Parsed<String> {
-    match value {
-        Value::Num(..) | Value::Bool(..) => Ok(literal(value)),
-        _ => text(value),
-    }
-}
-
-fn within<T: PartialOrd>(
-    range: &RangeInclusive<T>,
-    value: &T,
-    show: impl Fn(&T) -> String,
-) -> Parsed<()> {
-    if value < range.start() {
-        return Err(format!("is less than {}", show(range.start())));
-    }
-    if value > range.end() {
-        return Err(format!("is more than {}", show(range.end())));
-    }
-    Ok(())
-}
-
 fn each<T>(value: &Value, parse: impl Fn(&str) -> Parsed<T>) -> Parsed<Vec<T>> {
     list(value)?
         .iter()
         .map(|item| parse(item).map_err(|fault| format!("has a bad entry: {fault}")))
         .collect()
+}
+
+/// What surrounds a text that was pasted with more than was meant, in words that read on from its
+/// name. It tells nothing of what is between.
+pub fn frame(text: &[u8]) -> Option<&'static str> {
+    const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+    let is_quote = |byte: &u8| matches!(byte, b'"' | b'\'' | b'`');
+    match text {
+        _ if text.starts_with(BYTE_ORDER_MARK) => Some("begins with a byte order mark"),
+        [first, .., last] if first == last && is_quote(first) => Some("is in quotation marks"),
+        [first, ..] if first.is_ascii_whitespace() => Some("begins with a blank"),
+        [.., b'\n' | b'\r'] => Some("ends with an empty line"),
+        [.., last] if last.is_ascii_whitespace() => Some("ends with a blank"),
+        _ => None,
+    }
 }

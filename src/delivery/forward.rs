@@ -143,7 +143,7 @@ impl Delivery {
     ) -> ControlFlow<End, Option<MessageKey>> {
         let (key, number) = (claimed.key, claimed.attempt);
         let stand_in = self.phones.stand_in(phone);
-        let deadline = Instant::now() + self.settings.ack_timeout;
+        let deadline = Instant::now() + self.settings.read().ack_timeout;
         let outgoing = Outgoing {
             message: key,
             registration: Arc::new(claimed.registration),

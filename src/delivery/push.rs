@@ -13,7 +13,7 @@ use tracing::debug;
 
 use self::next::{Ended, Next, Tried, next};
 use super::{
-    Delivery, Message, Outcome,
+    Delivery, Message, Outcome, Settings,
     attempts::{Attempt, Outgoing, Verdict},
     phones::HOLD,
 };
@@ -25,6 +25,7 @@ use crate::{
         random::random_array,
         rate::{Limiter, Rate},
         registration::Registration,
+        sync::Current,
         time::Timestamp,
     },
     store::{Enqueued, NewMessage},
@@ -74,13 +75,18 @@ impl Delivery {
             Err(refusal) => return Begun::Ended(refusal),
         };
         let now = self.clock.now();
-        let requested = message.ttl.unwrap_or(self.settings.default_ttl);
+        let Settings {
+            default_ttl,
+            max_ttl,
+            ..
+        } = *self.settings.read();
+        let requested = message.ttl.unwrap_or(default_ttl);
         let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
         let push = Box::new(Push {
             key: MessageKey::from_bytes(random_array(&*self.random)),
             id: MessageId::from_bytes(random_array(&*self.random)),
             registration,
-            ttl: requested.min(self.settings.max_ttl).min(lifetime),
+            ttl: requested.min(max_ttl).min(lifetime),
             topic: message.topic,
             urgency: message.urgency,
             payload: message.payload,
@@ -191,7 +197,8 @@ impl Delivery {
         let next = self.phones.next_turn(owner);
         let wait = next.map(|next| next.saturating_duration_since(Instant::now()));
         let message = push.to_store(tried, now, wait.unwrap_or_default());
-        let kept = self.queue.keep(message, self.settings.caps, now).await;
+        let caps = self.settings.read().caps;
+        let kept = self.queue.keep(message, caps, now).await;
         let stored = matches!(kept, Ok(Enqueued::Stored { .. }));
         self.phones.end_write(owner, stored, Instant::now());
         let refusal = match kept {
@@ -301,7 +308,8 @@ impl Push {
 /// What may be in flight.
 pub struct Admission {
     endpoint_rate: Limiter,
-    memory: Arc<Semaphore>,
+    /// As configured, with what is left of it.
+    memory: Current<(usize, Arc<Semaphore>)>,
     gauge: IntGauge,
 }
 
@@ -310,8 +318,16 @@ impl Admission {
     pub fn new(endpoint_rate: Rate, memory: usize, metrics: &Metrics) -> Self {
         Self {
             endpoint_rate: Limiter::new(endpoint_rate),
-            memory: Arc::new(Semaphore::new(memory.min(Semaphore::MAX_PERMITS))),
+            memory: Current::new((memory, semaphore(memory))),
             gauge: metrics.in_flight_bytes.clone(),
+        }
+    }
+
+    /// Another limit on memory starts out empty: what is in flight counts for the former one.
+    pub fn reconfigure(&self, endpoint_rate: Rate, memory: usize) {
+        self.endpoint_rate.set_rate(endpoint_rate);
+        if self.memory.read().0 != memory {
+            self.memory.set((memory, semaphore(memory)));
         }
     }
 
@@ -320,7 +336,7 @@ impl Admission {
             return Err(Outcome::RateLimited);
         }
         let bytes = u32::try_from(payload.len() + OVERHEAD).unwrap_or(u32::MAX);
-        let permit = self.memory.clone().try_acquire_many_owned(bytes);
+        let permit = self.memory.read().1.clone().try_acquire_many_owned(bytes);
         let permit = permit.map_err(|_| Outcome::MemoryFull)?;
         self.gauge.add(bytes.into());
         Ok(Share {
@@ -334,6 +350,10 @@ impl Admission {
     pub fn forget_idle(&self) {
         self.endpoint_rate.forget_idle();
     }
+}
+
+fn semaphore(bytes: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)))
 }
 
 /// A push's share of the memory for pushes in flight, given back when dropped.

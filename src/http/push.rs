@@ -102,7 +102,7 @@ impl<D> Public<D> {
     fn client(&self, request: &Parts) -> ClientKey {
         // Requests that came over no socket of ours share one bucket.
         let peer = request.extensions.get().copied().unwrap_or(Peer::Local);
-        client_key(peer, &request.headers, &self.trusted_proxies)
+        client_key(peer, &request.headers, &self.rules.read().trusted_proxies)
     }
 }
 
@@ -131,7 +131,7 @@ async fn read<D>(
         ttl,
         urgency,
         topic,
-    } = PushHeaders::parse(headers, public.require_ttl).map_err(Refusal::Header)?;
+    } = PushHeaders::parse(headers, public.rules.read().require_ttl).map_err(Refusal::Header)?;
     let body = timeout(public.body_timeout, collect(body))
         .await
         .map_err(|_| Refusal::Slow)??;

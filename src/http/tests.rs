@@ -172,8 +172,10 @@ impl Fixture {
             delivery: fake.clone(),
             public_url: "https://up.example.org/base".parse().unwrap(),
             domain: BareJid::new("up.example.org").unwrap(),
-            require_ttl: false,
-            trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+            rules: Arc::new(Current::new(Rules {
+                require_ttl: false,
+                trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+            })),
             guesses: Arc::new(Limiter::new("1/h, burst 3".parse().unwrap())),
             body_timeout: BODY_TIMEOUT,
             metrics: metrics.clone(),

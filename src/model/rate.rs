@@ -14,6 +14,8 @@ use governor::{
 };
 use tokio::time::Instant;
 
+use super::sync::Current;
+
 /// `COUNT/UNIT, burst BURST`, such as `5/s, burst 120`: that many at once, refilled at that pace.
 /// Units are s, min, h and d; without a burst it is the count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,35 +121,60 @@ const MAX_KEYS: usize = 1 << 18;
 /// One bucket per key, of which only a hash is kept. Call [`forget_idle`](Self::forget_idle) now and
 /// then: keys come from outside.
 pub struct Limiter {
-    buckets: RateLimiter<u64, DashMapStateStore<u64>, TokioClock, NoOpMiddleware<Nanos>>,
+    held: Current<Held>,
     hasher: RandomState,
+}
+
+/// The rate, and the buckets that hold callers to it.
+struct Held {
+    rate: Rate,
+    buckets: RateLimiter<u64, DashMapStateStore<u64>, TokioClock, NoOpMiddleware<Nanos>>,
+}
+
+impl Held {
+    fn new(rate: Rate) -> Self {
+        let clock = TokioClock(Instant::now());
+        Self {
+            rate,
+            buckets: RateLimiter::new(rate.quota(), DashMapStateStore::default(), clock),
+        }
+    }
 }
 
 impl Limiter {
     pub fn new(rate: Rate) -> Self {
-        let clock = TokioClock(Instant::now());
         Self {
-            buckets: RateLimiter::new(rate.quota(), DashMapStateStore::default(), clock),
+            held: Current::new(Held::new(rate)),
             hasher: RandomState::new(),
+        }
+    }
+
+    /// Holds callers to another rate from now on, with full buckets.
+    pub fn set_rate(&self, rate: Rate) {
+        let same = self.held.read().rate == rate;
+        if !same {
+            self.held.set(Held::new(rate));
         }
     }
 
     /// Takes one from the key's bucket; false when it is empty.
     pub fn admit(&self, key: &impl Hash) -> bool {
         let key = self.hasher.hash_one(key);
-        self.buckets.len() >= MAX_KEYS || self.buckets.check_key(&key).is_ok()
+        let buckets = &self.held.read().buckets;
+        buckets.len() >= MAX_KEYS || buckets.check_key(&key).is_ok()
     }
 
     /// Forgets the keys whose buckets are full again.
     pub fn forget_idle(&self) {
-        self.buckets.retain_recent();
-        self.buckets.shrink_to_fit();
+        let buckets = &self.held.read().buckets;
+        buckets.retain_recent();
+        buckets.shrink_to_fit();
     }
 
     /// How many keys are remembered.
     #[cfg(test)]
     pub fn keys(&self) -> usize {
-        self.buckets.len()
+        self.held.read().buckets.len()
     }
 }
 
@@ -192,6 +219,16 @@ mod tests {
         assert_eq!(admitted("b"), 3);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(admitted("a"), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_rate_is_held_at_once_and_the_same_one_forgets_nothing() {
+        let limiter = Limiter::new("1/d, burst 1".parse().unwrap());
+        assert!(limiter.admit(&1) && !limiter.admit(&1));
+        limiter.set_rate("1/d, burst 1".parse().unwrap());
+        assert!(!limiter.admit(&1));
+        limiter.set_rate("1/d, burst 2".parse().unwrap());
+        assert!(limiter.admit(&1) && limiter.admit(&1) && !limiter.admit(&1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -43,6 +43,10 @@ impl Renewals {
         self.known.lock().insert(hash, ());
     }
 
+    pub fn set_rate(&self, rate: Rate) {
+        self.rate.set_rate(rate);
+    }
+
     pub fn forget_idle(&self) {
         self.rate.forget_idle();
     }

@@ -38,7 +38,7 @@ async fn registrar(backend: Backend) -> (TempDir, Registrar) {
         Arc::new(SystemRandom),
     );
     let registrar = Registrar::new(
-        Acl::new(vec!["example.org".parse().unwrap()]),
+        Arc::new(Current::new(Acl::new(vec!["example.org".parse().unwrap()]))),
         tokens.await.unwrap(),
         "1/s, burst 4".parse().unwrap(),
         URL.parse().unwrap(),

@@ -4,7 +4,8 @@ use std::{io, process, time::Duration};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+pub use tokio::signal::unix::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// The exit code of a process that a second signal ended.
@@ -50,13 +51,26 @@ async fn either(one: &mut Signal, other: &mut Signal) {
     }
 }
 
-/// Tells systemd that pushes can be accepted.
+/// SIGHUP, which asks for the configuration to be read anew; before this, it would end the process.
+pub fn reload_signal() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
+/// Tells systemd that pushes can be accepted, or that a reload is over.
 pub fn notify_ready() {
-    notify(NotifyState::Ready);
+    notify(&[NotifyState::Ready]);
+}
+
+/// Tells systemd that a reload has begun. `Type=notify-reload` wants to know when.
+pub fn notify_reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "systemd could not be told of the reload"),
+    }
 }
 
 pub fn notify_stopping() {
-    notify(NotifyState::Stopping);
+    notify(&[NotifyState::Stopping]);
 }
 
 /// Feeds systemd's watchdog, when it set one, for as long as the runtime schedules us.
@@ -67,13 +81,13 @@ pub async fn feed_watchdog() {
     let mut interval = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
     loop {
         interval.tick().await;
-        notify(NotifyState::Watchdog);
+        notify(&[NotifyState::Watchdog]);
     }
 }
 
 /// A manager that cannot be reached is no reason to stop working.
-fn notify(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "systemd could not be notified");
     }
 }

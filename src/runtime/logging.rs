@@ -9,25 +9,41 @@ use std::{
 };
 
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
 use crate::config::{Level, Log, LogFormat};
 
+/// Changes how much is logged.
+pub struct LevelControl(reload::Handle<EnvFilter, Registry>);
+
+impl LevelControl {
+    pub fn set(&self, level: Level) {
+        // It fails only when the logger is gone, and then nobody reads what it would say.
+        let _ = self.0.reload(filter(level));
+    }
+}
+
 /// Installs the process's logger. Later calls, as tests make them, change nothing.
-pub fn init(log: &Log) {
-    let filter = match log.level {
+pub fn init(log: &Log) -> LevelControl {
+    let (filter, handle) = reload::Layer::new(filter(log.level));
+    let registry = tracing_subscriber::registry().with(filter);
+    let _ = registry.with(output(log.format)).try_init();
+    LevelControl(handle)
+}
+
+fn filter(level: Level) -> EnvFilter {
+    EnvFilter::new(match level {
         Level::Error => "error",
         Level::Warn => "warn",
         Level::Info => "warn,unified_push=info",
         Level::Debug => "warn,unified_push=debug",
         Level::Trace => "warn,unified_push=trace",
-    };
-    let registry = tracing_subscriber::registry().with(EnvFilter::new(filter));
-    let _ = registry.with(output(log.format)).try_init();
+    })
 }
 
-type Output = Box<dyn Layer<tracing_subscriber::layer::Layered<EnvFilter, Registry>> + Send + Sync>;
+type Filtered = tracing_subscriber::layer::Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+type Output = Box<dyn Layer<Filtered> + Send + Sync>;
 
 fn output(format: LogFormat) -> Output {
     let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();

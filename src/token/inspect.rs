@@ -37,13 +37,11 @@ pub struct Inspection {
 impl Tokens {
     /// Whether one of our secrets made a token, dead or alive. Nothing is looked up.
     pub fn is_authentic(&self, token: &str) -> bool {
-        let Inner {
-            keyring, opened, ..
-        } = &*self.0;
         if token.len() > MAX_TOKEN {
             return false;
         }
-        opened.get(token).is_ok()
+        let keyring = &*self.keyring();
+        self.0.opened.get(token).is_ok()
             || match form(token) {
                 Backend::Paseto => paseto::open(keyring, token).is_some(),
                 Backend::Jwt => jwt::open(keyring, token).is_some(),
@@ -56,9 +54,7 @@ impl Tokens {
         if token.len() > MAX_TOKEN {
             return Err(InspectError::Forged);
         }
-        let Inner {
-            keyring, opened, ..
-        } = &*self.0;
+        let opened = &self.0.opened;
         let miss = match opened.get(token) {
             Ok(content) => {
                 let known = self.judge(content, false);
@@ -70,6 +66,7 @@ impl Tokens {
             }
             Err(miss) => miss,
         };
+        let keyring = &*self.keyring();
         let backend = form(token);
         let said = match backend {
             Backend::Paseto => paseto::open(keyring, token),
@@ -87,14 +84,9 @@ impl Tokens {
     }
 
     async fn look_up(&self, token: &str, miss: Miss) -> Result<Inspection, InspectError> {
-        let Inner {
-            keyring,
-            opened,
-            store,
-            ..
-        } = &*self.0;
+        let Inner { opened, store, .. } = &*self.0;
         let backend = Backend::Storage;
-        let (key, name) = stored::verify(keyring, token).ok_or(InspectError::Forged)?;
+        let (key, name) = stored::verify(&self.keyring(), token).ok_or(InspectError::Forged)?;
         let Some(row) = store.find(name.hash()).await? else {
             return Ok(Inspection {
                 backend,

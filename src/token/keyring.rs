@@ -1,6 +1,6 @@
 //! The secrets as keys: the current one issues, the previous ones still open (rotation).
 
-use std::fmt;
+use std::{fmt, sync::atomic::AtomicU64};
 
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use pasetors::{keys::SymmetricKey, version4::V4};
@@ -12,6 +12,8 @@ use crate::model::secret::{KeyId, Secret};
 pub struct Keyring {
     current: Key,
     previous: Vec<Key>,
+    /// Until when the store knows of tokens under the current secret, in milliseconds.
+    pub(super) noted_until: AtomicU64,
 }
 
 /// One secret, split by purpose.
@@ -32,6 +34,7 @@ impl Keyring {
         Self {
             current: Key::new(current),
             previous: previous.iter().map(Key::new).collect(),
+            noted_until: AtomicU64::new(0),
         }
     }
 

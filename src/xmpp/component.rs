@@ -14,7 +14,7 @@ use super::{
     loss::Loss,
     report::Reporter,
     session::Session,
-    settings::LinkSettings,
+    settings::{LinkSettings, Login},
     stream::{self, Connection},
     up::{Queues, Up},
 };
@@ -105,6 +105,7 @@ impl LinkTask {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = sleep(pause) => (),
+                Ok(()) = self.settings.login.changed() => (),
                 // Whoever sent it was, or is about to be, told that the link is down.
                 () = discard(&mut self.pushes) => (),
             }
@@ -116,16 +117,15 @@ impl LinkTask {
         self.state.send_replace(state);
     }
 
-    async fn connect(&self) -> Result<Connection, Loss> {
+    async fn connect(&mut self) -> Result<Connection, Loss> {
         let LinkSettings {
             domain,
-            host,
-            port,
-            secret,
+            login,
             timings,
-        } = &self.settings;
-        let stream = stream::connect(host, *port, timings.connect).await?;
-        let login = stream::authenticate(stream, domain, secret);
+        } = &mut self.settings;
+        let Login { host, port, secret } = login.borrow_and_update().clone();
+        let stream = stream::connect(&host, port, timings.connect).await?;
+        let login = stream::authenticate(stream, domain, &secret);
         match timeout(timings.handshake, login).await {
             Ok(connection) => connection,
             Err(_) => Err(Loss::HandshakeTimeout),

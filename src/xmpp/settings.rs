@@ -3,19 +3,26 @@
 use std::time::Duration;
 
 use jid::BareJid;
+use tokio::sync::watch;
 
 use super::backoff::Pauses;
 use crate::model::secret::Secret;
 
-/// Where the server is and how to log in there.
 #[derive(Debug)]
 pub struct LinkSettings {
     pub domain: BareJid,
+    /// Looked at for each connection; a change ends the pause before the next one.
+    pub login: watch::Receiver<Login>,
+    pub timings: Timings,
+}
+
+/// Where the server is and how to log in there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
     /// A name or an IP address.
     pub host: String,
     pub port: u16,
     pub secret: Secret,
-    pub timings: Timings,
 }
 
 #[derive(Clone, Debug)]

@@ -1,6 +1,8 @@
 //! Endpoints that are too long for some senders.
 
-use crate::{bed::Bed, metrics::counts};
+use testbed::Bed;
+
+use crate::metrics::counts;
 
 #[tokio::test]
 async fn long_endpoints_are_foretold_counted_and_warned_of_once() {
@@ -12,7 +14,7 @@ async fn long_endpoints_are_foretold_counted_and_warned_of_once() {
     let said = bed.run(&["check-config"]).await.with(0);
     let foretold = "some application servers take 500 at most";
     assert!(said.contains(foretold), "{said}");
-    let mut daemon = bed.start().await;
+    let daemon = bed.start().await;
     for app in ["one", "two"] {
         assert!(bed.register(app).await.len() > 500);
     }

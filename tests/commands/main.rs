@@ -16,6 +16,7 @@ mod metrics;
 mod outage;
 mod queue;
 mod registrations;
+mod reload;
 mod secret;
 mod send;
 mod signals;

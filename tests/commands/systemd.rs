@@ -52,14 +52,24 @@ async fn it_hears_of_readiness_watchdog_and_stop() {
         assert_eq!(manager.told().await, "WATCHDOG=1");
     }
 
-    daemon.signal(Signal::TERM);
-    let last = async || loop {
+    // As Type=notify-reload wants it: when it began, and its end.
+    let other = async || loop {
         let told = manager.told().await;
         if told != "WATCHDOG=1" {
             return told;
         }
     };
-    assert_eq!(last().await, "STOPPING=1");
+    daemon.signal(Signal::HUP);
+    let begun = other().await;
+    let since = begun.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+    assert!(
+        since.is_some_and(|since| since.parse::<u64>().is_ok()),
+        "{begun}"
+    );
+    assert_eq!(other().await, "READY=1");
+
+    daemon.signal(Signal::TERM);
+    assert_eq!(other().await, "STOPPING=1");
     assert_eq!(daemon.exit().await, Some(0));
 }
 

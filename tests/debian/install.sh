@@ -44,6 +44,12 @@ step "nothing is lost while it restarts"
 $relay --during 'for i in 1 2 3; do systemctl restart unified-push.service; done'
 step "nor while the phone is away"
 $relay --away --during 'systemctl restart unified-push.service'
+step "nor while it reads its configuration anew"
+main=$(property MainPID)
+$relay --during 'for i in 1 2 3; do systemctl reload unified-push.service; done'
+[ "$(property MainPID) $(property ActiveState)" = "$main active" ]
+journalctl --no-pager --unit=unified-push.service --output=cat >log.daemon
+[ "$(grep --count '^reloaded' log.daemon)" = 3 ]
 step "nor when it hangs"
 # For haste.
 mkdir --parents /run/systemd/system/unified-push.service.d

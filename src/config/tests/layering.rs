@@ -1,9 +1,6 @@
 //! Which layer wins, and what the environment's strings become.
 
-use super::{
-    super::{keys::KEYS, layers::File},
-    *,
-};
+use super::{super::layers::File, *};
 
 /// Each option that is no secret, as a file and as a variable set it, to different values.
 const SAMPLES: &[(&str, &str, &str)] = &[
@@ -47,6 +44,10 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("log.format", r#""json""#, "text"),
 ];
 
+fn abouts() -> impl Iterator<Item = &'static About> {
+    OPTIONS.iter().map(|option| option.about())
+}
+
 fn in_section(path: &str, literal: &str) -> String {
     match path.split_once('.') {
         Some((section, name)) => format!("[{section}]\n{name} = {literal}\n"),
@@ -57,7 +58,7 @@ fn in_section(path: &str, literal: &str) -> String {
 #[test]
 fn every_option_comes_from_every_layer_and_the_later_one_wins() {
     let described = |loaded: &Loaded| format!("{:?}", loaded.config);
-    for key in KEYS.iter().filter(|key| !key.secret) {
+    for key in abouts().filter(|about| !about.is_secret) {
         if key.name().ends_with("_file") {
             continue; // secret_files.rs
         }
@@ -159,7 +160,7 @@ fn the_default_file_may_be_missing_and_is_named_then_too() {
         missing.to_string(),
         "no file is named, and /nonexistent/config.toml does not exist"
     );
-    assert!(missing.layer().is_ok_and(|layer| layer.settings.is_empty()));
+    assert!(missing.layer().is_ok_and(|layer| layer.is_empty()));
 }
 
 #[test]
@@ -184,7 +185,7 @@ fn a_misspelt_variable_is_a_warning_that_names_the_right_one() {
 
 #[test]
 fn one_underscore_for_two_is_seen_in_every_nested_variable() {
-    for key in KEYS.iter().filter(|key| !key.section().is_empty()) {
+    for key in abouts().filter(|about| !about.section().is_empty()) {
         let right = key.variable();
         let text = warnings("", &[(&right.replace("__", "_"), "x")]);
         assert!(text.ends_with(&format!("did you mean {right}?")), "{text}");
@@ -235,4 +236,36 @@ fn what_is_printed_can_be_loaded_again() {
     );
     let derived = "public_url = \"https://push.example.net\"  # default\n";
     assert!(printed.contains(derived), "{printed}");
+}
+
+#[test]
+fn the_options_that_need_a_restart_are_those_that_say_so() {
+    let base = [
+        SECRET,
+        DOMAIN,
+        // These follow from the domain.
+        ("UNIFIED_PUSH_ACL", "example.org"),
+        ("UNIFIED_PUSH_HTTP__PUBLIC_URL", "https://example.org"),
+    ];
+    for about in abouts().filter(|about| !about.is_secret) {
+        let Some((path, literal, _)) = SAMPLES.iter().find(|(path, ..)| *path == about.path) else {
+            continue;
+        };
+        let variable = about.variable();
+        let env = base.into_iter().filter(|(name, _)| *name != variable);
+        let env: Vec<_> = env.collect();
+        let started = load_with("", &base[2..]).unwrap().config;
+        let changed = Files::new().load(&in_section(path, literal), &env);
+        let changed = changed.unwrap().config.needs_restart(&started);
+        let expected: &[&str] = match about.needs_restart {
+            true => &[path],
+            false => &[],
+        };
+        assert_eq!(changed, expected, "{path}");
+    }
+    let url = ("UNIFIED_PUSH_STORE__URL", "postgres://up@localhost/push");
+    let secret = ("UNIFIED_PUSH_SECRET", LONG);
+    let started = load_with("", &[secret]).unwrap().config;
+    let changed = load_with("", &[secret, url]).unwrap().config;
+    assert_eq!(changed.needs_restart(&started), ["store.url"]);
 }

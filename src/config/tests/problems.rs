@@ -32,10 +32,10 @@ domain = \"user@example.org\"
     did you mean http.require_ttl?
   htpp (config.toml:8:2): is not a known section
     did you mean [http]?
-  component.domain = "user@example.org" (config.toml:12:10): is not a domain
-    expected: domain
   acl = ["ok.example", "a@b/c"] (config.toml:1:7): has a bad entry: "a@b/c" is neither a domain, a bare JID nor "*"
     expected: list of domains, bare JIDs or "*"
+  component.domain = "user@example.org" (config.toml:12:10): is not a domain
+    expected: domain
   component.port = 0 (config.toml:11:8): is less than 1
     expected: number, 1 to 65535
   component.secret: is missing
@@ -234,4 +234,36 @@ fn the_verdict_names_the_file_and_lists_the_warnings() {
             file.display()
         )
     );
+}
+
+#[test]
+fn what_surrounds_a_domain_is_named() {
+    for (domain, what) in [
+        ("\"up.example.org\"", "is in quotation marks"),
+        (" up.example.org", "begins with a blank"),
+        ("up.example.org\n", "ends with an empty line"),
+        ("\u{feff}up.example.org", "begins with a byte order mark"),
+    ] {
+        let env = [("UNIFIED_PUSH_COMPONENT__DOMAIN", domain), SECRET];
+        let text = Files::new().report("", &env);
+        assert!(text.contains(what), "{text}");
+        assert!(text.contains("has 1 problem\n"), "{text}");
+    }
+}
+
+#[test]
+fn a_domain_in_other_letters_gives_a_url_in_ascii() {
+    let domain = ("UNIFIED_PUSH_COMPONENT__DOMAIN", "push.b\u{fc}cher.example");
+    let loaded = Files::new().load("", &[domain, SECRET]).unwrap();
+    let config = &loaded.config;
+    assert_eq!(config.component.domain.to_string(), domain.1);
+    assert_eq!(
+        config.http.public_url.to_string(),
+        "https://push.xn--bcher-kva.example"
+    );
+
+    let url = "https://b\u{fc}cher.example:8443/push";
+    let text = report("", &[("UNIFIED_PUSH_HTTP__PUBLIC_URL", url)]);
+    let remedy = "is not in ASCII; write it as \"https://xn--bcher-kva.example:8443/push\"";
+    assert!(text.contains(remedy), "{text}");
 }

@@ -113,7 +113,11 @@ fn in_place_and_by_file_exclude_each_other_across_layers() {
         ("previous_secrets", "previous_secrets_file"),
         ("component.secret", "component.secret_file"),
     ] {
-        let variable = super::super::keys::find(file_path).unwrap().variable();
+        let mut abouts = OPTIONS.iter().map(|option| option.about());
+        let variable = abouts
+            .find(|about| about.path == file_path)
+            .unwrap()
+            .variable();
         let base = if path == "component.secret" {
             vec![DOMAIN]
         } else {
@@ -318,4 +322,35 @@ fn no_secret_is_printed() {
         text.contains("# secret is set, not shown  # UNIFIED_PUSH_SECRET\n"),
         "{text}"
     );
+}
+
+#[test]
+fn what_surrounds_a_secret_is_named_and_counts() {
+    let files = Files::new();
+    for (content, what) in [
+        (format!("\"{LONG}\""), "is in quotation marks"),
+        (format!("'{LONG}'"), "is in quotation marks"),
+        (format!(" {LONG}"), "begins with a blank"),
+        (format!("{LONG} "), "ends with a blank"),
+        (format!("{LONG}\n\n"), "ends with an empty line"),
+        (format!("\u{feff}{LONG}"), "begins with a byte order mark"),
+    ] {
+        let path = files.write_private("secret", &content);
+        let component = [DOMAIN, ("UNIFIED_PUSH_COMPONENT__SECRET_FILE", &path)];
+        let loaded = files.load("", &component).unwrap();
+        let [warning] = &loaded.warnings[..] else {
+            panic!("{:?}", loaded.warnings)
+        };
+        let start = "component.secret_file (UNIFIED_PUSH_COMPONENT__SECRET_FILE): ";
+        assert!(warning.starts_with(&format!("{start}{what}")), "{warning}");
+        assert!(!warning.contains(LONG), "{warning}");
+        let counted = content.strip_suffix('\n').unwrap_or(&content);
+        assert_eq!(bytes(&loaded.config.component.secret), counted);
+
+        let text = warnings("", &[("UNIFIED_PUSH_SECRET", &content)]);
+        assert!(text.starts_with("secret (UNIFIED_PUSH_SECRET): "), "{text}");
+    }
+    let path = files.write_private("previous", format!("{LONG}\n\"{LONG}\"\n"));
+    let text = warnings("", &[("UNIFIED_PUSH_PREVIOUS_SECRETS_FILE", &path)]);
+    assert!(text.contains("number 2 is in quotation marks"), "{text}");
 }

@@ -102,7 +102,7 @@ impl World {
         let surroundings = Dependencies {
             tokens: tokens.clone(),
             store: store.clone(),
-            acl: Acl::new(vec!["example.org".parse().unwrap()]),
+            acl: Arc::new(Current::new(Acl::new(vec!["example.org".parse().unwrap()]))),
             pushes,
             link: link_state,
             clock: clock.clone(),
@@ -249,7 +249,7 @@ impl World {
         stop.cancel();
         delivery.stop();
         delivery.finish().await;
-        let settings = delivery.settings.clone();
+        let settings = delivery.settings.read().clone();
         while Arc::strong_count(&delivery) > 1 {
             tokio::task::yield_now().await;
         }

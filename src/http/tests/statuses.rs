@@ -164,7 +164,12 @@ async fn a_wish_for_another_answer_is_ignored() {
 #[tokio::test]
 async fn a_missing_ttl_is_refused_only_on_demand() {
     assert_eq!(Fixture::new().post("t").await.status, 201);
-    let strict = Fixture::with(|public| public.require_ttl = true);
+    let strict = Fixture::with(|public| {
+        public.rules.set(Rules {
+            require_ttl: true,
+            trusted_proxies: Vec::new(),
+        });
+    });
     let answer = strict.post("t").await;
     assert_eq!(answer.status, 400);
     assert!(answer.body.starts_with("TTL"), "{}", answer.body);

@@ -20,7 +20,10 @@ use crate::{
         payload::Payload, random::SystemRandom, registration::Digest, secret::Secret,
         time::Timestamp,
     },
-    xmpp::{backoff::Pauses, settings::Timings},
+    xmpp::{
+        backoff::Pauses,
+        settings::{Login, Timings},
+    },
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -113,11 +116,14 @@ fn timings() -> Timings {
 }
 
 fn start(port: u16, timings: Timings) -> Bench {
-    let settings = LinkSettings {
-        domain: BareJid::new("up.example.org").unwrap(),
+    let login = Login {
         host: "localhost".into(),
         port,
         secret: secret(),
+    };
+    let settings = LinkSettings {
+        domain: BareJid::new("up.example.org").unwrap(),
+        login: watch::channel(login).1,
         timings,
     };
     let metrics = Arc::new(Metrics::new());

@@ -1,0 +1,128 @@
+//! What the daemon and the commands beside it work on: the store, the secret and the tokens. The
+//! daemon makes what is missing; a command finds it.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tracing::warn;
+
+use crate::{
+    config::{self, Config},
+    model::{
+        random::{Random, SystemRandom},
+        secret::Secret,
+        time::{Clock, SystemClock},
+    },
+    store::{self, Store, StoreError},
+    token::{IssuersError, Keyring, Policy, StateSecret, StateSecretError, Tokens, check_issuers},
+};
+
+pub struct State {
+    pub store: Store,
+    /// The one that tokens are issued under.
+    pub secret: Secret,
+    pub tokens: Tokens,
+}
+
+/// Why the state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error(transparent)]
+    Open(#[from] store::OpenError),
+    #[error("the store cannot be read: {0}")]
+    Read(#[from] StoreError),
+    #[error(transparent)]
+    Secret(#[from] StateSecretError),
+    #[error(
+        "no secret is configured, and there is none in {}. Set `secret_file`, or name the \
+         configuration of the daemon with --config", .state_dir.display()
+    )]
+    NoSecret { state_dir: PathBuf },
+    #[error(transparent)]
+    Issuers(#[from] IssuersError),
+}
+
+impl State {
+    /// For the daemon. Refuses secrets that cannot open what the store knows to be alive.
+    pub async fn open(
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+        random: &Arc<dyn Random>,
+    ) -> Result<Self, StateError> {
+        let store = match &config.store {
+            config::Store::Sqlite => Store::open(&config.state_dir)?,
+            config::Store::Postgres(url) => Store::connect(url).await?,
+        };
+        let secret = match &config.secret {
+            Some(secret) => secret.clone(),
+            None => kept_secret(config, &store, &**clock, &**random).await?,
+        };
+        let keyring = Keyring::new(&secret, &config.previous_secrets);
+        check_issuers(&store, &keyring, clock.now()).await?;
+        let (clock, random) = (clock.clone(), random.clone());
+        let tokens = Tokens::load(keyring, policy(config), store.clone(), clock, random).await?;
+        Ok(Self {
+            store,
+            secret,
+            tokens,
+        })
+    }
+
+    /// For a command, beside the daemon.
+    pub async fn find(config: &Config) -> Result<Self, StateError> {
+        let store = find_store(config).await?;
+        let secret = find_secret(config)?.ok_or_else(|| StateError::NoSecret {
+            state_dir: config.state_dir.clone(),
+        })?;
+        let keyring = Keyring::new(&secret, &config.previous_secrets);
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        let tokens = Tokens::load(keyring, policy(config), store.clone(), clock, random).await?;
+        Ok(Self {
+            store,
+            secret,
+            tokens,
+        })
+    }
+}
+
+/// The daemon's store, which it may be using.
+pub async fn find_store(config: &Config) -> Result<Store, StateError> {
+    Ok(match &config.store {
+        config::Store::Sqlite => Store::open_existing(&config.state_dir)?,
+        config::Store::Postgres(url) => Store::connect(url).await?,
+    })
+}
+
+/// The configured secret, or the one that the daemon has made.
+pub fn find_secret(config: &Config) -> Result<Option<Secret>, StateSecretError> {
+    if let Some(secret) = &config.secret {
+        return Ok(Some(secret.clone()));
+    }
+    let kept = StateSecret::load(&config.state_dir)?;
+    Ok(kept.map(|kept| kept.secret))
+}
+
+/// How tokens are issued.
+pub fn policy(config: &Config) -> Policy {
+    Policy {
+        backend: config.backend,
+        ttl: config.registration_ttl,
+        registrations_per_jid: config.limits.registrations_per_jid,
+    }
+}
+
+/// Where none is configured: the one in `state_dir`, made on the first start.
+async fn kept_secret(
+    config: &Config,
+    store: &Store,
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> Result<Secret, StateSecretError> {
+    let kept = StateSecret::load_or_make(&config.state_dir, store, clock.now(), random).await?;
+    if kept.made {
+        warn!(
+            "no secret is configured: made one in {}. Keep a copy; without it every endpoint is lost",
+            kept.path.display()
+        );
+    }
+    Ok(kept.secret)
+}

@@ -1,0 +1,108 @@
+//! How a subcommand ends.
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use crate::{
+    app::{Failed, StartError, state::StateError},
+    config::Report,
+    http::BindError,
+    model::{
+        listen::Listen,
+        secret::{KeyId, KeyIdError},
+    },
+    store::StoreError,
+    token::{InspectError, StateSecretError},
+};
+
+/// sysexits.h: the configuration is wrong.
+const EXIT_CONFIG: u8 = 78;
+
+/// What a subcommand that did its work found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It is done, or the answer is yes.
+    Done,
+    /// The answer is no: not ready, not valid, not accepted.
+    No,
+}
+
+/// Why a subcommand could not do its work, for the person at the terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error("{0}")]
+    Config(#[from] Report),
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(#[source] io::Error),
+    #[error("not started: {0}")]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Failed(#[from] Failed),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Secret(#[from] StateSecretError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("no answer at admin.listen = {listen}: {source}. Does the daemon run?")]
+    NoHealth { listen: Listen, source: io::Error },
+    #[error("standard input cannot be read: {0}")]
+    Input(#[source] io::Error),
+    #[error("standard output cannot be written: {0}")]
+    Output(#[source] io::Error),
+    #[error("{given:?} is not one account's bare JID: write it as juliet@example.org")]
+    NoAccount { given: String },
+    #[error("{given:?} is not a JID: {source}. Write it as juliet@example.org")]
+    NoJid { given: String, source: jid::Error },
+    #[error("{given:?} is no key id: take it from the daemon's message")]
+    NoKeyId { given: String, source: KeyIdError },
+    #[error(
+        "the configuration still has the secret of key {0}, with which its endpoints would go on \
+         working. Take it out of `secret`, `previous_secrets` or `state_dir` first"
+    )]
+    KeyInUse(KeyId),
+    #[error("no endpoint was issued under key {0}; nothing was changed")]
+    UnknownKey(KeyId),
+    #[error(
+        "this is not an endpoint of this server: it was cut or changed, is another server's, or rests \
+         on a secret that neither `secret` nor `previous_secrets` holds"
+    )]
+    Foreign(#[source] InspectError),
+    #[error("the endpoint is not a URL: give it as the app got it")]
+    NoUrl(#[source] ureq::http::uri::InvalidUri),
+    #[error("the endpoint does not start with http:// or https://")]
+    NoHttp,
+    /// ureq's errors name hosts and causes, never the path, which is a secret.
+    #[error(
+        "no answer: {0}. Check the host name in the endpoint, the reverse proxy and that the daemon \
+         runs"
+    )]
+    NoAnswer(#[source] Box<ureq::Error>),
+    #[error("{} cannot be made: {source}; set TMPDIR", .path.display())]
+    TemporaryDirectory { path: PathBuf, source: io::Error },
+    #[error("{} cannot be written: {source}; set TMPDIR", .path.display())]
+    TemporaryFile { path: PathBuf, source: io::Error },
+    #[error("the simulated XMPP server cannot be started: {0}")]
+    DemoServer(#[source] io::Error),
+    #[error(transparent)]
+    DemoListener(#[from] BindError),
+    #[error("the registration was refused: {0}")]
+    DemoRefused(String),
+}
+
+impl CliError {
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) => ExitCode::from(EXIT_CONFIG),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::No => Self::FAILURE,
+        }
+    }
+}

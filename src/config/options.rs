@@ -1,0 +1,395 @@
+//! Every option, in the order of the documentation. After a change here,
+//! `UNIFIED_PUSH_WRITE=1 cargo test --test options` writes anew what is made from it.
+
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use jid::BareJid;
+
+use super::{
+    Level, LogFormat,
+    forms::{As, Count, Kind, OneOf, Size, Span, list, text},
+    key::{
+        Described,
+        Fallback::{Derived, Fixed, Required, Unset},
+        Key,
+    },
+    values,
+};
+use crate::{
+    model::{acl::Acl, endpoint::PublicUrl, listen::Listen, rate::Rate, secret::MIN_BYTES},
+    token::Backend,
+};
+
+pub static OPTIONS: &[&dyn Described] = &[
+    &ACL,
+    &BACKEND,
+    &REGISTRATION_TTL,
+    &SECRET,
+    &SECRET_FILE,
+    &PREVIOUS_SECRETS,
+    &PREVIOUS_SECRETS_FILE,
+    &STATE_DIR,
+    &STORE_URL,
+    &STORE_URL_FILE,
+    &DOMAIN,
+    &HOST,
+    &PORT,
+    &COMPONENT_SECRET,
+    &COMPONENT_SECRET_FILE,
+    &HTTP_LISTEN,
+    &PUBLIC_URL,
+    &REQUIRE_TTL,
+    &TRUSTED_PROXIES,
+    &ADMIN_LISTEN,
+    &ACK_TIMEOUT,
+    &DEFAULT_TTL,
+    &MAX_TTL,
+    &MAX_QUEUED_PER_ENDPOINT,
+    &MAX_QUEUED_PER_JID,
+    &MAX_QUEUED_BYTES,
+    &ENDPOINT_RATE,
+    &CLIENT_GUESS_RATE,
+    &REGISTRATIONS_PER_JID,
+    &REGISTRATION_RATE,
+    &IN_FLIGHT_MEMORY,
+    &CONNECTIONS,
+    &LOG_LEVEL,
+    &LOG_FORMAT,
+];
+
+pub static ACL: Key<As<Acl>> = Key::new(
+    "acl",
+    As {
+        kind: Kind::Acl,
+        parse: values::acl,
+    },
+    Derived("the parent domain of `component.domain`"),
+)
+.such_as(r#"["example.org"]"#)
+.means(
+    "Who may register: a domain stands for all its accounts, `\"*\"` for every account that can \
+     reach the component.",
+)
+.details("It does not concern application servers.");
+
+pub static BACKEND: Key<OneOf<Backend>> = Key::new(
+    "backend",
+    OneOf(&[("paseto", Backend::Paseto), ("jwt", Backend::Jwt), ("storage", Backend::Storage)]),
+    Fixed(r#""paseto""#),
+)
+.means(
+    "What endpoint URLs are made of: `paseto` is encrypted and stores nothing, `jwt` is readable and \
+     works as Prosody's mod_unified_push, `storage` makes random ids and keeps them in the store.",
+)
+.details(
+    "Endpoints of all three kinds are accepted, whichever is issued. With `jwt`, JIDs are readable in \
+     the URLs, and mod_unified_push's endpoints stay valid with its secret.",
+);
+
+pub static REGISTRATION_TTL: Key<Span> = Key::new(
+    "registration_ttl",
+    Span {
+        such_as: r#""7d""#,
+        least: "1s",
+        most: Some("36500d"),
+    },
+    Fixed(r#""7d""#),
+)
+.means("How long an endpoint lives; phones renew theirs by themselves.")
+.details("Below 2 days, Conversations up to 2.19 gets a new URL every hour.");
+
+pub static SECRET: Key<As<String>> = Key::new(
+    "secret",
+    As {
+        kind: Kind::Secret(MIN_BYTES),
+        parse: text,
+    },
+    Derived("the file `secret` in `state_dir`"),
+)
+.such_as(r#""at least 32 bytes, from unified-push gen-secret""#)
+.means(
+    "What endpoints rest on; whoever has it can forge them. `unified-push gen-secret` makes one.",
+)
+.details(
+    "The default file is made on the first start. `backend = \"jwt\"` and PostgreSQL as the \
+             store need a configured one.",
+)
+.secret();
+
+pub static SECRET_FILE: Key<As<PathBuf>> = file("secret_file")
+    .such_as(r#""/etc/unified-push/secret""#)
+    .means("The file with `secret`.");
+
+pub static PREVIOUS_SECRETS: Key<As<Vec<String>>> = Key::new(
+    "previous_secrets",
+    As {
+        kind: Kind::Secrets(MIN_BYTES),
+        parse: list,
+    },
+    Unset,
+)
+.such_as("[]")
+.means("The secrets before the current one. Endpoints made with them still work.")
+.secret();
+
+pub static PREVIOUS_SECRETS_FILE: Key<As<Option<PathBuf>>> = Key::new(
+    "previous_secrets_file",
+    As {
+        kind: Kind::FileOrNone,
+        parse: values::path_or_none,
+    },
+    Unset,
+)
+.such_as(r#""""#)
+.means("The file with `previous_secrets`, one per line.");
+
+pub static STATE_DIR: Key<As<PathBuf>> = Key::new(
+    "state_dir",
+    As {
+        kind: Kind::Directory,
+        parse: values::path,
+    },
+    Fixed(r#""/var/lib/unified-push""#),
+)
+.means("Where the daemon keeps what must survive a restart, unless `store.url` names a database.")
+.restart();
+
+pub static STORE_URL: Key<As<String>> = Key::new(
+    "store.url",
+    As {
+        kind: Kind::Store,
+        parse: text,
+    },
+    Derived(r#"`"sqlite"`"#),
+)
+.such_as(r#""sqlite""#)
+.means(
+    "Where registrations, revocations and waiting messages are kept: `sqlite` in `state_dir`, \
+             for one daemon; `postgres://` in a database that several daemons may share.",
+)
+.details("Never shown, like a secret.")
+.secret()
+.restart();
+
+pub static STORE_URL_FILE: Key<As<PathBuf>> = file("store.url_file")
+    .such_as(r#""/etc/unified-push/store-url""#)
+    .means("The file with `store.url`, for a URL with a password.")
+    .restart();
+
+pub static DOMAIN: Key<As<BareJid>> = Key::new(
+    "component.domain",
+    As {
+        kind: Kind::Domain,
+        parse: values::domain,
+    },
+    Required,
+)
+.such_as(r#""up.example.org""#)
+.means("The component's name, as in the XMPP server's configuration.")
+.restart();
+
+pub static HOST: Key<As<String>> = Key::new(
+    "component.host",
+    As {
+        kind: Kind::Host,
+        parse: values::host,
+    },
+    Fixed(r#""127.0.0.1""#),
+)
+.means("Where the XMPP server listens for components.")
+.details("The link (XEP-0114) is not encrypted: a public address is a warning.");
+
+pub static PORT: Key<Count> = Key::new("component.port", Count(1..=65535), Fixed("5347"))
+    .means("The port on which it listens for them.");
+
+pub static COMPONENT_SECRET: Key<As<String>> = Key::new(
+    "component.secret",
+    As {
+        kind: Kind::Secret(1),
+        parse: text,
+    },
+    Required,
+)
+.such_as(r#""the component's secret""#)
+.means("The component's secret, as in the XMPP server's configuration.")
+.secret();
+
+pub static COMPONENT_SECRET_FILE: Key<As<PathBuf>> = file("component.secret_file")
+    .such_as(r#""/etc/unified-push/component-secret""#)
+    .means("The file with `component.secret`.");
+
+pub static HTTP_LISTEN: Key<As<Listen>> = listen("http.listen", r#""127.0.0.1:8080""#)
+    .means("Where application servers are served, usually behind a proxy that adds TLS.");
+
+pub static PUBLIC_URL: Key<As<PublicUrl>> = Key::new(
+    "http.public_url",
+    As {
+        kind: Kind::PublicUrl,
+        parse: values::public_url,
+    },
+    Derived("`https://` and `component.domain`"),
+)
+.such_as(r#""https://up.example.org""#)
+.means("What endpoint URLs start with; may have a path.")
+.details("`http://` works too, with a warning: most application servers refuse such endpoints.")
+.restart();
+
+pub static REQUIRE_TTL: Key<As<bool>> = Key::new(
+    "http.require_ttl",
+    As {
+        kind: Kind::Flag,
+        parse: values::flag,
+    },
+    Fixed("false"),
+)
+.means("Whether a push without a `TTL` header is refused with 400, as RFC 8030 §5.2 wants.")
+.details("Some application servers send none.");
+
+pub static TRUSTED_PROXIES: Key<As<Vec<IpNet>>> = Key::new(
+    "http.trusted_proxies",
+    As {
+        kind: Kind::Networks,
+        parse: values::networks,
+    },
+    Fixed(r#"["127.0.0.0/8", "::1"]"#),
+)
+.means("Whose `X-Forwarded-For` is believed.");
+
+pub static ADMIN_LISTEN: Key<As<Listen>> = listen("admin.listen", r#""127.0.0.1:8081""#)
+    .means("Where `/metrics`, `/healthz` and `/readyz` are served. Not for the public.");
+
+pub static ACK_TIMEOUT: Key<Span> = Key::new(
+    "delivery.ack_timeout",
+    // Some senders give up soon after the longest, and then shun the whole host.
+    Span {
+        such_as: r#""800ms""#,
+        least: "1ms",
+        most: Some("5s"),
+    },
+    Fixed(r#""1s""#),
+)
+.means("How long a push waits for the phone's acknowledgement before it is kept.")
+.details("Some application servers give up after 2 seconds and then avoid the whole host.");
+
+pub static DEFAULT_TTL: Key<Span> = ttl("delivery.default_ttl", r#""1d""#)
+    .means("The time to live of a push whose sender names none; at most `delivery.max_ttl`.");
+
+pub static MAX_TTL: Key<Span> = ttl("delivery.max_ttl", r#""28d""#)
+    .means("The longest time to live. A sender that asks for more is told the shorter one.");
+
+pub static MAX_QUEUED_PER_ENDPOINT: Key<Count> = count("delivery.max_queued_per_endpoint", "100")
+    .means(
+        "Messages of one endpoint that wait for the phone. Beyond it the oldest of the lowest urgency \
+         gives way.",
+    )
+    .details("A new one that is less urgent than all of them gets 503 with `Retry-After`.");
+
+pub static MAX_QUEUED_PER_JID: Key<Count> = count("delivery.max_queued_per_jid", "1000")
+    .means("Messages of one account that wait for its phones. More get 503 with `Retry-After`.");
+
+pub static MAX_QUEUED_BYTES: Key<Size> = Key::new(
+    "delivery.max_queued_bytes",
+    Size {
+        such_as: r#""1GiB""#,
+        least: "1MiB",
+    },
+    Fixed(r#""1GiB""#),
+)
+.means("All messages that wait. More get 503 with `Retry-After`.")
+.details("Each counts with 512 bytes for what is kept beside it.");
+
+pub static ENDPOINT_RATE: Key<As<Rate>> = rate("limits.endpoint_rate", r#""5/s, burst 120""#)
+    .means("Pushes to one endpoint. More get 503 with `Retry-After`.");
+
+pub static CLIENT_GUESS_RATE: Key<As<Rate>> = rate(
+    "limits.client_guess_rate",
+    r#""1/s, burst 30""#,
+)
+.means("Requests with made-up endpoints from one client address (IPv6: one /64). More get 429.")
+.details("Expired and revoked endpoints do not count.");
+
+pub static REGISTRATIONS_PER_JID: Key<Count> = count("limits.registrations_per_jid", "200").means(
+    "Endpoints of one account that live at a time, where they are known (`backend = \"storage\"`).",
+);
+
+pub static REGISTRATION_RATE: Key<As<Rate>> =
+    rate("limits.registration_rate", r#""1/s, burst 60""#).means("Registrations of one account.");
+
+pub static IN_FLIGHT_MEMORY: Key<Size> = Key::new(
+    "limits.in_flight_memory",
+    Size {
+        such_as: r#""64MiB""#,
+        least: "64KiB",
+    },
+    Fixed(r#""64MiB""#),
+)
+.means("Pushes that wait for an acknowledgement, all together. More get 503 with `Retry-After`.");
+
+pub static CONNECTIONS: Key<Count> = count("limits.connections", "10000")
+    .means("Open HTTP connections.")
+    .restart();
+
+pub static LOG_LEVEL: Key<OneOf<Level>> = Key::new(
+    "log.level",
+    OneOf(&[
+        ("error", Level::Error),
+        ("warn", Level::Warn),
+        ("info", Level::Info),
+        ("debug", Level::Debug),
+        ("trace", Level::Trace),
+    ]),
+    Fixed(r#""info""#),
+)
+.means("How much is logged. JIDs appear from `debug` on; secrets, endpoints and contents never.");
+
+pub static LOG_FORMAT: Key<OneOf<LogFormat>> = Key::new(
+    "log.format",
+    OneOf(&[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+    Fixed(r#""text""#),
+)
+.means("How it is written. With `text` under systemd, the journal gets the fields.")
+.restart();
+
+const fn file(path: &'static str) -> Key<As<PathBuf>> {
+    Key::new(
+        path,
+        As {
+            kind: Kind::File,
+            parse: values::path,
+        },
+        Unset,
+    )
+}
+
+const fn listen(path: &'static str, default: &'static str) -> Key<As<Listen>> {
+    let form = As {
+        kind: Kind::Listen,
+        parse: values::listen,
+    };
+    Key::new(path, form, Fixed(default)).restart()
+}
+
+const fn ttl(path: &'static str, default: &'static str) -> Key<Span> {
+    Key::new(
+        path,
+        Span {
+            such_as: default,
+            least: "1s",
+            most: None,
+        },
+        Fixed(default),
+    )
+}
+
+const fn rate(path: &'static str, default: &'static str) -> Key<As<Rate>> {
+    let form = As {
+        kind: Kind::Rate { such_as: default },
+        parse: values::rate,
+    };
+    Key::new(path, form, Fixed(default))
+}
+
+const fn count(path: &'static str, default: &'static str) -> Key<Count> {
+    Key::new(path, Count(1..=u32::MAX as u64), Fixed(default))
+}
