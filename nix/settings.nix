@@ -28,6 +28,11 @@ in
       How long an endpoint lives; phones renew theirs by themselves. (duration such as `"7d"`, or
       seconds; `"1s"` to `"36500d"`)
     '';
+    registration_grace = option (types.either types.ints.positive types.str) "28d" ''
+      How much longer than `registration_ttl` an endpoint is accepted, and messages wait: a phone
+      that was off when it should have renewed its endpoints comes back to living subscriptions.
+      (duration such as `"28d"`, or seconds; `"0s"` to `"366d"`)
+    '';
     store = {
       url = option (types.nullOr types.str) null ''
         Where registrations, revocations and waiting messages are kept: `sqlite` in `state_dir`, for

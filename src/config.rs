@@ -59,6 +59,8 @@ pub struct Config {
     pub acl: Acl,
     pub backend: Backend,
     pub registration_ttl: Duration,
+    /// Beyond what a phone is told.
+    pub registration_grace: Duration,
     /// None: the one in `state_dir`, made on the first start. Never with PostgreSQL.
     pub secret: Option<Secret>,
     pub previous_secrets: Vec<Secret>,

@@ -166,7 +166,7 @@ impl Registrar {
         self.renewals.remember(&issued.registration.key());
         let registered = Registered {
             endpoint,
-            expires: issued.registration.expires,
+            expires: issued.told,
         };
         Ok((registered, issued.registration))
     }

@@ -104,7 +104,11 @@ pub fn length(backend: Backend, jid: usize, random: &dyn Random) -> usize {
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     pub backend: Backend,
+    /// What a phone is told.
     pub ttl: Duration,
+    /// How much longer an endpoint is accepted: a phone that comes back late finds its subscriptions
+    /// alive, and what waits for it.
+    pub grace: Duration,
     /// Where they are known, which is with [`Backend::Storage`].
     pub registrations_per_jid: u32,
 }
@@ -126,8 +130,10 @@ struct Inner {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Issued {
     pub token: String,
-    /// What it stands for. It expires in whole seconds, as the phone is told.
+    /// What it stands for.
     pub registration: Registration,
+    /// When it expires as the phone is told, in whole seconds. It is accepted longer.
+    pub told: Timestamp,
     /// Another registration of the account gave way, and so many of its messages were dropped.
     pub displaced: Option<u64>,
 }
@@ -191,36 +197,33 @@ impl Tokens {
     ) -> Result<Issued, IssueError> {
         let now = self.0.clock.now();
         let (keyring, policy) = (self.keyring(), *self.0.policy.read());
-        let expires = now.saturating_add(policy.ttl).as_secs();
+        let told = Timestamp::from_secs(now.saturating_add(policy.ttl).as_secs());
         let registration = Registration {
             owner: owner.clone(),
             application,
             instance,
             issued: now,
-            expires: Timestamp::from_secs(expires),
+            expires: told.saturating_add(policy.grace),
         };
-        match policy.backend {
-            Backend::Storage => {
-                let limit = policy.registrations_per_jid;
-                self.issue_stored(&keyring, registration, limit).await
-            }
-            Backend::Paseto => {
-                let registration = self.dated(&keyring, registration).await?;
-                Ok(Issued {
-                    token: paseto::seal(keyring.current(), &registration),
-                    registration,
-                    displaced: None,
-                })
-            }
-            Backend::Jwt => {
-                let registration = self.dated(&keyring, registration).await?;
-                Ok(Issued {
-                    token: jwt::sign(keyring.current(), &registration, &*self.0.random),
-                    registration,
-                    displaced: None,
-                })
-            }
+        if policy.backend == Backend::Storage {
+            return self.issue_stored(&keyring, registration, policy).await;
         }
+        let registration = self.dated(&keyring, registration).await?;
+        // These carry what the phone is told, as Prosody's do.
+        let as_told = Registration {
+            expires: told,
+            ..registration.clone()
+        };
+        let token = match policy.backend {
+            Backend::Jwt => jwt::sign(keyring.current(), &as_told, &*self.0.random),
+            _ => paseto::seal(keyring.current(), &as_told),
+        };
+        Ok(Issued {
+            token,
+            registration,
+            told,
+            displaced: None,
+        })
     }
 
     /// Before a stateless token is made: dates it after its revocations, and records that the
@@ -248,7 +251,7 @@ impl Tokens {
         &self,
         keyring: &Keyring,
         registration: Registration,
-        limit: u32,
+        policy: Policy,
     ) -> Result<Issued, IssueError> {
         let key = keyring.current();
         let owner = registration.key();
@@ -258,7 +261,7 @@ impl Tokens {
             key: key.id,
             generation,
             id: stored::TokenId::new(key, &owner, &generation).hash(),
-            limit,
+            limit: policy.registrations_per_jid,
             live_until,
             registration: registration.clone(),
         };
@@ -286,6 +289,7 @@ impl Tokens {
                         expires,
                         ..registration
                     },
+                    told: expires.saturating_sub(policy.grace),
                     displaced,
                 })
             }

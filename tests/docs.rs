@@ -242,6 +242,22 @@ fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
 
 /// tests/debian/operate.sh loads those of docs/xmpp-servers.md into real servers.
 #[test]
+fn the_tests_that_the_page_on_subscriptions_names_exist() {
+    let text = read("docs/subscriptions.md");
+    let named = text.split('`').skip(1).step_by(2);
+    let tests: Vec<&str> = named.filter(|name| name.matches('_').count() > 3).collect();
+    assert!(tests.len() > 5, "{tests:?}");
+    let search = |name: &str| {
+        let mut grep = Command::new("grep");
+        grep.args(["-rqw", &format!("fn {name}"), "src", "tests"]);
+        grep.current_dir(root()).status().unwrap().success()
+    };
+    for test in tests {
+        assert!(search(test), "{test}");
+    }
+}
+
+#[test]
 fn the_component_lines_of_the_readme_are_those_that_are_tried() {
     let [readme, tried] = ["README.md", "docs/xmpp-servers.md"].map(read);
     for language in ["lua", "yaml"] {

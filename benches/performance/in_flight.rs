@@ -50,6 +50,7 @@ impl Bench {
         let policy = Policy {
             backend,
             ttl: DAY,
+            grace: DAY,
             registrations_per_jid: 200,
         };
         let store = Store::open(dir.path()).unwrap();

@@ -106,6 +106,7 @@ pub fn policy(config: &Config) -> Policy {
     Policy {
         backend: config.backend,
         ttl: config.registration_ttl,
+        grace: config.registration_grace,
         registrations_per_jid: config.limits.registrations_per_jid,
     }
 }

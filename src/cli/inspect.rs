@@ -1,6 +1,6 @@
 //! `unified-push inspect`: what an endpoint stands for, for who has the secret.
 
-use std::io;
+use std::{io, time::Duration};
 
 use super::error::{CliError, Exit};
 use crate::{
@@ -19,7 +19,7 @@ pub async fn run(config: &Config, endpoint: &str) -> Result<Exit, CliError> {
     };
     let token = endpoint.trim().rsplit('/').next().unwrap_or_default();
     match tokens.inspect(token).await {
-        Ok(inspection) => Ok(print(&inspection)),
+        Ok(inspection) => Ok(print(&inspection, config.registration_grace)),
         Err(error @ InspectError::Forged) => Err(CliError::Foreign(error)),
         Err(InspectError::Store(error)) => Err(error.into()),
     }
@@ -31,7 +31,7 @@ fn read_line() -> Result<String, CliError> {
     Ok(line)
 }
 
-fn print(inspection: &Inspection) -> Exit {
+fn print(inspection: &Inspection, grace: Duration) -> Exit {
     let Inspection {
         backend,
         key,
@@ -46,7 +46,9 @@ fn print(inspection: &Inspection) -> Exit {
         println!("application: {}", registration.application.to_base64());
         println!("instance:    {}", registration.instance.to_base64());
         println!("registered:  {}", registration.issued);
-        println!("expires:     {}", registration.expires);
+        let told = registration.expires.saturating_sub(grace);
+        println!("expires:     {told}");
+        println!("accepted:    until {}", registration.expires);
     }
     let state = match (revoked, expired) {
         (true, _) => "revoked: pushes get 404",

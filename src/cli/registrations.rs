@@ -57,7 +57,7 @@ async fn list(config: &Config) -> Result<Exit, CliError> {
     let owners = find_store(config).await?.owners(SystemClock.now()).await?;
     let heading = format!(
         "{:>13}  {:20}  {:20}  account",
-        "registrations", "last registered", "latest expiry"
+        "registrations", "last registered", "accepted until"
     );
     let rows = owners.iter().map(|owned| {
         format!(

@@ -25,6 +25,7 @@ pub static OPTIONS: &[&dyn Described] = &[
     &ACL,
     &BACKEND,
     &REGISTRATION_TTL,
+    &REGISTRATION_GRACE,
     &SECRET,
     &SECRET_FILE,
     &PREVIOUS_SECRETS,
@@ -98,6 +99,24 @@ pub static REGISTRATION_TTL: Key<Span> = Key::new(
 )
 .means("How long an endpoint lives; phones renew theirs by themselves.")
 .details("Below 2 days, Conversations up to 2.19 gets a new URL every hour.");
+
+pub static REGISTRATION_GRACE: Key<Span> = Key::new(
+    "registration_grace",
+    Span {
+        such_as: r#""28d""#,
+        least: "0s",
+        most: Some("366d"),
+    },
+    Fixed(r#""28d""#),
+)
+.means(
+    "How much longer than `registration_ttl` an endpoint is accepted, and messages wait: a phone that \
+     was off when it should have renewed its endpoints comes back to living subscriptions.",
+)
+.details(
+    "With `paseto` and `jwt` a new value counts for all endpoints at once, with `storage` for each \
+     from its next renewal.",
+);
 
 pub static SECRET: Key<As<String>> = Key::new(
     "secret",

@@ -39,6 +39,7 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
         acl: settings.get(&ACL)?,
         backend: settings.get(&BACKEND)?,
         registration_ttl: settings.get(&REGISTRATION_TTL)?,
+        registration_grace: settings.get(&REGISTRATION_GRACE)?,
         secret,
         previous_secrets: previous_secrets?,
         state_dir: settings.get(&STATE_DIR)?,

@@ -72,6 +72,7 @@ pub struct Registration {
     pub instance: Digest,
     /// When the phone last registered. A revocation kills what was issued up to its instant.
     pub issued: Timestamp,
+    /// Until when its endpoint is accepted. That is a grace longer than its phone was told.
     pub expires: Timestamp,
 }
 

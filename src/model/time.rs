@@ -101,7 +101,10 @@ mod manual {
         }
 
         pub fn advance(&self, by: Duration) {
-            let now = self.now().saturating_add(by);
+            self.set(self.now().saturating_add(by));
+        }
+
+        pub fn set(&self, now: Timestamp) {
             self.0.store(now.0, Ordering::Relaxed);
         }
     }

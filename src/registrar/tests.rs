@@ -31,6 +31,7 @@ async fn registrar(backend: Backend) -> (TempDir, Registrar) {
         Policy {
             backend,
             ttl: Duration::from_secs(604_800),
+            grace: Duration::from_secs(86400),
             registrations_per_jid: 2,
         },
         Store::open(dir.path()).unwrap(),

@@ -30,6 +30,7 @@ pub struct Inspection {
     /// None: of [`Backend::Storage`], and the store has it no longer. It has expired, and nothing
     /// more is known.
     pub registration: Option<Arc<Registration>>,
+    /// Not accepted any more: the grace is over, too.
     pub expired: bool,
     pub revoked: bool,
 }
@@ -73,7 +74,9 @@ impl Tokens {
             Backend::Jwt => jwt::open(keyring, token),
             Backend::Storage => return self.look_up(token, miss).await,
         };
-        let (key, registration) = said.ok_or(InspectError::Forged)?;
+        let (key, mut registration) = said.ok_or(InspectError::Forged)?;
+        let grace = self.0.policy.read().grace;
+        registration.expires = registration.expires.saturating_add(grace);
         let content = Content {
             backend,
             key,

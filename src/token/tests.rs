@@ -1,4 +1,5 @@
 mod forgery;
+mod grace;
 mod storage;
 
 use std::fs;
@@ -65,6 +66,7 @@ async fn limited(
     let policy = Policy {
         backend,
         ttl: WEEK,
+        grace: Duration::ZERO,
         registrations_per_jid,
     };
     let random = Arc::new(SystemRandom);

@@ -47,6 +47,7 @@ async fn an_expired_endpoint_is_called_so() {
         let mut bed = Bed::new().await;
         bed.text("backend", backend);
         bed.text("registration_ttl", "1s");
+        bed.text("registration_grace", "0s");
         let _daemon = bed.start().await;
         let endpoint = bed.register("app").await;
         let dead = async || (push(&endpoint).await == 404).then_some(());

@@ -192,7 +192,8 @@ async fn expires(bed: &Bed, backend: &str) {
     let settings = bed
         .config(&server)
         .text("backend", backend)
-        .text("registration_ttl", "10s");
+        .text("registration_ttl", "10s")
+        .text("registration_grace", "0s");
     let phone = Phone::log_in(&server, &bed.user("romeo")).await;
     let mut line = Line::with(bed, settings, phone).await;
     line.works().await;

@@ -262,3 +262,32 @@ async fn nobody_waits_in_line_for_a_store_that_hangs() {
         "the last has waited {took:?}"
     );
 }
+
+/// The phone was off from an hour before it would have renewed until 20 days later.
+#[tokio::test(start_paused = true)]
+async fn a_phone_that_missed_its_renewal_finds_its_subscription_and_what_waits() {
+    const DAY: Duration = Duration::from_secs(86400);
+    for backend in [Backend::Paseto, Backend::Jwt, Backend::Storage] {
+        let mut world = World::with_grace(backend, 28 * DAY).await;
+        let token = world.registered(PHONE).await;
+        world.link.send_replace(LinkState::Connecting);
+        world.delivery.link_down();
+        world.advance(6 * DAY).await;
+        let early = world.push(&token, Some(23 * 86400)).await.unwrap();
+        assert_eq!(accepted_ttl(&early), 23 * 86400);
+        world.advance(20 * DAY).await;
+        let late = world.push(&token, Some(28 * 86400)).await.unwrap();
+        let left = (7 + 28 - 26) * 86400;
+        assert_eq!(accepted_ttl(&late), left, "what is really kept");
+
+        let renewed = world.registered(PHONE).await;
+        assert_eq!(renewed == token, backend == Backend::Storage);
+        world.link.send_replace(LinkState::Up);
+        world.delivery.link_up();
+        for _ in 0..2 {
+            let stanza = world.sent().await;
+            world.answer(&stanza, Answer::Acknowledged);
+        }
+        world.drained().await;
+    }
+}

@@ -56,6 +56,19 @@ impl World {
         Self::build(backend, |_| {}).await
     }
 
+    pub async fn with_grace(backend: Backend, grace: Duration) -> Self {
+        let world = Self::issuing(backend).await;
+        let policy = Policy {
+            backend,
+            ttl: WEEK,
+            grace,
+            registrations_per_jid: 200,
+        };
+        let keyring = Keyring::new(&Secret::new([7; 32]), &[]);
+        world.tokens.reconfigure(keyring, policy);
+        world
+    }
+
     pub async fn build(backend: Backend, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
             ack_timeout: Duration::from_secs(1),
@@ -83,6 +96,7 @@ impl World {
         let policy = Policy {
             backend,
             ttl: WEEK,
+            grace: Duration::ZERO,
             registrations_per_jid: 200,
         };
         let clock = Arc::new(ManualClock::new(now));
