@@ -116,12 +116,13 @@ pub fn public<D: Deliver>(public: Public<D>) -> Site {
     let mut router = Router::new()
         .without_v07_checks()
         .route(&format!("{prefix}/message/{{id}}"), message)
+        .route(&format!("{prefix}/push/{{token}}"), endpoint.clone())
         .route(&format!("{prefix}/"), root.clone());
     if !prefix.is_empty() {
         router = router.route(&prefix, root);
     }
     let state = Arc::new(public);
-    // `{prefix}/push/{token}`, and wherever else a token stands.
+    // Wherever else a token stands.
     let router = router.fallback_service(endpoint.with_state(state.clone()));
     Site {
         router: router.with_state(state),

@@ -16,7 +16,12 @@ const MAX_CANDIDATES: usize = 4;
 
 /// A path without its escapes.
 pub fn decoded(path: &str) -> Cow<'_, str> {
-    percent_decode_str(path).decode_utf8_lossy()
+    // Hardly any path has escapes, and looking at every byte as at a part of a character is slow.
+    if path.contains('%') {
+        percent_decode_str(path).decode_utf8_lossy()
+    } else {
+        Cow::Borrowed(path)
+    }
 }
 
 /// Whether a path may be an endpoint's. It tells nothing about whether the token is good.

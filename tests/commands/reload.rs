@@ -77,11 +77,12 @@ async fn delivery_settings_take_effect_at_once() {
     bed.value("delivery.max_ttl", 10);
     bed.value("delivery.default_ttl", 5);
     bed.value("delivery.max_queued_per_jid", 1);
-    bed.text("delivery.ack_timeout", "1ms");
     reload(&bed, &daemon, RELOADED).await;
-
     let answer = post(&endpoint, &[], b"without a TTL").await;
     assert_eq!(answer.header("ttl"), Some("5"));
+
+    bed.text("delivery.ack_timeout", "1ms");
+    reload(&bed, &daemon, RELOADED).await;
     bed.phone.behave(Behaviour::Silent);
     let answer = http::push(&endpoint, b"a long TTL").await;
     assert_eq!((answer.status, answer.header("ttl")), (201, Some("10")));

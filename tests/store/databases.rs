@@ -45,7 +45,7 @@ async fn daemons_that_start_at_once_make_the_tables_once(postgres: &Postgres) {
     let rows = client.query("SELECT version FROM unified_push_schema", &[]);
     let rows = rows.await.unwrap();
     assert_eq!(rows.len(), 1);
-    assert_eq!(rows[0].get::<_, i32>(0), 1);
+    assert_eq!(rows[0].get::<_, i32>(0), 2);
 }
 
 async fn a_newer_schema_is_refused_and_untouched(postgres: &Postgres) {
