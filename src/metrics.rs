@@ -96,6 +96,7 @@ pub struct Metrics {
     pub stored_revocations: IntGauge,
     /// The size of the store's files, in bytes.
     pub store_bytes: IntGauge,
+    pub store_failing: IntGauge,
     /// The present state of the link.
     pub link_state: StateGauge<LinkState>,
     /// Connections lost and attempts failed.
@@ -191,6 +192,11 @@ impl Metrics {
                 "Revocations in the store, by phones and by the administrator.",
             ),
             store_bytes: gauge(r, "unified_push_store_bytes", "Size of the store's files."),
+            store_failing: gauge(
+                r,
+                "unified_push_store_failing",
+                "1 while the store cannot be read or written, 0 otherwise.",
+            ),
             link_state: StateGauge::new(
                 r,
                 "unified_push_link_state",

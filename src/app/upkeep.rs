@@ -52,10 +52,12 @@ impl Services {
                     error!(store = ?self.store, "the store fails; look there: {why}");
                 }
                 self.health.set_store_ok(false);
+                self.metrics.store_failing.set(1);
                 return Ok(());
             }
         }
         self.health.set_store_ok(true);
+        self.metrics.store_failing.set(0);
         Ok(())
     }
 

@@ -46,7 +46,7 @@ async fn ready(State(health): State<Health>) -> Response {
         StatusCode::SERVICE_UNAVAILABLE
     };
     let link = health.link().name();
-    let store = if health.store_ok() { "ok" } else { "failed" };
+    let store = if health.store_ok() { "ok" } else { "failing" };
     let body = format!(r#"{{"ready":{ready},"link":"{link}","store":"{store}"}}"#);
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }

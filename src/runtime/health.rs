@@ -9,9 +9,9 @@ use tokio::sync::watch;
 
 use crate::metrics::LinkState;
 
-/// Ready means: pushes can be accepted and kept. The link is reported beside it, never part of it:
-/// an XMPP server that restarts must not take the daemon out of its load balancer, where a 404
-/// would make senders forget their subscriptions.
+/// Ready means: pushes are answered. The link and the store are reported beside it, never part of it:
+/// an XMPP server that restarts, or a disk that is full, must not take the daemon out of its load
+/// balancer, where a 404 would make senders forget their subscriptions.
 #[derive(Clone)]
 pub struct Health {
     link: watch::Receiver<LinkState>,
@@ -46,8 +46,8 @@ impl Health {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// The store works and the daemon does not stop; the link does not count.
+    /// The daemon does not stop; neither the link nor the store counts.
     pub fn ready(&self) -> bool {
-        self.store_ok() && !self.stopping.load(Ordering::Relaxed)
+        !self.stopping.load(Ordering::Relaxed)
     }
 }

@@ -6,6 +6,7 @@
 mod columns;
 mod enqueue;
 mod issuers;
+mod meanwhile;
 mod open;
 mod queue;
 mod registrations;
@@ -19,14 +20,21 @@ mod worker;
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
 };
 
 use jid::{BareJid, Jid};
 use rusqlite::Connection;
+use tokio::sync::RwLock;
 
 pub use self::open::SqliteOpenError;
-use self::worker::{Reader, Writer};
+use self::{
+    meanwhile::Meanwhile,
+    worker::{Reader, Writer},
+};
 use super::{
     engine::{Engine, in_steps},
     error::{StoreError, StoreResult},
@@ -51,8 +59,10 @@ pub struct Sqlite {
     pub(super) path: PathBuf,
     /// The last change by another process that this one knows.
     changes: AtomicI64,
-    /// The last write that failed has not been followed by one that succeeded.
-    failing: AtomicBool,
+    /// There is one from a write that failed until [`ping`](Engine::ping) finds that the disk takes
+    /// writes again. Whoever writes about messages that wait holds it, so that nothing comes
+    /// between what is remembered and its way to the disk.
+    meanwhile: Arc<RwLock<Option<Meanwhile>>>,
     /// The daemon's claim to the directory, held until the last handle is gone.
     _lock: Option<File>,
 }
@@ -84,7 +94,7 @@ impl Sqlite {
             writer: Writer::start(writing).map_err(SqliteOpenError::Thread)?,
             path,
             changes: AtomicI64::new(changes),
-            failing: AtomicBool::new(false),
+            meanwhile: Arc::default(),
             _lock: lock,
         })
     }
@@ -95,9 +105,58 @@ impl Sqlite {
     ) -> StoreResult<T> {
         let written = self.writer.write(work).await;
         if matches!(written, Err(StoreError::Failed(_))) {
-            self.failing.store(true, Relaxed);
+            self.meanwhile.write().await.get_or_insert_default();
         }
         written
+    }
+
+    /// Does work on messages that wait: on the disk or, while that takes no writes, in the memory.
+    async fn deliver<T: Send + 'static>(
+        &self,
+        on_disk: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        in_memory: impl FnOnce(&Connection, &mut Meanwhile) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        let meanwhile = self.meanwhile.read().await;
+        if meanwhile.is_none() {
+            match self.writer.write(on_disk).await {
+                Err(StoreError::Failed(_)) => {}
+                done => return done,
+            }
+        }
+        drop(meanwhile);
+        let mut meanwhile = self.meanwhile.clone().write_owned().await;
+        // The work takes the guard along: it may go on when nobody waits for it any more.
+        let work = move |db: &Connection| in_memory(db, meanwhile.get_or_insert_default());
+        self.reader.read(work).await
+    }
+
+    /// Answers a question about messages that wait, in the same way.
+    async fn look<T: Send + 'static>(
+        &self,
+        on_disk: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        in_memory: impl FnOnce(&Connection, &Meanwhile) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        let meanwhile = self.meanwhile.clone().read_owned().await;
+        let work = move |db: &Connection| match &*meanwhile {
+            Some(meanwhile) => in_memory(db, meanwhile),
+            None => Ok(on_disk(db)?),
+        };
+        self.reader.read(work).await
+    }
+
+    /// Writes what is remembered, if the disk takes it.
+    async fn catch_up(&self) -> StoreResult<()> {
+        self.writer.write(upkeep::touch).await?;
+        let meanwhile = self.meanwhile.clone().write_owned().await;
+        let work = move |db: &Connection| {
+            if let Some(meanwhile) = &*meanwhile {
+                meanwhile.write(db)?;
+            }
+            Ok(meanwhile)
+        };
+        // Nobody else has had it before the commit.
+        *self.writer.write(work).await? = None;
+        Ok(())
     }
 }
 
@@ -193,17 +252,28 @@ impl Engine for Sqlite {
         now: Timestamp,
         lease: Timestamp,
     ) -> StoreResult<(bool, Claim)> {
-        let owner = owner.clone();
-        self.write(move |db| {
-            let was_there = done.map(|key| queue::acknowledge(db, key)).transpose()?;
-            let claim = queue::claim(db, &owner, now, lease)?;
-            Ok((was_there.unwrap_or(false), claim))
-        })
+        let (owner, same) = (owner.clone(), owner.clone());
+        self.deliver(
+            move |db| {
+                let was_there = done.map(|key| queue::acknowledge(db, key)).transpose()?;
+                let claim = queue::claim(db, &owner, now, lease)?;
+                Ok((was_there.unwrap_or(false), claim))
+            },
+            move |db, meanwhile| {
+                let was_there = done.map(|key| meanwhile.acknowledge(db, key)).transpose()?;
+                let claim = meanwhile.claim(db, &same, now, lease)?;
+                Ok((was_there.unwrap_or(false), claim))
+            },
+        )
         .await
     }
 
     async fn acknowledge(&self, key: MessageKey) -> StoreResult<bool> {
-        self.write(move |db| queue::acknowledge(db, key)).await
+        self.deliver(
+            move |db| queue::acknowledge(db, key),
+            move |db, meanwhile| meanwhile.acknowledge(db, key),
+        )
+        .await
     }
 
     async fn put_back(
@@ -212,20 +282,28 @@ impl Engine for Sqlite {
         attempt: u16,
         hold: Hold,
     ) -> StoreResult<Option<Jid>> {
-        self.write(move |db| queue::put_back(db, key, attempt, hold))
-            .await
+        self.deliver(
+            move |db| queue::put_back(db, key, attempt, hold),
+            move |db, meanwhile| meanwhile.put_back(db, key, attempt, hold),
+        )
+        .await
     }
 
     async fn asked(&self, key: MessageKey, attempt: u16) -> StoreResult<Option<Registration>> {
-        self.reader
-            .read(move |db| queue::asked(db, key, attempt))
-            .await
+        self.look(
+            move |db| queue::asked(db, key, attempt),
+            move |db, meanwhile| meanwhile.asked(db, key, attempt),
+        )
+        .await
     }
 
     async fn release(&self, owner: &Jid, since: Timestamp) -> StoreResult<()> {
-        let owner = owner.clone();
-        self.write(move |db| queue::release(db, &owner, since))
-            .await
+        let (owner, same) = (owner.clone(), owner.clone());
+        self.deliver(
+            move |db| queue::release(db, &owner, since),
+            move |db, meanwhile| meanwhile.release(db, &same, since),
+        )
+        .await
     }
 
     async fn redirect(&self, registration: &Registration) -> StoreResult<u64> {
@@ -242,9 +320,11 @@ impl Engine for Sqlite {
     }
 
     async fn is_waiting(&self, id: MessageId, now: Timestamp) -> StoreResult<bool> {
-        self.reader
-            .read(move |db| queue::is_waiting(db, id, now))
-            .await
+        self.look(
+            move |db| queue::is_waiting(db, id, now),
+            move |db, meanwhile| meanwhile.is_waiting(db, id, now),
+        )
+        .await
     }
 
     async fn cancel(&self, id: MessageId) -> StoreResult<bool> {
@@ -287,9 +367,8 @@ impl Engine for Sqlite {
 
     async fn ping(&self) -> StoreResult<()> {
         self.reader.read(issuers::all).await?;
-        if self.failing.load(Relaxed) {
-            self.write(upkeep::touch).await?;
-            self.failing.store(false, Relaxed);
+        if self.meanwhile.read().await.is_some() {
+            self.catch_up().await?;
         }
         self.write(|_| Ok(())).await
     }

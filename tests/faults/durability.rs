@@ -1,12 +1,16 @@
 //! When the disk is written, and what is said when it cannot be.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tempfile::TempDir;
 use testbed::{
-    Account, Behaviour, Config, FakeServer, PATIENCE, Pair, http::post, server::DOMAIN,
-    suite::Test, tests,
+    Account, Behaviour, Config, FakeServer, PATIENCE, Pair, Push, eventually, http::post,
+    server::DOMAIN, suite::Test, tests,
 };
+use tokio::sync::mpsc::Receiver;
 
 use crate::{daemon::Daemon, disk::Mode};
 
@@ -29,6 +33,7 @@ pub struct Bed {
     /// Of the one that is away.
     away: String,
     away_jid: String,
+    database: PathBuf,
     _dir: TempDir,
 }
 
@@ -58,8 +63,30 @@ impl Bed {
             here,
             away,
             away_jid,
+            database: Path::new(config.get("state_dir")).join("unified-push.db"),
             _dir: dir,
         }
+    }
+
+    /// The phone that was away is there again.
+    fn come_back(&self) -> Receiver<Push> {
+        let (arrived, pushes) = tokio::sync::mpsc::channel(8);
+        let log = move |push| arrived.try_send(push).expect("a few");
+        let known = vec![Pair::of("juliet", "app")];
+        self.server.bind(&self.away_jid, known, Arc::new(log));
+        self.server.behave(&self.away_jid, Behaviour::Conversations);
+        self.server.announce(&self.away_jid);
+        pushes
+    }
+
+    /// Awaits that readiness, which stays, says so of the store.
+    async fn store_is(&self, state: &str) {
+        eventually("readiness tells of the store", PATIENCE, async || {
+            let (status, body) = self.daemon.readiness().await;
+            assert_eq!(status, 200, "{body}");
+            (body["store"] == state).then_some(())
+        })
+        .await;
     }
 
     async fn push(&self, endpoint: &str) -> u16 {
@@ -112,21 +139,56 @@ async fn a_failing_fdatasync_is_told_and_recovered_from(bed: Bed) {
 }
 
 async fn recovers_from(mode: Mode, bed: Bed) {
+    assert_eq!(bed.push(&bed.away).await, 201);
     bed.daemon.disk.set(mode);
     assert_eq!(bed.push(&bed.away).await, 503);
-    bed.daemon.ready(503).await;
+    bed.store_is("failing").await;
+    bed.daemon
+        .becomes("unified_push_store_failing", "", 1.0)
+        .await;
     assert_eq!(bed.push(&bed.here).await, 201, "no disk is needed");
+    // What waits arrives, and no more than once.
+    let mut pushes = bed.come_back();
+    assert_eq!(next(&mut pushes).await, b"a message");
+    let forwarded = "event=\"forwarded\"";
+    let events = "unified_push_queue_events_total";
+    bed.daemon.becomes(events, forwarded, 1.0).await;
+    assert_eq!(rows(&bed.database), 1, "the disk still has it");
+    assert_eq!(bed.push(&bed.away).await, 201, "the phone is there");
+    assert_eq!(next(&mut pushes).await, b"a message");
+
     bed.daemon.disk.set(Mode::Ok);
-    bed.daemon.ready(200).await;
-    assert_eq!(bed.push(&bed.away).await, 201);
-    // And what was accepted arrives.
-    let (arrived, mut pushes) = tokio::sync::mpsc::channel(8);
-    let log = move |push| arrived.try_send(push).expect("a few");
-    let known = vec![Pair::of("juliet", "app")];
-    bed.server.bind(&bed.away_jid, known, Arc::new(log));
-    bed.server.behave(&bed.away_jid, Behaviour::Conversations);
-    bed.server.announce(&bed.away_jid);
-    let push = tokio::time::timeout(PATIENCE, pushes.recv()).await;
-    assert_eq!(push.unwrap().unwrap().payload, b"a message");
+    bed.store_is("ok").await;
+    assert_eq!(rows(&bed.database), 0);
+    bed.server.leave(&bed.away_jid);
+    assert_eq!(bed.push(&bed.away).await, 201, "it is stored");
+    drop(pushes);
+    let mut pushes = bed.come_back();
+    assert_eq!(next(&mut pushes).await, b"a message");
+    bed.daemon.becomes(events, forwarded, 2.0).await;
+    assert!(pushes.try_recv().is_err(), "it came once");
     bed.daemon.stop().await;
+
+    // A disk that is full or read-only at the start is named.
+    let remedy = match mode {
+        Mode::Full => "is full. Make room",
+        Mode::ReadOnly => "is read-only. Mount it for writing",
+        _ => return,
+    };
+    bed.daemon.disk.set(mode);
+    bed.daemon.spawn();
+    assert_eq!(bed.daemon.exit().await, Some(1));
+    bed.daemon.logged(remedy).await;
+    assert!(!bed.daemon.log().contains("Restore a backup"));
+}
+
+async fn next(pushes: &mut Receiver<Push>) -> Vec<u8> {
+    let push = tokio::time::timeout(PATIENCE, pushes.recv()).await;
+    push.expect("a push in time").expect("a push").payload
+}
+
+fn rows(database: &Path) -> i64 {
+    let database = rusqlite::Connection::open(database).unwrap();
+    let count = database.query_row("SELECT count(*) FROM queue", [], |row| row.get(0));
+    count.unwrap()
 }

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, config::DbConfig};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig,
+    ffi::SQLITE_IOERR_SHMSIZE,
+};
 
 const FILE: &str = "unified-push.db";
 const LOCK: &str = "lock";
@@ -62,6 +65,15 @@ pub enum SqliteOpenError {
         found: u32,
         known: u32,
     },
+    #[error(
+        "the disk of {path} is full. Make room there, or set `state_dir` to a directory with more room"
+    )]
+    Full { path: PathBuf },
+    #[error(
+        "the disk of {path} is read-only. Mount it for writing (the kernel's log says if it did this \
+         by itself because of an error), or set `state_dir`"
+    )]
+    ReadOnly { path: PathBuf },
     #[error("{path} cannot be used as the store: {source}. Restore a backup, or move it away")]
     Sqlite {
         path: PathBuf,
@@ -75,9 +87,10 @@ pub enum SqliteOpenError {
 pub(super) fn make(state_dir: &Path) -> Result<PathBuf, SqliteOpenError> {
     if !state_dir.exists() {
         let made = DirBuilder::new().mode(0o700).create(state_dir);
-        made.map_err(|source| SqliteOpenError::Directory {
-            path: state_dir.to_owned(),
-            source,
+        let path = state_dir.to_owned();
+        made.map_err(|source| match of_the_disk(&path, &source) {
+            Some(error) => error,
+            None => SqliteOpenError::Directory { path, source },
         })?;
     }
     check(state_dir, true)
@@ -100,7 +113,7 @@ pub(super) fn lock(state_dir: &Path) -> Result<File, SqliteOpenError> {
     });
     locked.map_err(|error| match error {
         TryLockError::WouldBlock => SqliteOpenError::InUse { path },
-        TryLockError::Error(source) => SqliteOpenError::File { path, source },
+        TryLockError::Error(source) => no_file(path, source),
     })
 }
 
@@ -119,7 +132,7 @@ fn check(state_dir: &Path, create: bool) -> Result<PathBuf, SqliteOpenError> {
         Err(e) if e.kind() == ErrorKind::NotFound && !create => {
             return Err(SqliteOpenError::Missing { path });
         }
-        Err(source) => return Err(SqliteOpenError::File { path, source }),
+        Err(source) => return Err(no_file(path, source)),
     };
     refuse_newer(&path, version)?;
     Ok(path)
@@ -150,9 +163,30 @@ fn refuse_newer(path: &Path, found: u32) -> Result<(), SqliteOpenError> {
     })
 }
 
+fn no_file(path: PathBuf, source: io::Error) -> SqliteOpenError {
+    of_the_disk(&path, &source).unwrap_or(SqliteOpenError::File { path, source })
+}
+
+/// If the disk, not the file, is to blame.
+fn of_the_disk(path: &Path, source: &io::Error) -> Option<SqliteOpenError> {
+    let path = path.to_owned();
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(SqliteOpenError::Full { path }),
+        ErrorKind::ReadOnlyFilesystem => Some(SqliteOpenError::ReadOnly { path }),
+        _ => None,
+    }
+}
+
 pub(super) fn failed(path: &Path, source: rusqlite::Error) -> SqliteOpenError {
     let path = path.to_owned();
-    SqliteOpenError::Sqlite { path, source }
+    match source.sqlite_error().map(|e| (e.code, e.extended_code)) {
+        // What its processes share is a file, too, and is given its size at the start.
+        Some((ErrorCode::DiskFull, _) | (_, SQLITE_IOERR_SHMSIZE)) => {
+            SqliteOpenError::Full { path }
+        }
+        Some((ErrorCode::ReadOnly, _)) => SqliteOpenError::ReadOnly { path },
+        _ => SqliteOpenError::Sqlite { path, source },
+    }
 }
 
 /// A connection to a database that [`make`] or [`find`] has found good.

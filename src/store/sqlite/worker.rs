@@ -71,14 +71,14 @@ impl Reader {
         })
     }
 
-    pub(super) async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static, E: Into<StoreError>>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     ) -> StoreResult<T> {
         let (answer, answered) = oneshot::channel();
         self.send(Box::new(move |db| {
             // Nobody may be waiting any more.
-            let _ = answer.send(work(db).map_err(StoreError::from));
+            let _ = answer.send(work(db).map_err(Into::into));
         }))?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Stopped))
     }
