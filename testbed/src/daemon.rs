@@ -101,10 +101,12 @@ impl Daemon {
         .await;
     }
 
-    /// Awaits that `/readyz` has this status; whoever started the daemon sees to it that it runs.
-    pub async fn ready(&self, status: u16) {
-        eventually(&format!("/readyz is {status}"), PATIENCE, async || {
-            (self.try_readiness().await?.0 == status).then_some(())
+    /// Awaits that the daemon is ready and says so of its store; whoever started the daemon sees to it
+    /// that it runs.
+    pub async fn store(&self, state: &str) {
+        eventually(&format!("the store is {state}"), PATIENCE, async || {
+            let (status, readiness) = self.try_readiness().await?;
+            (status == 200 && readiness["store"] == state).then_some(())
         })
         .await;
     }

@@ -7,8 +7,8 @@ use std::{
 
 use tempfile::TempDir;
 use testbed::{
-    Account, Behaviour, Config, FakeServer, PATIENCE, Pair, Push, eventually, http::post,
-    server::DOMAIN, suite::Test, tests,
+    Account, Behaviour, Config, FakeServer, PATIENCE, Pair, Push, http::post, server::DOMAIN,
+    suite::Test, tests,
 };
 use tokio::sync::mpsc::Receiver;
 
@@ -79,16 +79,6 @@ impl Bed {
         pushes
     }
 
-    /// Awaits that readiness, which stays, says so of the store.
-    async fn store_is(&self, state: &str) {
-        eventually("readiness tells of the store", PATIENCE, async || {
-            let (status, body) = self.daemon.readiness().await;
-            assert_eq!(status, 200, "{body}");
-            (body["store"] == state).then_some(())
-        })
-        .await;
-    }
-
     async fn push(&self, endpoint: &str) -> u16 {
         post(endpoint, &[("TTL", "3600")], b"a message")
             .await
@@ -142,7 +132,7 @@ async fn recovers_from(mode: Mode, bed: Bed) {
     assert_eq!(bed.push(&bed.away).await, 201);
     bed.daemon.disk.set(mode);
     assert_eq!(bed.push(&bed.away).await, 503);
-    bed.store_is("failing").await;
+    bed.daemon.store("failing").await;
     bed.daemon
         .becomes("unified_push_store_failing", "", 1.0)
         .await;
@@ -158,7 +148,7 @@ async fn recovers_from(mode: Mode, bed: Bed) {
     assert_eq!(next(&mut pushes).await, b"a message");
 
     bed.daemon.disk.set(Mode::Ok);
-    bed.store_is("ok").await;
+    bed.daemon.store("ok").await;
     assert_eq!(rows(&bed.database), 0);
     bed.server.leave(&bed.away_jid);
     assert_eq!(bed.push(&bed.away).await, 201, "it is stored");
@@ -178,8 +168,8 @@ async fn recovers_from(mode: Mode, bed: Bed) {
     bed.daemon.disk.set(mode);
     bed.daemon.spawn();
     assert_eq!(bed.daemon.exit().await, Some(1));
-    bed.daemon.logged(remedy).await;
-    assert!(!bed.daemon.log().contains("Restore a backup"));
+    let log = bed.daemon.log();
+    assert!(log.contains(remedy) && !log.contains("a backup"), "{log}");
 }
 
 async fn next(pushes: &mut Receiver<Push>) -> Vec<u8> {

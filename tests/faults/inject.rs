@@ -132,7 +132,7 @@ impl World {
                 sleep(planned.length).await;
                 database.server.launch().await;
                 for replica in &self.replicas {
-                    replica.daemon.ready(200).await;
+                    replica.daemon.store("ok").await;
                 }
                 database.fails.set(false);
             }
@@ -146,7 +146,7 @@ impl World {
                 replica.daemon.disk.set(mode);
                 sleep(planned.length).await;
                 replica.daemon.disk.set(Mode::Ok);
-                replica.daemon.ready(200).await;
+                replica.daemon.store("ok").await;
                 replica.disk_fails.set(false);
             }
         }

@@ -128,7 +128,7 @@ async fn still_runs(world: &World) {
 /// from there: until then its server may have what was sent to the former one.
 async fn calm_down(world: &World) {
     for replica in &world.replicas {
-        replica.daemon.ready(200).await;
+        replica.daemon.store("ok").await;
     }
     world.linked().await;
     for device in &world.devices {

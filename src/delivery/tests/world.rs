@@ -308,7 +308,7 @@ impl World {
     /// The next stanza, if there is one when everything under way has gone its way.
     pub async fn sent_now(&mut self) -> Option<PushStanza> {
         for _ in 0..5 {
-            // A store that fails has its turn, too.
+            // A store that fails takes its turn as well.
             let _ = self.store.ping().await;
             for _ in 0..20 {
                 tokio::task::yield_now().await;

@@ -13,7 +13,6 @@ use std::{
 
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig,
-    ffi::SQLITE_IOERR_SHMSIZE,
 };
 
 const FILE: &str = "unified-push.db";
@@ -179,14 +178,24 @@ fn of_the_disk(path: &Path, source: &io::Error) -> Option<SqliteOpenError> {
 
 pub(super) fn failed(path: &Path, source: rusqlite::Error) -> SqliteOpenError {
     let path = path.to_owned();
-    match source.sqlite_error().map(|e| (e.code, e.extended_code)) {
-        // What its processes share is a file, too, and is given its size at the start.
-        Some((ErrorCode::DiskFull, _) | (_, SQLITE_IOERR_SHMSIZE)) => {
-            SqliteOpenError::Full { path }
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => SqliteOpenError::Full { path },
+        Some(ErrorCode::ReadOnly) => SqliteOpenError::ReadOnly { path },
+        // Which may be anything: a write of our own tells whether it is the disk.
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
+            let found = write_beside(&path).err();
+            let found = found.and_then(|found| of_the_disk(&path, &found));
+            found.unwrap_or(SqliteOpenError::Sqlite { path, source })
         }
-        Some((ErrorCode::ReadOnly, _)) => SqliteOpenError::ReadOnly { path },
         _ => SqliteOpenError::Sqlite { path, source },
     }
+}
+
+fn write_beside(path: &Path) -> io::Result<()> {
+    let file = path.with_extension("probe");
+    let written = fs::write(&file, [0; 65536]);
+    let _ = fs::remove_file(&file);
+    written
 }
 
 /// A connection to a database that [`make`] or [`find`] has found good.
