@@ -16,6 +16,7 @@ mod names;
 mod outages;
 mod program;
 mod pushes;
+mod restarts;
 mod upstreams;
 
 use std::{
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
 fn tests_of(program: Program) -> Vec<Test> {
     let mut tests = pushes::all();
     tests.extend(outages::all());
+    tests.extend(restarts::all());
     tests.extend(names::of(program));
     tests.extend(upstreams::of(program));
     tests
