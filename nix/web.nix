@@ -76,6 +76,8 @@ in
           enable = true;
           virtualHosts.${domain} = {
             forceSSL = lib.mkDefault true;
+            # After a 301, which is the default, senders follow with a GET, and the push is lost.
+            redirectCode = lib.mkDefault 308;
             enableACME = lib.mkDefault true;
             locations."/" = {
               # While the daemon is down this answers 502, which senders try again, never 404.

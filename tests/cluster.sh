@@ -13,96 +13,14 @@ need /usr/bin/openssl openssl
 install_packages
 
 KWOK=v0.8.0
-tools=$PWD/target/cluster
-mkdir -p "$tools"
-version=$(sed -n 's/.*k8s.io\/kubernetes v\([0-9.]*\).*/\1/p' tests/cluster/go.mod)
-minor=${version#1.}
-# Helm asks the server for its version, which only the linker knows.
-stamp=k8s.io/component-base/version
-stamp="-X $stamp.gitVersion=v$version -X $stamp.gitMajor=1 -X $stamp.gitMinor=${minor%.*}"
-for tool in etcd=go.etcd.io/etcd/server/v3 kubectl=k8s.io/kubernetes/cmd/kubectl \
-    kube-apiserver=k8s.io/kubernetes/cmd/kube-apiserver \
-    kube-controller-manager=k8s.io/kubernetes/cmd/kube-controller-manager \
-    kube-scheduler=k8s.io/kubernetes/cmd/kube-scheduler; do
-    [ -x "$tools/${tool%%=*}" ] ||
-        (cd tests/cluster && nice go build -ldflags "$stamp" -o "$tools/${tool%%=*}" "${tool#*=}")
-done
+. tests/cluster/bed.sh
+build_cluster
 [ -x "$tools/kwok" ] || GOBIN=$tools nice go install "sigs.k8s.io/kwok/cmd/kwok@$KWOK"
-cp "target/helm/helm-$(sed -n 's/^HELM_VERSION=//p' tests/helm.sh)" "$tools/helm"
-PATH=$tools:$PATH
-
-bed=$(mktemp -d)
-children=
-fail() {
-    echo "tests/cluster.sh: $*" >&2
-    exit 1
-}
-eventually() {
-    for _ in $(seq 300); do
-        "$@" >/dev/null 2>&1 && return
-        sleep 0.2
-    done
-    fail "in vain: $*"
-}
-cleanup() {
-    result=$?
-    trap - EXIT
-    if [ $result != 0 ]; then
-        kubectl get all,events --all-namespaces 2>&1 | tail -n 40 || true
-        tail -n 5 "$bed"/*.log || true
-    fi
-    for child in $children; do
-        kill "$child" 2>/dev/null || true
-    done
-    wait
-    rm -rf "$bed"
-    exit $result
-}
-trap cleanup EXIT
-start() {
-    "$@" >"$bed/$1.log" 2>&1 &
-    children="$! $children"
-}
 
 echo "== a cluster"
-ETCD=127.0.0.1:23790 API=16443
-export KUBECONFIG=$bed/kubeconfig HELM_CONFIG_HOME=$bed HELM_CACHE_HOME=$bed
-token=$(openssl rand -hex 16)
-echo "$token,admin,admin,system:masters" >"$bed/tokens"
-openssl genrsa -out "$bed/accounts.key" 2048 2>/dev/null
-cat >"$KUBECONFIG" <<EOF
-apiVersion: v1
-kind: Config
-clusters: [{name: test, cluster: {server: "https://127.0.0.1:$API", certificate-authority: $bed/certs/apiserver.crt}}]
-users: [{name: admin, user: {token: $token}}]
-contexts: [{name: test, context: {cluster: test, user: admin}}]
-current-context: test
-EOF
-start etcd --data-dir "$bed/etcd" --unsafe-no-fsync --listen-client-urls "http://$ETCD" \
-    --advertise-client-urls "http://$ETCD" --listen-peer-urls http://127.0.0.1:23800 \
-    --initial-advertise-peer-urls http://127.0.0.1:23800 --initial-cluster default=http://127.0.0.1:23800
-start kube-apiserver --etcd-servers "http://$ETCD" --bind-address 127.0.0.1 --secure-port $API \
-    --cert-dir "$bed/certs" --token-auth-file "$bed/tokens" --authorization-mode RBAC \
-    --service-cluster-ip-range 10.96.0.0/24 --service-account-issuer https://kubernetes.default \
-    --service-account-key-file "$bed/accounts.key" \
-    --service-account-signing-key-file "$bed/accounts.key"
-eventually kubectl get --raw /readyz
-start kube-controller-manager --kubeconfig "$KUBECONFIG" --leader-elect=false --secure-port 0 \
-    --service-account-private-key-file "$bed/accounts.key" --root-ca-file "$bed/certs/apiserver.crt"
-start kube-scheduler --kubeconfig "$KUBECONFIG" --leader-elect=false --secure-port 0
+start_cluster
 start kwok --kubeconfig "$KUBECONFIG" --manage-all-nodes --config tests/cluster/stages.yaml
-kubectl apply --filename tests/cluster/node.yaml >/dev/null
-eventually kubectl get serviceaccount default
-kubectl create namespace push >/dev/null
-kubectl label namespace push pod-security.kubernetes.io/enforce=restricted >/dev/null
-kubectl version | sed -n 's/^Server/The server is/p'
 
-told() {
-    awk -v section="## $1" '
-        /^## / { inside = $0 == section }
-        /^```/ { block = inside && $0 == "```sh"; next }
-        inside && block' docs/install-kubernetes.md
-}
 get() {
     kubectl get --namespace push "$1" "$2" --output "jsonpath=$3"
 }

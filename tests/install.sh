@@ -1,7 +1,7 @@
 #!/bin/sh
 # Tries every way to install the daemon: the chart, the NixOS module, the
 # package for Debian, and the image, alone, as a pod and with its compose file. As root, on Debian with Go and cargo.
-# tests/cluster.sh is apart, which compiles Kubernetes, and so is tests/arm64.sh.
+# tests/cluster.sh and tests/ingress.sh are apart, which compile Kubernetes, and so is tests/arm64.sh.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -45,6 +45,24 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and (include "unified-push.postgres" .) (or .Values.autoscaling.enabled (gt (int .Values.replicas) 1)) }}yes{{ end }}
 {{- end }}
 
+{{/* The annotation that keeps Traefik from answering 404: it then connects to the Service's own address,
+which exists without a pod too. */}}
+{{- define "unified-push.nativelb" -}}
+traefik.ingress.kubernetes.io/service.nativelb
+{{- end }}
+
+{{- define "unified-push.serviceAnnotations" -}}
+{{- $own := dict (include "unified-push.nativelb" .) "true" }}
+{{- merge (deepCopy .Values.service.annotations) $own | toYaml }}
+{{- end }}
+
+{{/* Not empty when Traefik is in the cluster, or is named by ingress.className. Its own kinds show it;
+to look for its IngressClass takes a right that whoever installs the chart may lack. */}}
+{{- define "unified-push.traefik" -}}
+{{- $kinds := .Capabilities.APIVersions }}
+{{- if or ($kinds.Has "traefik.io/v1alpha1") ($kinds.Has "traefik.containo.us/v1alpha1") (contains "traefik" .Values.ingress.className) }}yes{{ end }}
+{{- end }}
+
 {{- define "unified-push.port" -}}
 {{- regexFind "[0-9]+$" . }}
 {{- end }}

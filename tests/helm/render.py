@@ -24,6 +24,7 @@ HELM, UNIFIED_PUSH, POD_SECURITY = (
 # The oldest that the chart names, one between, and the newest that there are schemas for.
 KUBERNETES = ("1.25", "1.31", "1.37")
 CUSTOM = yaml.safe_load((HERE / "custom-resources.yaml").read_text())
+NATIVE = "traefik.ingress.kubernetes.io/service.nativelb"
 SECRET_DIR = "/run/secrets/unified-push"
 # No random values: what comes out is always the same.
 SNAPSHOTS = ("everything", "postgres", "autoscaled", "files")
@@ -57,6 +58,7 @@ def scenario(path, update):
         valid(f"{name}: {doc['kind']} {doc['metadata']['name']}", doc)
     pod_security(name, rendered.stdout)
     consistent(name, documents)
+    never_empty(name, documents)
     configuration(name, by_kind, documents, rendered.stdout)
     handed_out(name, by_kind, documents)
     if name in SNAPSHOTS:
@@ -122,6 +124,17 @@ def consistent(name, documents):
     check(name, mounted == {volume["name"] for volume in spec["volumes"]}, f"mounts: {mounted}")
 
 
+def never_empty(name, documents):
+    """The public Service has an address whatever the state of an only pod, and Traefik uses its own."""
+    kinds = {doc["kind"] for doc in documents}
+    replicas = next(d["spec"].get("replicas", 2) for d in documents if d["kind"] in ("StatefulSet", "Deployment"))
+    many = replicas > 1 or "HorizontalPodAutoscaler" in kinds
+    public, admin = (doc for doc in documents if doc["kind"] == "Service")
+    check(name, public["spec"].get("publishNotReadyAddresses", False) != many, "publishNotReadyAddresses")
+    check(name, "publishNotReadyAddresses" not in admin["spec"], "metrics of a pod that is not ready")
+    check(name, public["metadata"]["annotations"][NATIVE] == "true", "no annotation for Traefik")
+
+
 def configuration(name, by_kind, documents, rendered):
     """The daemon itself accepts the ConfigMap with the Secret's files, without a warning."""
     config = next(d for d in documents if "config.toml" in d.get("data", {}))["data"]["config.toml"]
@@ -182,6 +195,29 @@ def refusals():
     print(f"{len(cases)} wrong values refused")
 
 
+def notes():
+    """What Helm says about Traefik: nothing, what the chart does, or that it was told not to."""
+    off = '--set-json=service.annotations={"%s": "false"}' % NATIVE
+    traefik = "--set=ingress.enabled=true,ingress.className=traefik"
+    cases = [
+        ("--set=ingress.enabled=true", [], ["Traefik"]),
+        (traefik, ["Traefik would answer 404", "nativeLB: true"], ["WARNING: Traefik"]),
+        (traefik, ["WARNING: Traefik", NATIVE, "allowEmptyServices"], ["Traefik would"], off),
+        ("--set=httpRoute.enabled=false", ["never 404"], ["Traefik"], off),
+    ]
+    for option, there, absent, *more in cases:
+        base = HERE / "values/minimal.yaml"
+        command = (HELM, "install", "up", CHART, "--dry-run=client", f"--values={base}", option, *more)
+        said = run(*command)
+        name = f"notes {option} {' '.join(more)}"
+        check(name, said.returncode == 0, said.stderr)
+        told = said.stdout.partition("NOTES:")[2]
+        for words in there:
+            check(name, words in told, f"do not say {words}: {told}")
+        for words in absent:
+            check(name, words not in told, f"say {words}: {told}")
+
+
 def checksums():
     """A change of the configuration or of a secret changes the pods; nothing else does."""
 
@@ -204,7 +240,7 @@ def metrics():
     """Alerts and dashboard use only metrics, and values of labels, that the daemon has."""
     source = HERE.parents[1] / "src"
     known = set(re.findall(r'"(unified_push_\w+)"', (source / "metrics.rs").read_text()))
-    labels = (source / "metrics/labels.rs").read_text() + (source / "health.rs").read_text()
+    labels = (source / "metrics/labels.rs").read_text() + (source / "runtime/health.rs").read_text()
     labels = set(re.findall(r'= "([a-z-]+)",', labels))
     for file in ("alerts.yaml", "dashboard.json"):
         text = re.sub(r'"uid": "[^"]*"', "", (CHART / "files" / file).read_text())
@@ -220,6 +256,7 @@ def main():
     for path in sorted((HERE / "values").glob("*.yaml")):
         scenario(path, update)
     refusals()
+    notes()
     checksums()
     metrics()
     sys.exit("\n".join(faults) or None)

@@ -119,6 +119,42 @@ impl Front {
         Answer::parse(&self.bed.run_with(command, body).await.stdout)
     }
 
+    /// A request to somewhere that the arguments say.
+    pub async fn elsewhere(&self, arguments: &[&str]) -> Option<Answer> {
+        let mut command = curl();
+        command.args(arguments);
+        Answer::parse(&self.bed.run_with(command, b"").await.stdout)
+    }
+
+    /// Where the proxy listens, by TCP over IPv4.
+    pub fn ports(&self) -> Vec<u16> {
+        let proxy = self.proxy.as_ref().expect("the proxy runs").id();
+        let group = |process: &str| {
+            let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+            stat.rsplit_once(") ")?.1.split(' ').nth(2)?.parse().ok()
+        };
+        let processes = fs::read_dir("/proc").unwrap();
+        let processes = processes.filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+        let processes = processes.filter(|process| group(process) == Some(proxy));
+        let files =
+            processes.filter_map(|process| fs::read_dir(format!("/proc/{process}/fd")).ok());
+        let open = files
+            .flatten()
+            .filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        let open: Vec<_> = open.map(|link| link.display().to_string()).collect();
+        let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+        let ports = sockets.lines().filter_map(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let [_, local, _, "0A", .., inode] = fields[..10] else {
+                return None;
+            };
+            let port = local.rsplit(':').next()?;
+            let ours = open.contains(&format!("socket:[{inode}]"));
+            ours.then(|| u16::from_str_radix(port, 16).unwrap())
+        });
+        ports.collect()
+    }
+
     pub async fn post(&self, endpoint: &str, body: &[u8]) -> Option<Answer> {
         self.post_with(&[], endpoint, body).await
     }

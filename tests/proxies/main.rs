@@ -10,6 +10,7 @@ mod outages;
 mod paths;
 mod program;
 mod pushes;
+mod restarts;
 mod upstreams;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ fn tests_of(program: Program) -> Vec<Test> {
     let mut tests = pushes::all();
     tests.extend(outages::all());
     tests.extend(paths::all());
+    tests.extend(restarts::all());
     tests.extend(names::of(program));
     tests.extend(upstreams::of(program));
     tests

@@ -82,24 +82,9 @@ async fn over_a_unix_socket(program: Program) {
 
 async fn below_a_path(program: Program) {
     let mut front = Front::new(program).await;
-    let (from, to) = match program {
-        Program::Apache => (
-            r#"ProxyPass "/" "http://127.0.0.1:8080/""#,
-            r#"ProxyPass "/up/" "http://127.0.0.1:8080/up/""#,
-        ),
-        Program::Caddy => ("reverse_proxy 127", "reverse_proxy /up/* 127"),
-        Program::Haproxy => (
-            "use_backend unified_push",
-            "use_backend unified_push if { path_beg /up/ }",
-        ),
-        Program::Nginx => ("location / {", "location /up/ {"),
-        Program::Traefik => (
-            "Host(`up.example.org`)",
-            "Host(`up.example.org`) && PathPrefix(`/up/`)",
-        ),
-    };
-    assert!(document().contains(to), "the document tells of {to}");
-    front.site.more.push((from, to.to_owned()));
+    let (from, to) = below_up(program);
+    assert!(document().contains(&to), "the document tells of {to}");
+    front.site.more.push((from, to));
     let url = format!("https://{DOMAIN}/up");
     front.bed.text("http.public_url", &url);
     let _daemon = front.bed.start().await;
@@ -112,6 +97,27 @@ async fn below_a_path(program: Program) {
     assert_eq!(front.bed.arrived().await.payload, b"a message");
     let gone = front.curl(&[location], b"").await.unwrap();
     assert_eq!(gone.body, "No such message waits.\n");
+}
+
+/// What the document says to change in the sample for the path `/up`.
+pub fn below_up(program: Program) -> (&'static str, String) {
+    let (from, to) = match program {
+        Program::Apache => (
+            r#"ProxyPass "/" "http://127.0.0.1:8080/""#,
+            r#"ProxyPass "/up/" "http://127.0.0.1:8080/up/""#,
+        ),
+        Program::Caddy => ("reverse_proxy 127", "reverse_proxy /up/* 127"),
+        Program::Haproxy => (
+            "use_backend unified_push",
+            "use_backend unified_push if { path_beg /up/ }",
+        ),
+        Program::Nginx => ("location / {", "location ~ ^/up/ {"),
+        Program::Traefik => (
+            "Host(`up.example.org`)",
+            "Host(`up.example.org`) && PathPrefix(`/up/`)",
+        ),
+    };
+    (from, to.to_owned())
 }
 
 async fn one_of_two_daemons_stops(program: Program) {
