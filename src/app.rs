@@ -229,7 +229,7 @@ fn affordable(connections: usize) -> usize {
     if affordable < connections {
         warn!(
             "limits.connections = {connections} needs more open files than the system allows \
-             ({open_files}): taking {affordable}. Raise LimitNOFILE= in the unit, or `ulimit -n`"
+             ({open_files}), so only {affordable} are used. Raise LimitNOFILE= in the unit, or `ulimit -n`"
         );
     }
     connections.min(affordable)

@@ -34,7 +34,7 @@ use crate::{
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
-    /// The configuration; else $UNIFIED_PUSH_CONFIG, else /etc/unified-push/config.toml
+    /// Configuration file. Default: $UNIFIED_PUSH_CONFIG, or else /etc/unified-push/config.toml
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -43,7 +43,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the daemon; no subcommand does the same
+    /// Run the daemon (the default when no subcommand is given)
     Serve,
     /// Check the configuration and report every problem at once
     CheckConfig {
@@ -55,21 +55,21 @@ enum Command {
     Healthcheck,
     /// Print a fresh secret
     GenSecret,
-    /// Show a push arriving, on loopback, without an XMPP server
+    /// Demonstrate a push on loopback, without an XMPP server
     Demo,
-    /// Post a test push and say what the answer means
+    /// Send a test push and explain the answer
     Send(send::Args),
-    /// Say what an endpoint stands for and whether it works
+    /// Show to whom an endpoint belongs and whether it works
     Inspect {
         /// An endpoint or its token; `-` reads it from standard input
         // A token may begin with a hyphen.
         #[arg(allow_hyphen_values = true)]
         endpoint: String,
     },
-    /// List or drop the messages that wait for their phones, while the daemon runs
+    /// List or drop the messages that are waiting for phones; works while the daemon runs
     #[command(subcommand)]
     Queue(queue::Command),
-    /// List or revoke registrations, while the daemon runs
+    /// List or revoke registrations; works while the daemon runs
     #[command(subcommand)]
     Registrations(registrations::Command),
 }

@@ -101,13 +101,13 @@ pub enum RegisterError {
     #[error("the endpoint for this address would exceed 1000 bytes; use a shorter resource")]
     EndpointTooLong,
     /// wait/resource-constraint
-    #[error("this account holds as many registrations as the server allows")]
+    #[error("this account already has as many registrations as this server allows")]
     TooMany,
     /// wait/resource-constraint
     #[error("this account registers too often; try again later")]
     RateLimited,
     /// wait/resource-constraint
-    #[error("too many registrations at once; try again later")]
+    #[error("too many phones are registering at once; try again later")]
     Busy,
     /// wait/internal-server-error
     #[error("the registration could not be stored; try again later")]

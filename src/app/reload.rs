@@ -45,7 +45,9 @@ impl Reloads {
                 for line in report.lines() {
                     error!("{line}");
                 }
-                error!("not reloaded, because the configuration is wrong: the one before holds");
+                error!(
+                    "not reloaded, because the configuration is wrong; the previous one stays in effect"
+                );
                 return;
             }
             // A panic, which is logged.
@@ -60,7 +62,7 @@ impl Reloads {
             warn!("{warning}");
         }
         for option in config.needs_restart(started) {
-            warn!("{option} has a new value, which needs a restart: the one before holds");
+            warn!("{option} has a new value, which takes effect with a restart");
         }
         config.state_dir = started.state_dir.clone();
         match services.reconfigure(&config).await {
@@ -68,7 +70,9 @@ impl Reloads {
                 self.level.set(config.log.level);
                 info!("reloaded");
             }
-            Err(error) => error!("not reloaded, the configuration before holds: {error}"),
+            Err(error) => {
+                error!("not reloaded; the previous configuration stays in effect: {error}")
+            }
         }
     }
 }

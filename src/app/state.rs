@@ -121,7 +121,7 @@ async fn kept_secret(
     let kept = StateSecret::load_or_make(&config.state_dir, store, clock.now(), random).await?;
     if kept.made {
         warn!(
-            "no secret is configured: made one in {}. Keep a copy; without it every endpoint is lost",
+            "no secret is configured, so one was generated in {}. Keep a copy: without it, every endpoint is lost",
             kept.path.display()
         );
     }

@@ -43,17 +43,17 @@ pub enum CliError {
     Secret(#[from] StateSecretError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("no answer at admin.listen = {listen}: {source}. Does the daemon run?")]
+    #[error("admin.listen = {listen} does not answer: {source}. Is the daemon running?")]
     NoHealth { listen: Listen, source: io::Error },
     #[error("standard input cannot be read: {0}")]
     Input(#[source] io::Error),
     #[error("standard output cannot be written: {0}")]
     Output(#[source] io::Error),
-    #[error("{given:?} is not one account's bare JID: write it as juliet@example.org")]
+    #[error("{given:?} is not the bare JID of an account; write it as juliet@example.org")]
     NoAccount { given: String },
     #[error("{given:?} is not a JID: {source}. Write it as juliet@example.org")]
     NoJid { given: String, source: jid::Error },
-    #[error("{given:?} is no key id: take it from the daemon's message")]
+    #[error("{given:?} is not a key id; copy it from the daemon's message")]
     NoKeyId { given: String, source: KeyIdError },
     #[error(
         "the configuration still has the secret of key {0}, with which its endpoints would go on \
@@ -67,7 +67,7 @@ pub enum CliError {
          on a secret that neither `secret` nor `previous_secrets` holds"
     )]
     Foreign(#[source] InspectError),
-    #[error("the endpoint is not a URL: give it as the app got it")]
+    #[error("the endpoint is not a URL; copy it exactly as the app received it")]
     NoUrl(#[source] ureq::http::uri::InvalidUri),
     #[error("the endpoint does not start with http:// or https://")]
     NoHttp,

@@ -15,9 +15,9 @@ use crate::{
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Accounts and what waits for the phones of each
+    /// List the accounts for which messages are waiting
     List,
-    /// Drop every message that waits for an account; its endpoints go on working
+    /// Drop all messages that are waiting for an account; its endpoints keep working
     Drop {
         /// A bare JID
         jid: String,

@@ -25,21 +25,21 @@ const KEPT: Duration = Duration::from_secs(100 * 365 * 86400);
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Accounts and how many registrations each holds (back end storage)
+    /// List the accounts that have registrations (only with back end storage)
     List,
     /// Say whether an account may register, and which entry of `acl` decides
     Test {
         /// A JID, with or without a resource
         jid: String,
     },
-    /// Revoke every endpoint of an account; its phones may register anew
+    /// Revoke every endpoint of an account; its phones may register again
     Revoke {
         /// A bare JID
         jid: String,
     },
-    /// Invalidate every endpoint that was issued under a lost secret
+    /// Give up every endpoint that was issued under a lost secret
     ForgetKey {
-        /// The key id, as the daemon names it when it refuses to start
+        /// The key id that the daemon names when it refuses to start
         id: String,
     },
 }

@@ -107,7 +107,7 @@ impl Delivery {
                 }
                 Ok(Claim::Empty) => break End::Empty,
                 Err(error) => {
-                    debug!(%error, "the next message could not be read");
+                    debug!(%error, "the waiting messages could not be read");
                     break End::Later(Instant::now() + STORE_PAUSE);
                 }
             };

@@ -176,7 +176,7 @@ impl Queue {
     pub async fn redirect(&self, registration: &Registration) -> u64 {
         let moved = self.store.redirect(registration).await;
         moved.unwrap_or_else(|error| {
-            debug!(%error, "waiting messages stay with the former resource");
+            debug!(%error, "waiting messages could not be moved to the phone's new resource");
             0
         })
     }

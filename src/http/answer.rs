@@ -93,25 +93,25 @@ pub fn outcome(outcome: &Outcome, public_url: &PublicUrl) -> (PushResult, Respon
         ),
         Outcome::MemoryFull => (
             PushResult::MemoryFull,
-            unavailable("10", "Too many messages wait for their phones.\n"),
+            unavailable("10", "Too many pushes are in progress.\n"),
         ),
         Outcome::LinkBusy => (
             PushResult::LinkBusy,
-            unavailable("10", "The XMPP server takes messages too slowly.\n"),
+            unavailable("10", "The XMPP server accepts messages too slowly.\n"),
         ),
         Outcome::StoreFailed => (PushResult::StoreFailed, store_failed()),
         Outcome::AccountFull => (
             PushResult::AccountFull,
             unavailable(
                 "60",
-                "Too many messages wait for the phones of this account.\n",
+                "Too many messages are waiting for this account's phones.\n",
             ),
         ),
         Outcome::QueueFull => (
             PushResult::QueueFull,
             unavailable(
                 "60",
-                "There is no room: too many messages wait, or all that wait here are more urgent.\n",
+                "There is no room for this message: too many messages are waiting, or all that are waiting for this endpoint are more urgent.\n",
             ),
         ),
     }
@@ -133,12 +133,12 @@ pub fn not_found() -> Response {
 
 /// Of a message resource: it waits.
 pub fn pending() -> Response {
-    plain(StatusCode::OK, "The message waits for its phone.\n")
+    plain(StatusCode::OK, "The message is waiting for its phone.\n")
 }
 
 /// One and the same for messages that were delivered, have expired or never were.
 pub fn not_pending() -> Response {
-    plain(StatusCode::NOT_FOUND, "No such message waits.\n")
+    plain(StatusCode::NOT_FOUND, "No such message is waiting.\n")
 }
 
 pub fn taken_back() -> Response {
@@ -146,7 +146,7 @@ pub fn taken_back() -> Response {
 }
 
 pub fn store_failed() -> Response {
-    unavailable("30", "The server's storage fails at the moment.\n")
+    unavailable("30", "The server's storage is failing at the moment.\n")
 }
 
 pub fn method_not_allowed(allowed: &'static str) -> Response {

@@ -13,11 +13,11 @@ use crate::model::message::{Topic, Ttl, Urgency};
 pub enum HeaderError {
     #[error("TTL: send it as a whole number of seconds, such as 86400.")]
     Ttl,
-    #[error("TTL: it is missing, and this server requires it (RFC 8030, section 5.2).")]
+    #[error("TTL: the header is missing, and this server requires it (RFC 8030, section 5.2).")]
     TtlMissing,
-    #[error("Urgency: send it once at most, as one of very-low, low, normal, high.")]
+    #[error("Urgency: send it at most once, as one of very-low, low, normal, high.")]
     Urgency,
-    #[error("Topic: send it once at most, as 1 to 32 characters out of A-Z, a-z, 0-9, - and _.")]
+    #[error("Topic: send it at most once, as 1 to 32 characters from A-Z, a-z, 0-9, - and _.")]
     Topic,
 }
 

@@ -38,17 +38,17 @@ pub enum Accepted {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error(
-        "cannot listen on {address}: {source}; stop what listens there or choose another address"
+        "cannot listen on {address}: {source}; stop the program that listens there, or choose another address"
     )]
     Tcp {
         address: SocketAddr,
         source: io::Error,
     },
-    #[error("cannot listen on unix:{}: {source}; let the user that runs unified-push write to the directory", .path.display())]
+    #[error("cannot listen on unix:{}: {source}; let the user who runs unified-push write to the directory", .path.display())]
     Unix { path: PathBuf, source: io::Error },
-    #[error("cannot listen on unix:{}: something that is no socket has this name; move it away or choose another path", .0.display())]
+    #[error("cannot listen on unix:{}: a file that is not a socket has this name; move it away, or choose another path", .0.display())]
     NotASocket(PathBuf),
-    #[error("cannot listen on unix:{}: another process listens there; stop it or choose another path", .0.display())]
+    #[error("cannot listen on unix:{}: another process listens there; stop it, or choose another path", .0.display())]
     InUse(PathBuf),
 }
 

@@ -134,7 +134,7 @@ async fn accept(listener: &Listener) -> Accepted {
             Err(error) if is_clients_own(&error) => {}
             Err(error) => {
                 if !warned {
-                    warn!(%error, "cannot accept HTTP connections, trying again each second");
+                    warn!(%error, "cannot accept HTTP connections; trying again every second");
                     warned = true;
                 }
                 sleep(ACCEPT_PAUSE).await;
@@ -225,7 +225,7 @@ fn respond(
     async move {
         let response = response.await.unwrap_or_else(|_| {
             metrics.http_panics.inc();
-            error!(%method, resource, "a request ended in a panic; please report this defect");
+            error!(%method, resource, "a request caused a panic; please report this defect");
             Ok(answer::internal_error())
         })?;
         debug!(%method, resource, status = response.status().as_u16(), "request");

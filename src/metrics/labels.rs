@@ -122,7 +122,7 @@ labels! {
         Conflict = "conflict",
         /// The server closed the connection, or it was cut.
         ServerShutdown = "server-shutdown",
-        /// No answer to a ping, or the server reads no more.
+        /// No answer to a ping, or the server has stopped reading.
         DeadPeer = "dead-peer",
         /// The other side breaks the protocol, or ended the stream for another reason.
         StreamError = "stream-error",

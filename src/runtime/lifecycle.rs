@@ -19,10 +19,10 @@ pub fn shutdown_signal() -> io::Result<CancellationToken> {
     let token = shutdown.clone();
     tokio::spawn(async move {
         either(&mut terminate, &mut interrupt).await;
-        tracing::info!("stopping; a second signal ends at once");
+        tracing::info!("stopping; send a second signal to end at once");
         token.cancel();
         either(&mut terminate, &mut interrupt).await;
-        tracing::warn!("a second signal: ending without waiting for what is in flight");
+        tracing::warn!("second signal received: ending without waiting for pushes in flight");
         process::exit(EXIT_ABORTED);
     });
     Ok(shutdown)

@@ -17,8 +17,8 @@ pub enum Loss {
     #[error("{address} does not answer ({reason}): check component.host and the firewall")]
     Unreachable { address: String, reason: String },
     #[error(
-        "the server did not finish the handshake in time: is this its component port, and not the \
-         one for clients or servers?"
+        "the server did not finish the handshake in time. Is this its port for components, and not \
+         the one for clients or servers?"
     )]
     HandshakeTimeout,
     #[error("the other side does not speak XMPP ({0}): check component.port")]
@@ -32,11 +32,11 @@ pub enum Loss {
     Closed,
     #[error("the connection was cut: {0}")]
     Cut(io::Error),
-    #[error("no ping came back from the server")]
+    #[error("the server did not answer a ping")]
     Silent,
-    #[error("the server reads no more")]
+    #[error("the server has stopped reading")]
     Stuck,
-    #[error("the server sent what is no XML")]
+    #[error("the server sent something that is not XML")]
     NotWellFormed,
 }
 
@@ -76,8 +76,8 @@ fn stream_error(condition: &str, text: &Option<String>) -> String {
              in Prosody or hosts in ejabberd"
         }
         "conflict" => {
-            "another connection holds this component's name, or the server itself does: a standby \
-             takes over by itself; if no other daemon runs, wait until the server has noticed \
+            "another connection holds this component's name, or the server itself does. A standby \
+             takes over by itself. If no other daemon runs, wait until the server has noticed \
              that the old connection is dead (Prosody: component_conflict_resolve = \"kick_old\")"
         }
         "system-shutdown" => "the server is shutting down",

@@ -33,8 +33,8 @@ impl Reporter {
             self.warned_of_plaintext = true;
             warn!(
                 %peer,
-                "the link to the XMPP server is not encrypted and leaves the private network: \
-                 put a tunnel between them"
+                "the link to the XMPP server is not encrypted and leaves the private network; \
+                 tunnel it"
             );
         }
     }

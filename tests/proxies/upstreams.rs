@@ -96,7 +96,7 @@ async fn below_a_path(program: Program) {
     assert!(location.starts_with(&format!("{url}/message/")));
     assert_eq!(front.bed.arrived().await.payload, b"a message");
     let gone = front.curl(&[location], b"").await.unwrap();
-    assert_eq!(gone.body, "No such message waits.\n");
+    assert_eq!(gone.body, "No such message is waiting.\n");
 }
 
 /// What the document says to change in the sample for the path `/up`.

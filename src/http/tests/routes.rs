@@ -175,7 +175,7 @@ async fn other_resources_are_not_endpoints() {
     let answer = fixture.ask("GET", message, &[], "").await;
     assert_eq!(
         (answer.status, &*answer.body),
-        (200, "The message waits for its phone.\n")
+        (200, "The message is waiting for its phone.\n")
     );
     let answer = fixture.ask("POST", message, &[], "x").await;
     assert_eq!(answer.status, 405);

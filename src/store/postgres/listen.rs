@@ -149,7 +149,7 @@ async fn listen(source: Source, inbox: Inbox) {
         if heard {
             warn!(
                 why,
-                "the connection that listens to the other replicas is lost"
+                "lost the connection that receives notifications from the other daemons"
             );
             pause = FIRST_PAUSE;
         } else {

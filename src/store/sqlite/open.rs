@@ -38,21 +38,21 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum SqliteOpenError {
     #[error(
-        "the state directory {path} cannot be made: {source}. Make it, owned by the user that \
-         runs unified-push, or set `state_dir`"
+        "the state directory {path} cannot be created: {source}. Create it as the user who runs \
+         unified-push, or set `state_dir`"
     )]
     Directory { path: PathBuf, source: io::Error },
     #[error(
-        "{path} cannot be opened for writing: {source}. Let the user that runs unified-push write \
+        "{path} cannot be opened for writing: {source}. Let the user who runs unified-push write \
          to the state directory, or set `state_dir`"
     )]
     File { path: PathBuf, source: io::Error },
     #[error(
-        "{path} is held by another daemon. Stop that one, or give each a `state_dir` of its own"
+        "{path} is held by another daemon. Stop that daemon, or give each one its own `state_dir`"
     )]
     InUse { path: PathBuf },
     #[error(
-        "there is no {path}. Either `state_dir` is not the daemon's, or the daemon has never run"
+        "{path} does not exist. Either `state_dir` is not the daemon's, or the daemon has never run"
     )]
     Missing { path: PathBuf },
     #[error(
@@ -73,12 +73,14 @@ pub enum SqliteOpenError {
          by itself because of an error), or set `state_dir`"
     )]
     ReadOnly { path: PathBuf },
-    #[error("{path} cannot be used as the store: {source}. Restore a backup, or move it away")]
+    #[error(
+        "{path} cannot be used as the store: {source}. Restore a backup, or move the file away"
+    )]
     Sqlite {
         path: PathBuf,
         source: rusqlite::Error,
     },
-    #[error("no thread for the store: {0}")]
+    #[error("cannot start the store's thread: {0}")]
     Thread(#[source] io::Error),
 }
 
@@ -386,7 +388,7 @@ mod tests {
             assert!(text.contains("state_dir"), "{text}");
         }
         let text = find(dir.path()).unwrap_err().to_string();
-        assert!(text.starts_with("there is no "), "{text}");
+        assert!(text.contains("does not exist"), "{text}");
     }
 
     #[test]

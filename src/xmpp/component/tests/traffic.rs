@@ -103,7 +103,7 @@ async fn a_registration_is_answered_before_the_pushes_that_wait() {
         "<iq type='error' id='r' from='up.example.org' to='a@b/c'><error type='wait'>\
          <resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>\
          <text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang='en'>\
-         too many registrations at once; try again later</text></error></iq>"
+         too many phones are registering at once; try again later</text></error></iq>"
     );
 
     // The link finds all three at once; one push may have been taken before it looks.
