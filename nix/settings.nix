@@ -38,7 +38,7 @@ in
       url = option (types.nullOr types.str) null ''
         Where registrations, revocations and waiting messages are kept. `sqlite` keeps them in
         `state_dir`, for one daemon. A `postgres://` URL names a database, which several daemons can
-        share. Null stands for `"sqlite"`. A URL with a password belongs into the file that
+        share. Null stands for `"sqlite"`. A URL with a password belongs in the file that
         {option}`services.unified-push.store.urlFile` names. (`"sqlite"` or
         `"postgres://USER:PASSWORD@HOST/DATABASE"`)
       '';
