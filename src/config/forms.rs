@@ -60,12 +60,12 @@ pub enum Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Acl => f.write_str(r#"list of domains, bare JIDs or `"*"`"#),
+            Self::Acl => f.write_str(r#"list of domains, `"*.example.org"`, bare JIDs or `"*"`"#),
             // What nobody reaches needs no word.
             Self::Count(range) if *range.end() >= u32::MAX.into() => {
                 write!(f, "number, at least {}", range.start())
             }
-            Self::Count(range) => write!(f, "number, {} to {}", range.start(), range.end()),
+            Self::Count(range) => write!(f, "number from {} to {}", range.start(), range.end()),
             Self::Directory | Self::File => f.write_str("path"),
             Self::Domain => f.write_str("domain"),
             Self::Duration {
@@ -73,9 +73,9 @@ impl fmt::Display for Kind {
                 least,
                 most,
             } => {
-                write!(f, "duration such as `{such_as}`, or seconds; ")?;
+                write!(f, "duration such as `{such_as}`, or a number of seconds; ")?;
                 match most {
-                    Some(most) => write!(f, "`\"{least}\"` to `\"{most}\"`"),
+                    Some(most) => write!(f, "from `\"{least}\"` to `\"{most}\"`"),
                     None => write!(f, "at least `\"{least}\"`"),
                 }
             }
@@ -98,17 +98,20 @@ impl fmt::Display for Kind {
                 Ok(())
             }
             Self::PublicUrl => f.write_str(
-                "`https://` URL of at most 200 bytes, in ASCII, without query and fragment",
+                "`https://` URL of at most 200 bytes, in ASCII, without a query or fragment",
             ),
             Self::Rate { such_as } => {
-                write!(f, "rate such as `{such_as}`; units `s`, `min`, `h`, `d`")
+                write!(
+                    f,
+                    "rate such as `{such_as}`, with the unit `s`, `min`, `h` or `d`"
+                )
             }
             Self::Secret(1) => f.write_str("string"),
             Self::Secret(least) => write!(f, "string of at least {least} bytes"),
             Self::Secrets(least) => write!(f, "list of strings of at least {least} bytes"),
             Self::Size { such_as, least } => write!(
                 f,
-                "size such as `{such_as}`, or bytes; at least `\"{least}\"`"
+                "size such as `{such_as}`, or a number of bytes; at least `\"{least}\"`"
             ),
             Self::Store => {
                 f.write_str(r#"`"sqlite"` or `"postgres://USER:PASSWORD@HOST/DATABASE"`"#)

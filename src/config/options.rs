@@ -69,10 +69,10 @@ pub static ACL: Key<As<Acl>> = Key::new(
 )
 .such_as(r#"["example.org"]"#)
 .means(
-    "Who may register: a domain stands for all its accounts, `\"*\"` for every account that can \
-     reach the component.",
+    "Who may register. A domain stands for all its accounts, `\"*.example.org\"` for the accounts of \
+     all domains below that one, and `\"*\"` for every account that can reach the component.",
 )
-.details("It does not concern application servers.");
+.details("This option does not concern application servers.");
 
 pub static BACKEND: Key<OneOf<Backend>> = Key::new(
     "backend",
@@ -80,12 +80,14 @@ pub static BACKEND: Key<OneOf<Backend>> = Key::new(
     Fixed(r#""paseto""#),
 )
 .means(
-    "What endpoint URLs are made of: `paseto` is encrypted and stores nothing, `jwt` is readable and \
-     works as Prosody's mod_unified_push, `storage` makes random ids and keeps them in the store.",
+    "What new endpoint URLs are made of. With `paseto`, they are encrypted and nothing is stored. With \
+     `jwt`, they have the format of Prosody's mod_unified_push. With `storage`, they are random ids, \
+     which are kept in the store.",
 )
 .details(
-    "Endpoints of all three kinds are accepted, whichever is issued. With `jwt`, JIDs are readable in \
-     the URLs, and mod_unified_push's endpoints stay valid with its secret.",
+    "Endpoints of all three kinds are accepted, whichever kind is issued. With `jwt`, anyone who sees \
+     a URL can read the JID in it; endpoints that mod_unified_push issued stay valid if you keep its \
+     secret.",
 );
 
 pub static REGISTRATION_TTL: Key<Span> = Key::new(
@@ -97,8 +99,8 @@ pub static REGISTRATION_TTL: Key<Span> = Key::new(
     },
     Fixed(r#""7d""#),
 )
-.means("How long an endpoint lives; phones renew theirs by themselves.")
-.details("Below 2 days, Conversations up to 2.19 gets a new URL every hour.");
+.means("How long an endpoint lives. Phones renew their endpoints by themselves.")
+.details("If it is below 2 days, Conversations up to 2.19 gets a new URL every hour.");
 
 pub static REGISTRATION_GRACE: Key<Span> = Key::new(
     "registration_grace",
@@ -110,12 +112,12 @@ pub static REGISTRATION_GRACE: Key<Span> = Key::new(
     Fixed(r#""28d""#),
 )
 .means(
-    "How much longer than `registration_ttl` an endpoint is accepted, and messages wait: a phone that \
-     was off when it should have renewed its endpoints comes back to living subscriptions.",
+    "For how long after `registration_ttl` an endpoint is still accepted and its messages are kept. A \
+     phone that was off when it should have renewed its endpoints then finds its subscriptions alive.",
 )
 .details(
-    "With `paseto` and `jwt` a new value counts for all endpoints at once, with `storage` for each \
-     from its next renewal.",
+    "With `paseto` and `jwt`, a new value applies to all endpoints at once; with `storage`, to each \
+     endpoint from its next renewal.",
 );
 
 pub static SECRET: Key<As<String>> = Key::new(
@@ -128,17 +130,18 @@ pub static SECRET: Key<As<String>> = Key::new(
 )
 .such_as(r#""at least 32 bytes, from unified-push gen-secret""#)
 .means(
-    "What endpoints rest on; whoever has it can forge them. `unified-push gen-secret` makes one.",
+    "The secret that all endpoints depend on. Anyone who knows it can forge endpoints. \
+     `unified-push gen-secret` generates one.",
 )
 .details(
-    "The default file is made on the first start. `backend = \"jwt\"` and PostgreSQL as the \
-             store need a configured one.",
+    "The daemon creates the default file on its first start. With `backend = \"jwt\"`, and with \
+     PostgreSQL as the store, you must configure a secret.",
 )
 .secret();
 
 pub static SECRET_FILE: Key<As<PathBuf>> = file("secret_file")
     .such_as(r#""/etc/unified-push/secret""#)
-    .means("The file with `secret`.");
+    .means("The file that contains `secret`.");
 
 pub static PREVIOUS_SECRETS: Key<As<Vec<String>>> = Key::new(
     "previous_secrets",
@@ -149,7 +152,7 @@ pub static PREVIOUS_SECRETS: Key<As<Vec<String>>> = Key::new(
     Unset,
 )
 .such_as("[]")
-.means("The secrets before the current one. Endpoints made with them still work.")
+.means("Earlier values of `secret`. Endpoints that were issued under them still work.")
 .secret();
 
 pub static PREVIOUS_SECRETS_FILE: Key<As<Option<PathBuf>>> = Key::new(
@@ -161,7 +164,7 @@ pub static PREVIOUS_SECRETS_FILE: Key<As<Option<PathBuf>>> = Key::new(
     Unset,
 )
 .such_as(r#""""#)
-.means("The file with `previous_secrets`, one per line.");
+.means("The file that contains `previous_secrets`, one per line.");
 
 pub static STATE_DIR: Key<As<PathBuf>> = Key::new(
     "state_dir",
@@ -171,7 +174,10 @@ pub static STATE_DIR: Key<As<PathBuf>> = Key::new(
     },
     Fixed(r#""/var/lib/unified-push""#),
 )
-.means("Where the daemon keeps what must survive a restart, unless `store.url` names a database.")
+.means(
+    "The directory in which the daemon keeps what must survive a restart, unless `store.url` names a \
+     database.",
+)
 .restart();
 
 pub static STORE_URL: Key<As<String>> = Key::new(
@@ -184,16 +190,17 @@ pub static STORE_URL: Key<As<String>> = Key::new(
 )
 .such_as(r#""sqlite""#)
 .means(
-    "Where registrations, revocations and waiting messages are kept: `sqlite` in `state_dir`, \
-             for one daemon; `postgres://` in a database that several daemons may share.",
+    "Where registrations, revocations and waiting messages are kept. `sqlite` keeps them in \
+     `state_dir`, for one daemon. A `postgres://` URL names a database, which several daemons can \
+     share.",
 )
-.details("Never shown, like a secret.")
+.details("Like a secret, the URL is never shown.")
 .secret()
 .restart();
 
 pub static STORE_URL_FILE: Key<As<PathBuf>> = file("store.url_file")
     .such_as(r#""/etc/unified-push/store-url""#)
-    .means("The file with `store.url`, for a URL with a password.")
+    .means("The file that contains `store.url`, for a URL with a password.")
     .restart();
 
 pub static DOMAIN: Key<As<BareJid>> = Key::new(
@@ -205,7 +212,7 @@ pub static DOMAIN: Key<As<BareJid>> = Key::new(
     Required,
 )
 .such_as(r#""up.example.org""#)
-.means("The component's name, as in the XMPP server's configuration.")
+.means("The component's name, exactly as in the XMPP server's configuration.")
 .restart();
 
 pub static HOST: Key<As<String>> = Key::new(
@@ -216,11 +223,11 @@ pub static HOST: Key<As<String>> = Key::new(
     },
     Fixed(r#""127.0.0.1""#),
 )
-.means("Where the XMPP server listens for components.")
-.details("The link (XEP-0114) is not encrypted: a public address is a warning.");
+.means("The host on which the XMPP server listens for components.")
+.details("The link (XEP-0114) is not encrypted, so a public address causes a warning.");
 
 pub static PORT: Key<Count> = Key::new("component.port", Count(1..=65535), Fixed("5347"))
-    .means("The port on which it listens for them.");
+    .means("The port on which the XMPP server listens for components.");
 
 pub static COMPONENT_SECRET: Key<As<String>> = Key::new(
     "component.secret",
@@ -231,15 +238,17 @@ pub static COMPONENT_SECRET: Key<As<String>> = Key::new(
     Required,
 )
 .such_as(r#""the component's secret""#)
-.means("The component's secret, as in the XMPP server's configuration.")
+.means("The component's secret, exactly as in the XMPP server's configuration.")
 .secret();
 
 pub static COMPONENT_SECRET_FILE: Key<As<PathBuf>> = file("component.secret_file")
     .such_as(r#""/etc/unified-push/component-secret""#)
-    .means("The file with `component.secret`.");
+    .means("The file that contains `component.secret`.");
 
-pub static HTTP_LISTEN: Key<As<Listen>> = listen("http.listen", r#""127.0.0.1:8080""#)
-    .means("Where application servers are served, usually behind a proxy that adds TLS.");
+pub static HTTP_LISTEN: Key<As<Listen>> = listen("http.listen", r#""127.0.0.1:8080""#).means(
+    "Where the daemon listens for application servers, usually behind a reverse proxy that adds \
+         TLS.",
+);
 
 pub static PUBLIC_URL: Key<As<PublicUrl>> = Key::new(
     "http.public_url",
@@ -250,8 +259,11 @@ pub static PUBLIC_URL: Key<As<PublicUrl>> = Key::new(
     Derived("`https://` and `component.domain`"),
 )
 .such_as(r#""https://up.example.org""#)
-.means("What endpoint URLs start with; may have a path.")
-.details("`http://` works too, with a warning: most application servers refuse such endpoints.")
+.means("The URL that all endpoint URLs begin with. It may have a path.")
+.details(
+    "`http://` works too, but causes a warning, because most application servers refuse such \
+     endpoints.",
+)
 .restart();
 
 pub static REQUIRE_TTL: Key<As<bool>> = Key::new(
@@ -262,8 +274,8 @@ pub static REQUIRE_TTL: Key<As<bool>> = Key::new(
     },
     Fixed("false"),
 )
-.means("Whether a push without a `TTL` header is refused with 400, as RFC 8030 §5.2 wants.")
-.details("Some application servers send none.");
+.means("Whether a push without a `TTL` header is refused with 400, as RFC 8030 §5.2 requires.")
+.details("Some application servers do not send the header.");
 
 pub static TRUSTED_PROXIES: Key<As<Vec<IpNet>>> = Key::new(
     "http.trusted_proxies",
@@ -273,10 +285,12 @@ pub static TRUSTED_PROXIES: Key<As<Vec<IpNet>>> = Key::new(
     },
     Fixed(r#"["127.0.0.0/8", "::1"]"#),
 )
-.means("Whose `X-Forwarded-For` is believed.");
+.means("The reverse proxies whose `X-Forwarded-For` header is trusted.");
 
-pub static ADMIN_LISTEN: Key<As<Listen>> = listen("admin.listen", r#""127.0.0.1:8081""#)
-    .means("Where `/metrics`, `/healthz` and `/readyz` are served. Not for the public.");
+pub static ADMIN_LISTEN: Key<As<Listen>> = listen("admin.listen", r#""127.0.0.1:8081""#).means(
+    "Where the daemon serves `/metrics`, `/healthz` and `/readyz`. Do not expose this address to \
+         the public.",
+);
 
 pub static ACK_TIMEOUT: Key<Span> = Key::new(
     "delivery.ack_timeout",
@@ -288,24 +302,31 @@ pub static ACK_TIMEOUT: Key<Span> = Key::new(
     },
     Fixed(r#""1s""#),
 )
-.means("How long a push waits for the phone's acknowledgement before it is kept.")
+.means("How long a push waits for the phone's acknowledgement before it is stored.")
 .details("Some application servers give up after 2 seconds and then avoid the whole host.");
 
-pub static DEFAULT_TTL: Key<Span> = ttl("delivery.default_ttl", r#""1d""#)
-    .means("The time to live of a push whose sender names none; at most `delivery.max_ttl`.");
+pub static DEFAULT_TTL: Key<Span> = ttl("delivery.default_ttl", r#""1d""#).means(
+    "The time to live of a push whose sender does not ask for one. It cannot exceed \
+         `delivery.max_ttl`.",
+);
 
-pub static MAX_TTL: Key<Span> = ttl("delivery.max_ttl", r#""28d""#)
-    .means("The longest time to live. A sender that asks for more is told the shorter one.");
+pub static MAX_TTL: Key<Span> = ttl("delivery.max_ttl", r#""28d""#).means(
+    "The longest time to live. If a sender asks for more, the answer tells it the shorter one.",
+);
 
 pub static MAX_QUEUED_PER_ENDPOINT: Key<Count> = count("delivery.max_queued_per_endpoint", "100")
     .means(
-        "Messages of one endpoint that wait for the phone. Beyond it the oldest of the lowest urgency \
-         gives way.",
+        "How many messages for one endpoint can wait for the phone. When one more arrives, the oldest \
+         message of the lowest urgency is dropped.",
     )
-    .details("A new one that is less urgent than all of them gets 503 with `Retry-After`.");
+    .details(
+        "A new message that is less urgent than all that wait gets 503 with `Retry-After` instead.",
+    );
 
-pub static MAX_QUEUED_PER_JID: Key<Count> = count("delivery.max_queued_per_jid", "1000")
-    .means("Messages of one account that wait for its phones. More get 503 with `Retry-After`.");
+pub static MAX_QUEUED_PER_JID: Key<Count> = count("delivery.max_queued_per_jid", "1000").means(
+    "How many messages for one account can wait for its phones. Beyond that, pushes get 503 with \
+         `Retry-After`.",
+);
 
 pub static MAX_QUEUED_BYTES: Key<Size> = Key::new(
     "delivery.max_queued_bytes",
@@ -315,25 +336,37 @@ pub static MAX_QUEUED_BYTES: Key<Size> = Key::new(
     },
     Fixed(r#""1GiB""#),
 )
-.means("All messages that wait. More get 503 with `Retry-After`.")
-.details("Each counts with 512 bytes for what is kept beside it.");
+.means("The size of all waiting messages together. Beyond that, pushes get 503 with `Retry-After`.")
+.details("For each message, 512 bytes are added for the data stored along with it.");
 
 pub static ENDPOINT_RATE: Key<As<Rate>> = rate("limits.endpoint_rate", r#""5/s, burst 120""#)
-    .means("Pushes to one endpoint. More get 503 with `Retry-After`.");
+    .means("The rate of pushes to one endpoint. Beyond that, pushes get 503 with `Retry-After`.");
 
 pub static CLIENT_GUESS_RATE: Key<As<Rate>> = rate(
     "limits.client_guess_rate",
     r#""1/s, burst 30""#,
 )
-.means("Requests with made-up endpoints from one client address (IPv6: one /64). More get 429.")
-.details("Expired and revoked endpoints do not count.");
+.means(
+    "The rate of requests for endpoints that never existed, from one client address (with IPv6, from \
+     one /64 network). Beyond that, such requests get 429.",
+)
+.details("Requests for expired and revoked endpoints do not count.");
 
-pub static REGISTRATIONS_PER_JID: Key<Count> = count("limits.registrations_per_jid", "200").means(
-    "Endpoints of one account that live at a time, where they are known (`backend = \"storage\"`).",
-);
+pub static REGISTRATIONS_PER_JID: Key<Count> = count("limits.registrations_per_jid", "200")
+    .means(
+        "How many endpoints one account can have at a time. Beyond that, the registration that was \
+         renewed longest ago gives way to the new one, if that was more than a day ago; otherwise the \
+         new one is refused.",
+    )
+    .details("It applies only with `backend = \"storage\"`: the other back ends keep no count.");
 
 pub static REGISTRATION_RATE: Key<As<Rate>> =
-    rate("limits.registration_rate", r#""1/s, burst 60""#).means("Registrations of one account.");
+    rate("limits.registration_rate", r#""1/s, burst 60""#)
+        .means("The rate at which one account can register.")
+        .details(
+            "Renewals have as much again of their own, so new registrations cannot keep an account \
+             from renewing what it has.",
+        );
 
 pub static IN_FLIGHT_MEMORY: Key<Size> = Key::new(
     "limits.in_flight_memory",
@@ -343,10 +376,13 @@ pub static IN_FLIGHT_MEMORY: Key<Size> = Key::new(
     },
     Fixed(r#""64MiB""#),
 )
-.means("Pushes that wait for an acknowledgement, all together. More get 503 with `Retry-After`.");
+.means(
+    "The memory for all pushes that are waiting for an acknowledgement. Beyond that, pushes get 503 \
+     with `Retry-After`.",
+);
 
 pub static CONNECTIONS: Key<Count> = count("limits.connections", "10000")
-    .means("Open HTTP connections.")
+    .means("How many HTTP connections can be open at a time.")
     .restart();
 
 pub static LOG_LEVEL: Key<OneOf<Level>> = Key::new(
@@ -360,14 +396,20 @@ pub static LOG_LEVEL: Key<OneOf<Level>> = Key::new(
     ]),
     Fixed(r#""info""#),
 )
-.means("How much is logged. JIDs appear from `debug` on; secrets, endpoints and contents never.");
+.means(
+    "How much is logged. JIDs appear only with `debug` and `trace`; secrets, endpoints and message \
+     contents never do.",
+);
 
 pub static LOG_FORMAT: Key<OneOf<LogFormat>> = Key::new(
     "log.format",
     OneOf(&[("text", LogFormat::Text), ("json", LogFormat::Json)]),
     Fixed(r#""text""#),
 )
-.means("How it is written. With `text` under systemd, the journal gets the fields.")
+.means(
+    "The format of the log. With `text` under systemd, the journal receives each entry with its \
+     fields.",
+)
 .restart();
 
 const fn file(path: &'static str) -> Key<As<PathBuf>> {

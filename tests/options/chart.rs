@@ -9,26 +9,38 @@ const CHART: &[(&str, Option<&str>, &str)] = &[
     (
         "secret",
         None,
-        "Default: made once, and kept over upgrades.",
+        "By default, the chart generates one and keeps it across upgrades.",
     ),
-    ("secret_file", None, "It comes from extraVolumes."),
-    ("previous_secrets_file", None, "It comes from extraVolumes."),
+    ("secret_file", None, "Mount the file with extraVolumes."),
+    (
+        "previous_secrets_file",
+        None,
+        "Mount the file with extraVolumes.",
+    ),
     ("state_dir", None, "The volume is mounted there."),
     ("store.url", Some("\"sqlite\""), ""),
-    ("store.url_file", None, "It comes from extraVolumes."),
+    ("store.url_file", None, "Mount the file with extraVolumes."),
     // No server runs in the pod.
-    ("component.host", Some("\"\""), "Required: its Service."),
+    (
+        "component.host",
+        Some("\"\""),
+        "Required: the name of its Service.",
+    ),
     (
         "component.secret",
         None,
-        "Default: made once, and kept over upgrades.",
+        "By default, the chart generates one and keeps it across upgrades.",
     ),
-    ("component.secret_file", None, "It comes from extraVolumes."),
+    (
+        "component.secret_file",
+        None,
+        "Mount the file with extraVolumes.",
+    ),
     // Others reach the pod from outside.
     (
         "http.listen",
         Some("\"0.0.0.0:8080\""),
-        "`[::]:8080` for IPv6.",
+        "For IPv6, use `[::]:8080`.",
     ),
     ("admin.listen", Some("\"0.0.0.0:8081\""), ""),
     // The proxy is another pod.

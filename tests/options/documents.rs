@@ -16,16 +16,19 @@ const HEAD: &str = "\
 
 /// What stands above each section of the example.
 const SECTIONS: &[(&str, &str)] = &[
-    ("store", "What must survive a crash."),
+    ("store", "The store of what must survive a crash."),
     (
         "component",
         "The link to the XMPP server (XEP-0114), as in the server's configuration.",
     ),
-    ("http", "What application servers talk to."),
-    ("admin", "What monitoring talks to."),
-    ("delivery", "How long messages wait, and how many."),
-    ("limits", "What nobody may exceed."),
-    ("log", "What is written of all this."),
+    ("http", "The listener for application servers."),
+    ("admin", "The listener for monitoring."),
+    ("delivery", "How long messages wait, and how many of them."),
+    (
+        "limits",
+        "Limits on what accounts, senders and clients can use.",
+    ),
+    ("log", "The log."),
 ];
 
 pub fn example() -> String {

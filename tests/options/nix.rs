@@ -24,7 +24,7 @@ const MORE: &[(&str, &str)] = &[
     ),
     (
         "store.url",
-        "A URL with a password belongs into the file that {option}`services.unified-push.store.urlFile` \
+        "A URL with a password belongs in the file that {option}`services.unified-push.store.urlFile` \
          names.",
     ),
 ];

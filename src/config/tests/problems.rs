@@ -33,17 +33,17 @@ domain = \"user@example.org\"
   htpp (config.toml:8:2): is not a known section
     did you mean [http]?
   acl = ["ok.example", "a@b/c"] (config.toml:1:7): has a bad entry: "a@b/c" is neither a domain, a bare JID nor "*"
-    expected: list of domains, bare JIDs or "*"
+    expected: list of domains, "*.example.org", bare JIDs or "*"
   component.domain = "user@example.org" (config.toml:12:10): is not a domain
     expected: domain
   component.port = 0 (config.toml:11:8): is less than 1
-    expected: number, 1 to 65535
+    expected: number from 1 to 65535
   component.secret: is missing
     set it in the file as `secret_file = "..."` under [component], or in UNIFIED_PUSH_COMPONENT__SECRET_FILE
   http.listen = "nowhere" (config.toml:4:12): is neither an address with a port nor a unix socket
     expected: "ADDRESS:PORT" or "unix:/PATH"
   delivery.ack_timeout = "6s" (config.toml:7:15): is more than 5s
-    expected: duration such as "800ms", or seconds; "1ms" to "5s"
+    expected: duration such as "800ms", or a number of seconds; from "1ms" to "5s"
   limits.connections = "many" (UNIFIED_PUSH_LIMITS__CONNECTIONS): is not a whole number
     expected: number, at least 1
 
