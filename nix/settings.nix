@@ -93,6 +93,16 @@ in
         The longest time to live. If a sender asks for more, the answer tells it the shorter one.
         (duration such as `"28d"`, or a number of seconds; at least `"1s"`)
       '';
+      min_ttl = option (types.either types.ints.positive types.str) "0s" ''
+        The shortest time to live. Several libraries for application servers ask for a TTL of 0
+        unless they are told otherwise, and such a message is lost if the phone is away. With
+        `"10min"` it is kept for ten minutes, and the answer tells its sender so. (duration such as
+        `"10min"`, or a number of seconds; from `"0s"` to `"28d"`)
+      '';
+      min_ttl_urgency = option (types.enum [ "very-low" "low" "normal" "high" ]) "very-low" ''
+        The lowest urgency to which `delivery.min_ttl` applies. With `"high"`, it applies to urgent
+        messages alone.
+      '';
       max_queued_per_endpoint = option types.ints.positive 100 ''
         How many messages for one endpoint can wait for the phone. When one more arrives, the oldest
         message of the lowest urgency is dropped.

@@ -28,7 +28,12 @@ use jid::BareJid;
 
 use crate::{
     model::{
-        acl::Acl, endpoint::PublicUrl, listen::Listen, message::Ttl, rate::Rate, secret::Secret,
+        acl::Acl,
+        endpoint::PublicUrl,
+        listen::Listen,
+        message::{Ttl, Urgency},
+        rate::Rate,
+        secret::Secret,
     },
     store::PostgresUrl,
     token::Backend,
@@ -111,6 +116,9 @@ pub struct Delivery {
     pub ack_timeout: Duration,
     pub default_ttl: Ttl,
     pub max_ttl: Ttl,
+    /// Whatever a sender asks for, if its message is so urgent at least.
+    pub min_ttl: Ttl,
+    pub min_ttl_urgency: Urgency,
     pub max_queued_per_endpoint: u32,
     /// Of a bare JID.
     pub max_queued_per_jid: u32,

@@ -126,6 +126,9 @@ pub struct Settings {
     /// For a sender that names no TTL.
     pub default_ttl: Ttl,
     pub max_ttl: Ttl,
+    /// Whatever a sender asks for, if its message is so urgent at least.
+    pub min_ttl: Ttl,
+    pub min_ttl_urgency: Urgency,
     /// Per registration.
     pub endpoint_rate: Rate,
     /// Bytes of pushes that wait for an answer, all together.

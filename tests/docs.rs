@@ -283,7 +283,7 @@ fn what_the_daemon_is_quoted_with_is_in_its_code() {
             "src/link.rs",
         ),
         ("this account registers too often", "src/link.rs"),
-        ("too many registrations at once", "src/link.rs"),
+        ("too many phones are registering at once", "src/link.rs"),
         ("the registration could not be stored", "src/link.rs"),
         (
             "the store fails; check the disk or the database",

@@ -69,6 +69,8 @@ impl Bench {
             ack_timeout: Duration::from_secs(60),
             default_ttl: Ttl::from_secs(86_400),
             max_ttl: Ttl::from_secs(86_400),
+            min_ttl: Ttl::ZERO,
+            min_ttl_urgency: Urgency::VeryLow,
             endpoint_rate: "1000000/s, burst 1000000".parse().unwrap(),
             in_flight_memory: 1 << 30,
             caps: Caps {

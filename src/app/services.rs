@@ -131,6 +131,8 @@ pub fn delivery_settings(config: &Config) -> delivery::Settings {
     delivery::Settings {
         ack_timeout: config.delivery.ack_timeout,
         default_ttl: config.delivery.default_ttl,
+        min_ttl: config.delivery.min_ttl,
+        min_ttl_urgency: config.delivery.min_ttl_urgency,
         max_ttl: config.delivery.max_ttl,
         endpoint_rate: config.limits.endpoint_rate,
         in_flight_memory: usize::try_from(config.limits.in_flight_memory).unwrap_or(usize::MAX),

@@ -17,7 +17,10 @@ use super::{
     values,
 };
 use crate::{
-    model::{acl::Acl, endpoint::PublicUrl, listen::Listen, rate::Rate, secret::MIN_BYTES},
+    model::{
+        acl::Acl, endpoint::PublicUrl, listen::Listen, message::Urgency, rate::Rate,
+        secret::MIN_BYTES,
+    },
     token::Backend,
 };
 
@@ -46,6 +49,8 @@ pub static OPTIONS: &[&dyn Described] = &[
     &ACK_TIMEOUT,
     &DEFAULT_TTL,
     &MAX_TTL,
+    &MIN_TTL,
+    &MIN_TTL_URGENCY,
     &MAX_QUEUED_PER_ENDPOINT,
     &MAX_QUEUED_PER_JID,
     &MAX_QUEUED_BYTES,
@@ -312,6 +317,37 @@ pub static DEFAULT_TTL: Key<Span> = ttl("delivery.default_ttl", r#""1d""#).means
 
 pub static MAX_TTL: Key<Span> = ttl("delivery.max_ttl", r#""28d""#).means(
     "The longest time to live. If a sender asks for more, the answer tells it the shorter one.",
+);
+
+pub static MIN_TTL: Key<Span> = Key::new(
+    "delivery.min_ttl",
+    Span {
+        such_as: r#""10min""#,
+        least: "0s",
+        most: Some("28d"),
+    },
+    Fixed(r#""0s""#),
+)
+.means(
+    "The shortest time to live. Several libraries for application servers ask for a TTL of 0 unless \
+     they are told otherwise, and such a message is lost if the phone is away. With `\"10min\"` it is \
+     kept for ten minutes, and the answer tells its sender so.",
+)
+.details("The default keeps nothing that its sender does not want kept, as RFC 8030 demands.");
+
+pub static MIN_TTL_URGENCY: Key<OneOf<Urgency>> = Key::new(
+    "delivery.min_ttl_urgency",
+    OneOf(&[
+        ("very-low", Urgency::VeryLow),
+        ("low", Urgency::Low),
+        ("normal", Urgency::Normal),
+        ("high", Urgency::High),
+    ]),
+    Fixed(r#""very-low""#),
+)
+.means(
+    "The lowest urgency to which `delivery.min_ttl` applies. With `\"high\"`, it applies to urgent \
+     messages alone.",
 );
 
 pub static MAX_QUEUED_PER_ENDPOINT: Key<Count> = count("delivery.max_queued_per_endpoint", "100")

@@ -63,6 +63,8 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
             ack_timeout: settings.get(&ACK_TIMEOUT)?,
             default_ttl: Ttl::from_secs(settings.get(&DEFAULT_TTL)?.as_secs()),
             max_ttl: Ttl::from_secs(settings.get(&MAX_TTL)?.as_secs()),
+            min_ttl: Ttl::from_secs(settings.get(&MIN_TTL)?.as_secs()),
+            min_ttl_urgency: settings.get(&MIN_TTL_URGENCY)?,
             max_queued_per_endpoint: whole(settings.get(&MAX_QUEUED_PER_ENDPOINT)?),
             max_queued_per_jid: whole(settings.get(&MAX_QUEUED_PER_JID)?),
             max_queued_bytes: settings.get(&MAX_QUEUED_BYTES)?,
@@ -140,6 +142,11 @@ fn check_together(settings: &mut Settings, store: Option<&Store>) {
     if admin.is_some() && admin == http && !any_port {
         let remedy = "give each listener its own address";
         settings.complain(&ADMIN_LISTEN.about, "is the same as http.listen", remedy);
+    }
+    let ttls = settings.get(&MIN_TTL).zip(settings.get(&MAX_TTL));
+    if ttls.is_some_and(|(min, max)| min > max) {
+        let remedy = "lower it, or raise delivery.max_ttl";
+        settings.complain(&MIN_TTL.about, "is more than delivery.max_ttl", remedy);
     }
     let ttls = settings.get(&DEFAULT_TTL).zip(settings.get(&MAX_TTL));
     if ttls.is_some_and(|(default, max)| default > max) {

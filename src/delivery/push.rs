@@ -78,9 +78,14 @@ impl Delivery {
         let Settings {
             default_ttl,
             max_ttl,
+            min_ttl,
+            min_ttl_urgency,
             ..
         } = *self.settings.read();
-        let requested = message.ttl.unwrap_or(default_ttl);
+        let mut requested = message.ttl.unwrap_or(default_ttl);
+        if message.urgency >= min_ttl_urgency {
+            requested = requested.max(min_ttl);
+        }
         let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
         let push = Box::new(Push {
             key: MessageKey::from_bytes(random_array(&*self.random)),

@@ -223,7 +223,11 @@ async fn what_needs_a_restart_is_named_and_left() {
     bed.text("http.listen", &listen);
     bed.text("log.format", "text");
     reload(&bed, &daemon, RELOADED).await;
-    assert_eq!(times(&daemon, "takes effect with a restart"), 2, "none more");
+    assert_eq!(
+        times(&daemon, "takes effect with a restart"),
+        2,
+        "none more"
+    );
     daemon.stop().await;
 }
 

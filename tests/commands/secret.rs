@@ -44,7 +44,11 @@ async fn a_secret_is_made_once_and_said_aloud_but_not_told() {
 
     let daemon = bed.start().await;
     assert_eq!(fs::read_to_string(&file).unwrap(), made);
-    assert!(!daemon.log().contains("one was generated in"), "{}", daemon.log());
+    assert!(
+        !daemon.log().contains("one was generated in"),
+        "{}",
+        daemon.log()
+    );
     assert_eq!(push(&endpoint).await, 201);
 }
 
@@ -72,7 +76,11 @@ async fn a_lost_secret_is_not_replaced_while_endpoints_live() {
     let id = forget_key_of(&said);
     bed.run(&["registrations", "forget-key", &id]).await.with(0);
     let daemon = bed.start().await;
-    assert!(daemon.log().contains("one was generated in"), "{}", daemon.log());
+    assert!(
+        daemon.log().contains("one was generated in"),
+        "{}",
+        daemon.log()
+    );
 }
 
 #[tokio::test]

@@ -38,7 +38,10 @@ async fn the_answer_is_told_in_words() {
 
     bed.phone.behave(Behaviour::OFFLINE);
     let said = send(&["hello", "--ttl", "0"]).await.with(1);
-    assert!(said.starts_with("503: not accepted at the moment"), "{said}");
+    assert!(
+        said.starts_with("503: not accepted at the moment"),
+        "{said}"
+    );
     assert!(said.contains("try again after 60 s"), "{said}");
 
     bed.phone.behave(Behaviour::Silent);

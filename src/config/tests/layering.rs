@@ -31,6 +31,8 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("admin.listen", r#""unix:/run/a""#, "127.0.0.1:0"),
     ("delivery.ack_timeout", r#""5s""#, "800ms"),
     ("delivery.default_ttl", "60", "2d"),
+    ("delivery.min_ttl", "60", "10min"),
+    ("delivery.min_ttl_urgency", r#""high""#, "low"),
     ("delivery.max_ttl", r#""1day 1h""#, "90000000000"),
     ("delivery.max_queued_per_endpoint", "50", "200"),
     ("delivery.max_queued_per_jid", "500", "2000"),

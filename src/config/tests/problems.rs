@@ -129,6 +129,8 @@ fn bad_values_are_refused() {
         ("delivery.ack_timeout", r#""5001ms""#),
         ("delivery.default_ttl", "0"),
         ("delivery.default_ttl", r#""29d""#),
+        ("delivery.min_ttl", r#""29d""#),
+        ("delivery.min_ttl_urgency", r#""urgent""#),
         ("delivery.max_ttl", r#""1h""#),
         ("delivery.max_queued_per_endpoint", "0"),
         ("delivery.max_queued_per_jid", "0"),

@@ -291,3 +291,27 @@ async fn a_phone_that_missed_its_renewal_finds_its_subscription_and_what_waits()
         world.drained().await;
     }
 }
+
+#[tokio::test]
+async fn a_shortest_ttl_keeps_what_was_for_now_or_never() {
+    let kept = async |least: Urgency, urgency: Urgency| {
+        let world = World::with(|settings| {
+            settings.min_ttl = Ttl::from_secs(600);
+            settings.min_ttl_urgency = least;
+        });
+        let world = world.await;
+        let token = world.endpoint().await;
+        world.link.send_replace(LinkState::Connecting);
+        let message = Message {
+            urgency,
+            ..message(Some(0))
+        };
+        world.delivery.push(&token, message).await
+    };
+    let all = kept(Urgency::VeryLow, Urgency::Normal).await;
+    assert_eq!(accepted_ttl(&all), 600, "what is kept is told");
+    let urgent = kept(Urgency::High, Urgency::High).await;
+    assert_eq!(accepted_ttl(&urgent), 600);
+    let rest = kept(Urgency::High, Urgency::Normal).await;
+    assert_eq!(rest, Outcome::LinkDown);
+}

@@ -73,6 +73,8 @@ impl World {
         let mut settings = Settings {
             ack_timeout: Duration::from_secs(1),
             default_ttl: Ttl::from_secs(86_400),
+            min_ttl: Ttl::ZERO,
+            min_ttl_urgency: Urgency::VeryLow,
             max_ttl: Ttl::from_secs(2_419_200),
             endpoint_rate: "5/s, burst 120".parse().unwrap(),
             in_flight_memory: 64 << 20,
