@@ -34,7 +34,7 @@ use crate::{
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
-    /// The configuration; else $UNIFIED_PUSH_CONFIG, else /etc/unified-push/config.toml
+    /// Configuration file. Default: $UNIFIED_PUSH_CONFIG, or else /etc/unified-push/config.toml
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -43,7 +43,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the daemon; no subcommand does the same
+    /// Run the daemon (the default when no subcommand is given)
     Serve,
     /// Check the configuration and report every problem at once
     CheckConfig {
@@ -55,21 +55,21 @@ enum Command {
     Healthcheck,
     /// Print a fresh secret
     GenSecret,
-    /// Show a push arriving, on loopback, without an XMPP server
+    /// Demonstrate a push on loopback, without an XMPP server
     Demo,
-    /// Post a test push and say what the answer means
+    /// Send a test push and explain the answer
     Send(send::Args),
-    /// Say what an endpoint stands for and whether it works
+    /// Show to whom an endpoint belongs and whether it works
     Inspect {
         /// An endpoint or its token; `-` reads it from standard input
         // A token may begin with a hyphen.
         #[arg(allow_hyphen_values = true)]
         endpoint: String,
     },
-    /// List or drop the messages that wait for their phones, while the daemon runs
+    /// List or drop the messages that are waiting for phones; works while the daemon runs
     #[command(subcommand)]
     Queue(queue::Command),
-    /// List or revoke registrations, while the daemon runs
+    /// List or revoke registrations; works while the daemon runs
     #[command(subcommand)]
     Registrations(registrations::Command),
 }
@@ -119,7 +119,7 @@ fn serve(path: Option<&Path>) -> Result<Exit, CliError> {
             .location()
             .map(ToString::to_string)
             .unwrap_or_default();
-        error!(place, "a panic; please report this defect");
+        error!(place, "the daemon panicked; please report this defect");
     }));
     info!(version = env!("CARGO_PKG_VERSION"), "unified-push starts");
     for warning in warnings {
@@ -140,7 +140,7 @@ fn serve(path: Option<&Path>) -> Result<Exit, CliError> {
         }
         Ok::<_, StartError>(app.run(stop, Some(reloads)).await)
     })?;
-    // The log tells what went wrong, not the terminal.
+    // The log says what went wrong, not the terminal.
     Ok(match ran {
         Ok(Ok(())) => Exit::Done,
         Ok(Err(_)) => Exit::No,
@@ -163,7 +163,7 @@ fn check_config(path: Option<&Path>, print: bool) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// How long endpoints will be, since senders have limits on that.
+/// How long endpoints will be, because some senders limit that.
 fn endpoints(config: &Config) -> String {
     /// Bytes: a name, a domain and what servers make up for a resource.
     const JID: usize = 40;
@@ -171,7 +171,7 @@ fn endpoints(config: &Config) -> String {
     let token = token::length(backend, JID, &SystemRandom);
     let length = config.http.public_url.endpoint_length(token);
     let more = if length > LONG_ENDPOINT {
-        format!(": some application servers take {LONG_ENDPOINT} at most")
+        format!(": some application servers accept at most {LONG_ENDPOINT}")
     } else {
         String::new()
     };
@@ -188,8 +188,8 @@ fn read_config(path: Option<&Path>) -> Result<Loaded, CliError> {
     config::load(path, env::vars_os()).map_err(CliError::from)
 }
 
-/// On this thread alone: to wake another one for a push takes longer than the push. The store writes
-/// in a thread of its own.
+/// On this thread alone: waking another one for a push takes longer than the push itself. The store
+/// writes in a thread of its own.
 fn block_on<F: Future>(work: F) -> Result<F::Output, CliError> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()

@@ -285,7 +285,10 @@ fn what_the_daemon_is_quoted_with_is_in_its_code() {
         ("this account registers too often", "src/link.rs"),
         ("too many registrations at once", "src/link.rs"),
         ("the registration could not be stored", "src/link.rs"),
-        ("the store fails; look there", "src/app/upkeep.rs"),
+        (
+            "the store fails; check the disk or the database",
+            "src/app/upkeep.rs",
+        ),
     ] {
         assert!(troubleshooting.replace('\n', " ").contains(text), "{text}");
         assert!(read(file).contains(text), "{text} is not in {file}");

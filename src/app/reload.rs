@@ -1,5 +1,5 @@
-//! SIGHUP: the configuration is read anew, and what can be changed is changed while the daemon goes
-//! on. Pushes in flight keep what they began with.
+//! SIGHUP: the configuration is read again, and what can change at run time changes. Pushes in
+//! flight keep the settings that they began with.
 
 use std::sync::Arc;
 
@@ -45,7 +45,9 @@ impl Reloads {
                 for line in report.lines() {
                     error!("{line}");
                 }
-                error!("not reloaded, because the configuration is wrong: the one before holds");
+                error!(
+                    "not reloaded: the configuration is wrong, so the previous one stays in effect"
+                );
                 return;
             }
             // A panic, which is logged.
@@ -60,7 +62,7 @@ impl Reloads {
             warn!("{warning}");
         }
         for option in config.needs_restart(started) {
-            warn!("{option} has a new value, which needs a restart: the one before holds");
+            warn!("{option} has a new value that takes effect only after a restart");
         }
         config.state_dir = started.state_dir.clone();
         match services.reconfigure(&config).await {
@@ -68,13 +70,15 @@ impl Reloads {
                 self.level.set(config.log.level);
                 info!("reloaded");
             }
-            Err(error) => error!("not reloaded, the configuration before holds: {error}"),
+            Err(error) => {
+                error!("not reloaded, so the previous configuration stays in effect: {error}")
+            }
         }
     }
 }
 
 impl Services {
-    /// Works by another configuration from now on; nothing is changed when that fails.
+    /// Applies another configuration; when that fails, nothing has changed.
     async fn reconfigure(&self, config: &Config) -> Result<(), StateError> {
         let secret = find_secret(config)?.ok_or_else(|| StateError::NoSecret {
             state_dir: config.state_dir.clone(),

@@ -43,11 +43,11 @@ impl Shutdown {
         delivery.stop();
         self.intake.ended().await;
         if timeout(PATIENCE, delivery.finish()).await.is_err() {
-            warn!("the store does not take what it was last told; some messages may arrive twice");
+            warn!("the store did not accept the last updates, so some messages may arrive twice");
         }
         self.farewell.token.cancel();
         if timeout(PATIENCE, self.farewell.ended()).await.is_err() {
-            warn!("the XMPP server took no farewell");
+            warn!("the link to the XMPP server was not closed cleanly");
         }
     }
 }

@@ -28,13 +28,13 @@ pub struct State {
 pub enum StateError {
     #[error(transparent)]
     Open(#[from] store::OpenError),
-    #[error("the store cannot be read: {0}")]
+    #[error("cannot read the store: {0}")]
     Read(#[from] StoreError),
     #[error(transparent)]
     Secret(#[from] StateSecretError),
     #[error(
-        "no secret is configured, and there is none in {}. Set `secret_file`, or name the \
-         configuration of the daemon with --config", .state_dir.display()
+        "no secret is configured, and {} does not contain one. Set `secret_file`, or name the \
+         daemon's configuration with --config", .state_dir.display()
     )]
     NoSecret { state_dir: PathBuf },
     #[error(transparent)]
@@ -121,7 +121,8 @@ async fn kept_secret(
     let kept = StateSecret::load_or_make(&config.state_dir, store, clock.now(), random).await?;
     if kept.made {
         warn!(
-            "no secret is configured: made one in {}. Keep a copy; without it every endpoint is lost",
+            "no secret is configured, so one was generated in {}. Keep a copy: without it, every \
+             endpoint is lost",
             kept.path.display()
         );
     }

@@ -1,4 +1,4 @@
-//! What has to be done now and then: look after the store, forget what is over, count.
+//! What has to be done now and then: check the store, delete what has expired, count.
 
 use std::{sync::Arc, time::Duration};
 
@@ -49,7 +49,7 @@ impl Services {
             Err(StoreError::Stopped) => return Err(StoreStopped),
             Err(StoreError::Failed(why)) => {
                 if self.health.store_ok() {
-                    error!(store = ?self.store, "the store fails; look there: {why}");
+                    error!(store = ?self.store, "the store fails; check the disk or the database: {why}");
                 }
                 self.health.set_store_ok(false);
                 self.metrics.store_failing.set(1);
@@ -87,7 +87,7 @@ impl Services {
         match self.tokens.purge().await {
             Ok(messages) => self.metrics.queue_events.add(QueueEvent::Expired, messages),
             Err(error) => {
-                warn!(%error, "what has expired could not be deleted; trying again in a minute");
+                warn!(%error, "expired entries could not be deleted; trying again in a minute");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `unified-push queue`: looks at the messages that wait for their phones and drops them, while the
+//! `unified-push queue`: lists and drops the messages that are waiting for their phones, while the
 //! daemon runs.
 
 use std::iter;
@@ -15,9 +15,9 @@ use crate::{
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Accounts and what waits for the phones of each
+    /// List the accounts for which messages are waiting
     List,
-    /// Drop every message that waits for an account; its endpoints go on working
+    /// Drop all messages that are waiting for an account; its endpoints keep working
     Drop {
         /// A bare JID
         jid: String,
@@ -52,6 +52,6 @@ async fn list(config: &Config) -> Result<Exit, CliError> {
 async fn drop(config: &Config, jid: &str) -> Result<Exit, CliError> {
     let owner = account(jid)?;
     let dropped = find_store(config).await?.drop_waiting(&owner).await?;
-    println!("dropped {} that waited for {owner}", messages(dropped));
+    println!("dropped {} waiting for {owner}", messages(dropped));
     Ok(Exit::Done)
 }

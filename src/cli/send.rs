@@ -1,4 +1,4 @@
-//! `unified-push send`: posts a test push and says in words what the answer means.
+//! `unified-push send`: sends a test push and explains the answer.
 
 use std::{
     io::{self, Read},
@@ -17,18 +17,18 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The endpoint URL that the app got
+    /// The endpoint URL that the app received
     endpoint: String,
-    /// How long the message is of use, in seconds (header TTL)
+    /// How many seconds the message stays useful (header TTL)
     #[arg(long, value_name = "SECONDS", default_value_t = 86400)]
     ttl: u32,
-    /// Which other messages this one makes useless (header Topic)
+    /// The message replaces a waiting one with the same topic (header Topic)
     #[arg(long)]
     topic: Option<HeaderValue>,
     /// very-low, low, normal or high (header Urgency)
     #[arg(long)]
     urgency: Option<HeaderValue>,
-    /// The message; standard input when left out
+    /// The message; read from standard input if omitted
     text: Option<String>,
 }
 
@@ -109,14 +109,14 @@ fn stdin() -> Result<Vec<u8>, CliError> {
     Ok(body)
 }
 
-/// What a 201 means: the phone has the message, unless it waits at its resource still.
+/// What a 201 means: the phone has the message, unless it is still waiting at its resource.
 fn accepted(ttl: Option<&str>, location: Option<&str>) -> String {
     if ttl == Some("0") {
-        return "sent to the phone, which has not confirmed it; it is not kept".to_owned();
+        return "sent to the phone, which has not confirmed it; the message is not kept".to_owned();
     }
     match (location.and_then(status_of), ttl) {
         (Some(200), Some(ttl)) => {
-            format!("kept for up to {ttl} s: the phone gets it when it is back")
+            format!("kept for up to {ttl} s; the phone gets it when it is back")
         }
         (Some(404), _) => "accepted: the phone has it".to_owned(),
         _ => "accepted: the phone has it, or gets it when it is back".to_owned(),
@@ -134,16 +134,16 @@ fn meaning(status: u16) -> &'static str {
     match status {
         400 => "the request is malformed; another try would be refused too",
         404 => "this endpoint is unknown, expired or revoked: let the app register again",
-        405 => "this URL is not an endpoint: give it as the app got it",
+        405 => "this URL is not an endpoint: copy it exactly as the app received it",
         413 => "the message is larger than 4096 bytes",
-        429 => "too many unknown endpoints were tried from this address",
+        429 => "too many unknown endpoints have been tried from this address",
         503 => {
-            "not taken now: a limit is reached, the storage fails or, with a TTL of 0, the phone \
-             or the XMPP server is away"
+            "not accepted at the moment: a limit is reached, the storage fails or, with a TTL of 0, \
+             the phone or the XMPP server is away"
         }
-        502 | 504 => "the reverse proxy does not reach the daemon",
+        502 | 504 => "the reverse proxy cannot reach the daemon",
         500..=599 => "the server failed; its log says why",
         300..=399 => "a redirect, which push senders do not follow: fix the reverse proxy",
-        _ => "not an answer of a push server: is this URL an endpoint?",
+        _ => "this is not an answer of a push server; is this URL an endpoint?",
     }
 }

@@ -12,8 +12,8 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum IssuersError {
     #[error(
-        "the configuration lacks the secret of endpoints that live (key id {keys}). Put that secret \
-         into `previous_secrets`, or give those endpoints up: {}",
+        "the configuration lacks the secret of endpoints that are still in use (key id {keys}). Add \
+         that secret to `previous_secrets`, or give those endpoints up: {}",
         keys.forget_command()
     )]
     Missing { keys: KeyIds },

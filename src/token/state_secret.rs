@@ -1,4 +1,4 @@
-//! The secret that lies in `state_dir` when none is configured: made on the first start, and kept.
+//! The secret that is kept in `state_dir` when none is configured: generated on the first start.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -30,22 +30,24 @@ pub struct StateSecret {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StateSecretError {
-    #[error("{path} cannot be read: {source}. Let the user that runs unified-push read it")]
+    #[error(
+        "{path} cannot be read: {source}. Make sure that the user who runs unified-push can read it"
+    )]
     Unreadable { path: PathBuf, source: io::Error },
     #[error(
-        "{path} holds fewer than {MIN_BYTES} bytes. Restore it, or remove it to have a new one \
-         made"
+        "{path} holds fewer than {MIN_BYTES} bytes. Restore it from a backup, or remove it so that a \
+         new one is generated"
     )]
     TooShort { path: PathBuf },
     #[error(
-        "{path} cannot be made: {source}. Let the user that runs unified-push write to the state \
-         directory, or set `secret_file`"
+        "{path} cannot be created: {source}. Make sure that the user who runs unified-push can write \
+         to the state directory, or set `secret_file`"
     )]
     Unwritable { path: PathBuf, source: io::Error },
     /// Another secret would turn these endpoints into 404s for good.
     #[error(
-        "no secret is configured and {path} is missing, but there are endpoints that live \
-         (key id {keys}). Restore that file, set `secret_file`, or give those endpoints up: {}",
+        "no secret is configured and {path} is missing, but endpoints that depend on it are still in \
+         use (key id {keys}). Restore that file, set `secret_file`, or give those endpoints up: {}",
         keys.forget_command()
     )]
     Lost { path: PathBuf, keys: KeyIds },

@@ -25,7 +25,7 @@ async fn text_has_a_line_for_each_step() {
         "listening http=127.0.0.1:",
         "ready",
         "connected to the XMPP server",
-        "stopping; a second signal ends at once",
+        "stopping; send a second signal to end at once",
         "stopped",
     ] {
         assert!(log.contains(step), "{step} in {log}");

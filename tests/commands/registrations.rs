@@ -126,7 +126,7 @@ async fn malformed_names_are_refused_with_the_form() {
         }
     }
     for (wrong, form) in [
-        ("nonsense", "no key id"),
+        ("nonsense", "not a key id"),
         (
             "AAAAAAAAAAA",
             "no endpoint was issued under key AAAAAAAAAAA",

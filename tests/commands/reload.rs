@@ -98,7 +98,7 @@ async fn a_wrong_file_changes_nothing_and_each_problem_has_its_line() {
     bed.text("acl", "elsewhere.example");
     bed.text("backend", "pasteo");
     bed.value("speed", 11);
-    reload(&bed, &daemon, "not reloaded, because the configuration").await;
+    reload(&bed, &daemon, "not reloaded: the configuration is wrong").await;
     let log = daemon.log();
     for problem in ["backend = \"pasteo\" (", "speed ("] {
         let lines = log.lines().filter(|line| line.contains("ERROR"));
@@ -123,13 +123,13 @@ async fn a_secret_without_which_endpoints_would_die_is_refused() {
     reload(
         &bed,
         &daemon,
-        "not reloaded, the configuration before holds",
+        "not reloaded, so the previous configuration stays in effect",
     )
     .await;
     assert!(
         daemon
             .log()
-            .contains("lacks the secret of endpoints that live")
+            .contains("lacks the secret of endpoints that are still in use")
     );
     assert_eq!(push(&endpoint).await, 201);
     assert!(registers(&bed).await.is_ok());
@@ -168,7 +168,7 @@ async fn a_secret_is_rotated_and_given_up() {
     assert_eq!((push(&old).await, push(&new).await), (201, 201));
 
     write_secret(&previous, "");
-    let refused = "not reloaded, the configuration before holds";
+    let refused = "not reloaded, so the previous configuration stays in effect";
     reload(&bed, &daemon, refused).await;
     assert_eq!(push(&old).await, 201);
     let id = key(&of_old).unwrap();
@@ -214,7 +214,7 @@ async fn what_needs_a_restart_is_named_and_left() {
     bed.value("delivery.default_ttl", 10);
     reload(&bed, &daemon, RELOADED).await;
     for option in ["http.listen", "log.format"] {
-        let words = format!("{option} has a new value, which needs a restart");
+        let words = format!("{option} has a new value that takes effect only after a restart");
         assert_eq!(times(&daemon, &words), 1, "{}", daemon.log());
     }
     let answer = http::push(&endpoint, b"the rest is changed").await;
@@ -223,7 +223,7 @@ async fn what_needs_a_restart_is_named_and_left() {
     bed.text("http.listen", &listen);
     bed.text("log.format", "text");
     reload(&bed, &daemon, RELOADED).await;
-    assert_eq!(times(&daemon, "needs a restart"), 2, "none more");
+    assert_eq!(times(&daemon, "only after a restart"), 2, "none more");
     daemon.stop().await;
 }
 

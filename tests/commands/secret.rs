@@ -35,7 +35,7 @@ async fn a_secret_is_made_once_and_said_aloud_but_not_told() {
     assert_eq!(mode & 0o777, 0o600);
     let log = daemon.log();
     assert!(
-        log.contains(&format!("made one in {}", file.display())),
+        log.contains(&format!("one was generated in {}", file.display())),
         "{log}"
     );
     assert!(!log.contains(made.trim()));
@@ -44,7 +44,11 @@ async fn a_secret_is_made_once_and_said_aloud_but_not_told() {
 
     let daemon = bed.start().await;
     assert_eq!(fs::read_to_string(&file).unwrap(), made);
-    assert!(!daemon.log().contains("made one in"), "{}", daemon.log());
+    assert!(
+        !daemon.log().contains("one was generated in"),
+        "{}",
+        daemon.log()
+    );
     assert_eq!(push(&endpoint).await, 201);
 }
 
@@ -72,7 +76,11 @@ async fn a_lost_secret_is_not_replaced_while_endpoints_live() {
     let id = forget_key_of(&said);
     bed.run(&["registrations", "forget-key", &id]).await.with(0);
     let daemon = bed.start().await;
-    assert!(daemon.log().contains("made one in"), "{}", daemon.log());
+    assert!(
+        daemon.log().contains("one was generated in"),
+        "{}",
+        daemon.log()
+    );
 }
 
 #[tokio::test]
@@ -122,12 +130,12 @@ async fn a_key_that_is_configured_is_not_forgotten() {
     let key = key_of(&bed, &endpoint).await;
     let forget = ["registrations", "forget-key", &key];
     let said = bed.run(&forget).await.with(1);
-    assert!(said.contains("the configuration still has"), "{said}");
+    assert!(said.contains("the configuration still contains"), "{said}");
 
     bed.text("secret", &secret_of('b'));
     bed.value("previous_secrets", format!("[{:?}]", secret_of('a')));
     let said = bed.run(&forget).await.with(1);
-    assert!(said.contains("the configuration still has"), "{said}");
+    assert!(said.contains("the configuration still contains"), "{said}");
     assert_eq!(push(&endpoint).await, 201);
 }
 
@@ -143,7 +151,7 @@ async fn the_made_secret_is_not_forgotten_either() {
         .run(&["registrations", "forget-key", &key])
         .await
         .with(1);
-    assert!(said.contains("still has"), "{said}");
+    assert!(said.contains("still contains"), "{said}");
     assert_eq!(names_in(&bed.state_dir()), before);
     assert_eq!(push(&endpoint).await, 201);
 }

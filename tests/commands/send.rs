@@ -38,14 +38,17 @@ async fn the_answer_is_told_in_words() {
 
     bed.phone.behave(Behaviour::OFFLINE);
     let said = send(&["hello", "--ttl", "0"]).await.with(1);
-    assert!(said.starts_with("503: not taken now"), "{said}");
+    assert!(
+        said.starts_with("503: not accepted at the moment"),
+        "{said}"
+    );
     assert!(said.contains("try again after 60 s"), "{said}");
 
     bed.phone.behave(Behaviour::Silent);
     let said = send(&["hello", "--ttl", "0"]).await.with(0);
     assert!(said.starts_with("201: sent to the phone"), "{said}");
     let said = send(&["hello", "--ttl", "600"]).await.with(0);
-    let kept = "201: kept for up to 600 s: the phone gets it when it is back\n";
+    let kept = "201: kept for up to 600 s; the phone gets it when it is back\n";
     assert_eq!(said, kept);
     assert_eq!(bed.arrived().await.payload, b"hello");
 }
@@ -88,7 +91,7 @@ async fn what_gets_no_201_fails_with_a_hint() {
     for unreachable in [endpoint.as_str(), nobody.as_str(), unresolved] {
         let said = without(unreachable, bed.run(&["send", unreachable, "hello"]).await).with(1);
         assert!(said.starts_with("unified-push: no answer: "), "{said}");
-        assert!(said.contains("that the daemon runs"), "{said}");
+        assert!(said.contains("that the daemon is running"), "{said}");
     }
 }
 

@@ -179,7 +179,7 @@ $relay --endpoint third >/dev/null
 systemctl stop unified-push.service unified-push.socket
 unified-push gen-secret >/etc/unified-push/secret
 unified-push serve >said 2>&1 || true
-quoted 'the configuration lacks the secret of endpoints that live' said
+quoted 'the configuration lacks the secret of endpoints that are still in use' said
 echo yes
 
 document=docs/store.md
