@@ -52,20 +52,20 @@ const OTHER_FILES: usize = ADMIN_CONNECTIONS + 64;
 pub enum StartError {
     #[error(transparent)]
     State(#[from] StateError),
-    #[error("the messages that wait cannot be read from the store: {0}")]
+    #[error("cannot read the waiting messages from the store: {0}")]
     Recover(#[source] StoreError),
     #[error("{key}: {source}")]
     Bind {
         key: &'static str,
         source: BindError,
     },
-    #[error("signals cannot be handled: {0}")]
+    #[error("cannot handle signals: {0}")]
     Signals(#[source] io::Error),
-    #[error("a socket that systemd passed cannot be used: {0}")]
+    #[error("cannot use a socket that systemd passed: {0}")]
     Activation(#[source] io::Error),
     #[error(
-        "systemd passed two sockets in place of {0}. One is enough (`[::]:8080` takes IPv4, too); \
-         the admin listener's is named by `FileDescriptorName=admin`"
+        "systemd passed two sockets for {0}. One is enough (`[::]:8080` accepts IPv4 too); name the \
+         admin listener's socket with `FileDescriptorName=admin`"
     )]
     Superfluous(&'static str),
 }
@@ -87,9 +87,9 @@ struct Routes {
     admin: Site,
 }
 
-/// A task of the daemon ended by itself, which only a defect can cause; the log says which.
+/// A task of the daemon ended unexpectedly, which only a defect can cause; the log says which.
 #[derive(Debug, thiserror::Error)]
-#[error("a task of the daemon ended by itself; please report this defect")]
+#[error("a task of the daemon ended unexpectedly; please report this defect")]
 pub struct Failed;
 
 impl App {

@@ -119,7 +119,7 @@ fn serve(path: Option<&Path>) -> Result<Exit, CliError> {
             .location()
             .map(ToString::to_string)
             .unwrap_or_default();
-        error!(place, "a panic; please report this defect");
+        error!(place, "the daemon panicked; please report this defect");
     }));
     info!(version = env!("CARGO_PKG_VERSION"), "unified-push starts");
     for warning in warnings {
@@ -140,7 +140,7 @@ fn serve(path: Option<&Path>) -> Result<Exit, CliError> {
         }
         Ok::<_, StartError>(app.run(stop, Some(reloads)).await)
     })?;
-    // The log tells what went wrong, not the terminal.
+    // The log says what went wrong, not the terminal.
     Ok(match ran {
         Ok(Ok(())) => Exit::Done,
         Ok(Err(_)) => Exit::No,
@@ -163,7 +163,7 @@ fn check_config(path: Option<&Path>, print: bool) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// How long endpoints will be, since senders have limits on that.
+/// How long endpoints will be, because some senders limit that.
 fn endpoints(config: &Config) -> String {
     /// Bytes: a name, a domain and what servers make up for a resource.
     const JID: usize = 40;
@@ -171,7 +171,7 @@ fn endpoints(config: &Config) -> String {
     let token = token::length(backend, JID, &SystemRandom);
     let length = config.http.public_url.endpoint_length(token);
     let more = if length > LONG_ENDPOINT {
-        format!(": some application servers take {LONG_ENDPOINT} at most")
+        format!(": some application servers accept at most {LONG_ENDPOINT}")
     } else {
         String::new()
     };
@@ -188,8 +188,8 @@ fn read_config(path: Option<&Path>) -> Result<Loaded, CliError> {
     config::load(path, env::vars_os()).map_err(CliError::from)
 }
 
-/// On this thread alone: to wake another one for a push takes longer than the push. The store writes
-/// in a thread of its own.
+/// On this thread alone: waking another one for a push takes longer than the push itself. The store
+/// writes in a thread of its own.
 fn block_on<F: Future>(work: F) -> Result<F::Output, CliError> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,5 +1,5 @@
-//! SIGHUP: the configuration is read anew, and what can be changed is changed while the daemon goes
-//! on. Pushes in flight keep what they began with.
+//! SIGHUP: the configuration is read again, and what can change at run time changes. Pushes in
+//! flight keep the settings that they began with.
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ impl Reloads {
 }
 
 impl Services {
-    /// Works by another configuration from now on; nothing is changed when that fails.
+    /// Applies another configuration; when that fails, nothing has changed.
     async fn reconfigure(&self, config: &Config) -> Result<(), StateError> {
         let secret = find_secret(config)?.ok_or_else(|| StateError::NoSecret {
             state_dir: config.state_dir.clone(),

@@ -28,13 +28,13 @@ pub struct State {
 pub enum StateError {
     #[error(transparent)]
     Open(#[from] store::OpenError),
-    #[error("the store cannot be read: {0}")]
+    #[error("cannot read the store: {0}")]
     Read(#[from] StoreError),
     #[error(transparent)]
     Secret(#[from] StateSecretError),
     #[error(
-        "no secret is configured, and there is none in {}. Set `secret_file`, or name the \
-         configuration of the daemon with --config", .state_dir.display()
+        "no secret is configured, and {} does not contain one. Set `secret_file`, or name the \
+         daemon's configuration with --config", .state_dir.display()
     )]
     NoSecret { state_dir: PathBuf },
     #[error(transparent)]

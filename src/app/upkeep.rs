@@ -1,4 +1,4 @@
-//! What has to be done now and then: look after the store, forget what is over, count.
+//! What has to be done now and then: check the store, delete what has expired, count.
 
 use std::{sync::Arc, time::Duration};
 

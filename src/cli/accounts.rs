@@ -1,4 +1,4 @@
-//! What the commands about accounts share: how one is named, and how what they say is printed.
+//! What the commands about accounts share: reading an account's name and printing lists.
 
 use std::io::{self, ErrorKind, Write};
 

@@ -31,7 +31,7 @@ pub enum Exit {
 pub enum CliError {
     #[error("{0}")]
     Config(#[from] Report),
-    #[error("the runtime cannot be started: {0}")]
+    #[error("cannot start the runtime: {0}")]
     Runtime(#[source] io::Error),
     #[error("not started: {0}")]
     Start(#[from] StartError),
@@ -45,26 +45,26 @@ pub enum CliError {
     Store(#[from] StoreError),
     #[error("admin.listen = {listen} does not answer: {source}. Is the daemon running?")]
     NoHealth { listen: Listen, source: io::Error },
-    #[error("standard input cannot be read: {0}")]
+    #[error("cannot read standard input: {0}")]
     Input(#[source] io::Error),
-    #[error("standard output cannot be written: {0}")]
+    #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
     #[error("{given:?} is not the bare JID of an account; write it as juliet@example.org")]
     NoAccount { given: String },
-    #[error("{given:?} is not a JID: {source}. Write it as juliet@example.org")]
+    #[error("{given:?} is not a JID: {source}. Write it like juliet@example.org")]
     NoJid { given: String, source: jid::Error },
     #[error("{given:?} is not a key id; copy it from the daemon's message")]
     NoKeyId { given: String, source: KeyIdError },
     #[error(
-        "the configuration still has the secret of key {0}, with which its endpoints would go on \
-         working. Take it out of `secret`, `previous_secrets` or `state_dir` first"
+        "the configuration still contains the secret of key {0}, so its endpoints would keep working. \
+         Remove the secret from `secret`, `previous_secrets` or `state_dir` first"
     )]
     KeyInUse(KeyId),
-    #[error("no endpoint was issued under key {0}; nothing was changed")]
+    #[error("no endpoint was issued under key {0}; nothing has changed")]
     UnknownKey(KeyId),
     #[error(
-        "this is not an endpoint of this server: it was cut or changed, is another server's, or rests \
-         on a secret that neither `secret` nor `previous_secrets` holds"
+        "this is not an endpoint of this server: it is incomplete or was changed, it belongs to another \
+         server, or it depends on a secret that is neither in `secret` nor in `previous_secrets`"
     )]
     Foreign(#[source] InspectError),
     #[error("the endpoint is not a URL; copy it exactly as the app received it")]
@@ -73,15 +73,15 @@ pub enum CliError {
     NoHttp,
     /// ureq's errors name hosts and causes, never the path, which is a secret.
     #[error(
-        "no answer: {0}. Check the host name in the endpoint, the reverse proxy and that the daemon \
-         runs"
+        "no answer: {0}. Check the host name in the endpoint and the reverse proxy, and that the \
+         daemon is running"
     )]
     NoAnswer(#[source] Box<ureq::Error>),
-    #[error("{} cannot be made: {source}; set TMPDIR", .path.display())]
+    #[error("cannot create {}: {source}; set TMPDIR to a directory that is writable", .path.display())]
     TemporaryDirectory { path: PathBuf, source: io::Error },
-    #[error("{} cannot be written: {source}; set TMPDIR", .path.display())]
+    #[error("cannot write {}: {source}; set TMPDIR to a directory that is writable", .path.display())]
     TemporaryFile { path: PathBuf, source: io::Error },
-    #[error("the simulated XMPP server cannot be started: {0}")]
+    #[error("cannot start the simulated XMPP server: {0}")]
     DemoServer(#[source] io::Error),
     #[error(transparent)]
     DemoListener(#[from] BindError),

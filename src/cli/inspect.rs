@@ -1,4 +1,4 @@
-//! `unified-push inspect`: what an endpoint stands for, for who has the secret.
+//! `unified-push inspect`: to whom an endpoint belongs, for those who have the secret.
 
 use std::{io, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     token::{InspectError, Inspection},
 };
 
-/// Prints what is known; no when a push to the endpoint would not be taken.
+/// Prints what is known; no when a push to the endpoint would not be accepted.
 pub async fn run(config: &Config, endpoint: &str) -> Result<Exit, CliError> {
     let tokens = State::find(config).await?.tokens;
     let endpoint = if endpoint == "-" {

@@ -1,4 +1,4 @@
-//! `unified-push queue`: looks at the messages that wait for their phones and drops them, while the
+//! `unified-push queue`: lists and drops the messages that are waiting for their phones, while the
 //! daemon runs.
 
 use std::iter;
@@ -52,6 +52,6 @@ async fn list(config: &Config) -> Result<Exit, CliError> {
 async fn drop(config: &Config, jid: &str) -> Result<Exit, CliError> {
     let owner = account(jid)?;
     let dropped = find_store(config).await?.drop_waiting(&owner).await?;
-    println!("dropped {} that waited for {owner}", messages(dropped));
+    println!("dropped {} waiting for {owner}", messages(dropped));
     Ok(Exit::Done)
 }

@@ -1,4 +1,4 @@
-//! `unified-push registrations`: looks at the store and revokes in it, while the daemon runs.
+//! `unified-push registrations`: lists and revokes registrations in the store, while the daemon runs.
 
 use std::{iter, time::Duration};
 
@@ -27,7 +27,7 @@ const KEPT: Duration = Duration::from_secs(100 * 365 * 86400);
 pub enum Command {
     /// List the accounts that have registrations (only with back end storage)
     List,
-    /// Say whether an account may register, and which entry of `acl` decides
+    /// Show whether an account may register, and which entry of `acl` decides
     Test {
         /// A JID, with or without a resource
         jid: String,
@@ -95,8 +95,8 @@ async fn revoke(config: &Config, jid: &str) -> Result<Exit, CliError> {
         .revoke(Scope::Owner(owner.clone()), now, now.saturating_add(KEPT))
         .await?;
     println!(
-        "every endpoint of {owner} answers 404 from the next second on; its phones may register \
-         anew. Dropped {} that waited",
+        "from the next second on, every endpoint of {owner} answers 404; its phones may register \
+         again. Dropped from its queue: {}",
         messages(dropped)
     );
     Ok(Exit::Done)
@@ -115,8 +115,8 @@ async fn forget_key(config: &Config, id: &str) -> Result<Exit, CliError> {
     match find_store(config).await?.forget_key(key).await? {
         Some(registrations) => {
             println!(
-                "every endpoint of key {key} is given up; {registrations} were in the store. \
-                 Reload a daemon that still has its secret"
+                "every endpoint of key {key} has been given up; {registrations} of them were in the \
+                 store. Reload every daemon that still has the key's secret"
             );
             Ok(Exit::Done)
         }

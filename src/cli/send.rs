@@ -1,4 +1,4 @@
-//! `unified-push send`: posts a test push and says in words what the answer means.
+//! `unified-push send`: sends a test push and explains the answer.
 
 use std::{
     io::{self, Read},
@@ -109,7 +109,7 @@ fn stdin() -> Result<Vec<u8>, CliError> {
     Ok(body)
 }
 
-/// What a 201 means: the phone has the message, unless it waits at its resource still.
+/// What a 201 means: the phone has the message, unless it is still waiting at its resource.
 fn accepted(ttl: Option<&str>, location: Option<&str>) -> String {
     if ttl == Some("0") {
         return "sent to the phone, which has not confirmed it; the message is not kept".to_owned();

@@ -51,7 +51,7 @@ async fn either(one: &mut Signal, other: &mut Signal) {
     }
 }
 
-/// SIGHUP, which asks for the configuration to be read anew; before this, it would end the process.
+/// SIGHUP, which asks for the configuration to be read again; before this call, it would end the process.
 pub fn reload_signal() -> io::Result<Signal> {
     signal(SignalKind::hangup())
 }
@@ -65,7 +65,7 @@ pub fn notify_ready() {
 pub fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::warn!(%error, "systemd could not be told of the reload"),
+        Err(error) => tracing::warn!(%error, "cannot tell systemd about the reload"),
     }
 }
 
@@ -88,6 +88,6 @@ pub async fn feed_watchdog() {
 /// A manager that cannot be reached is no reason to stop working.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "systemd could not be notified");
+        tracing::warn!(%error, "cannot notify systemd");
     }
 }

@@ -1,4 +1,4 @@
-//! The secret that lies in `state_dir` when none is configured: made on the first start, and kept.
+//! The secret that is kept in `state_dir` when none is configured: generated on the first start.
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -12,7 +12,7 @@ async fn long_endpoints_are_foretold_counted_and_warned_of_once() {
     let url = bed.url(&long);
     bed.text("http.public_url", &url);
     let said = bed.run(&["check-config"]).await.with(0);
-    let foretold = "some application servers take 500 at most";
+    let foretold = "some application servers accept at most 500";
     assert!(said.contains(foretold), "{said}");
     let daemon = bed.start().await;
     for app in ["one", "two"] {

@@ -123,7 +123,7 @@ async fn what_waits_for_an_account_is_dropped() {
     assert!(waits(&kept[0]).await && waits(&kept[1]).await);
 
     let said = bed.run(&["queue", "drop", OWNER]).await.with(0);
-    let expected = format!("dropped 2 messages that waited for {OWNER}\n");
+    let expected = format!("dropped 2 messages waiting for {OWNER}\n");
     assert_eq!(said, expected);
     assert!(!waits(&kept[0]).await && !waits(&kept[1]).await);
     assert_eq!(listed(&bed).await, Vec::<Vec<String>>::new());
@@ -234,7 +234,7 @@ async fn a_revocation_takes_what_waits_with_it() {
     let (bed, _daemon, endpoint) = away(|_| {}).await;
     let kept = store(&endpoint, &[("TTL", "60")]).await;
     let said = bed.run(&["registrations", "revoke", OWNER]).await.with(0);
-    assert!(said.contains("Dropped 1 message that waited"), "{said}");
+    assert!(said.contains("Dropped from its queue: 1 message"), "{said}");
     assert!(!waits(&kept).await);
     let dead = async || (push(&endpoint).await == 404).then_some(());
     eventually("404", PATIENCE, dead).await;

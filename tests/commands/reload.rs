@@ -98,7 +98,7 @@ async fn a_wrong_file_changes_nothing_and_each_problem_has_its_line() {
     bed.text("acl", "elsewhere.example");
     bed.text("backend", "pasteo");
     bed.value("speed", 11);
-    reload(&bed, &daemon, "not reloaded, because the configuration").await;
+    reload(&bed, &daemon, "not reloaded: the configuration is wrong").await;
     let log = daemon.log();
     for problem in ["backend = \"pasteo\" (", "speed ("] {
         let lines = log.lines().filter(|line| line.contains("ERROR"));

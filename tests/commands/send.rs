@@ -91,7 +91,7 @@ async fn what_gets_no_201_fails_with_a_hint() {
     for unreachable in [endpoint.as_str(), nobody.as_str(), unresolved] {
         let said = without(unreachable, bed.run(&["send", unreachable, "hello"]).await).with(1);
         assert!(said.starts_with("unified-push: no answer: "), "{said}");
-        assert!(said.contains("that the daemon runs"), "{said}");
+        assert!(said.contains("that the daemon is running"), "{said}");
     }
 }
 
