@@ -46,7 +46,7 @@ impl Reloads {
                     error!("{line}");
                 }
                 error!(
-                    "not reloaded, because the configuration is wrong; the previous one stays in effect"
+                    "not reloaded: the configuration is wrong, and the previous one stays in effect"
                 );
                 return;
             }
