@@ -258,6 +258,22 @@ fn the_tests_that_the_page_on_subscriptions_names_exist() {
 }
 
 #[test]
+fn the_files_that_the_map_names_exist() {
+    let text = read("ARCHITECTURE.md");
+    let named = text.split('`').skip(1).step_by(2);
+    let is_path = |name: &&str| name.contains('/') && !name.contains([' ', ':']);
+    let paths: Vec<&str> = named.filter(is_path).collect();
+    assert!(paths.len() > 40, "{paths:?}");
+    for path in paths {
+        // Within a paragraph about a room, paths begin there.
+        let known = ["", "src/"]
+            .iter()
+            .any(|dir| root().join(dir).join(path).exists());
+        assert!(known, "{path}");
+    }
+}
+
+#[test]
 fn the_component_lines_of_the_readme_are_those_that_are_tried() {
     let [readme, tried] = ["README.md", "docs/xmpp-servers.md"].map(read);
     for language in ["lua", "yaml"] {
