@@ -75,7 +75,9 @@ status=0
 wait $client || status=$?
 echo "cancelled: psql exits $status, $(sql 'SELECT count(*) FROM message') row seen"
 cat stays.log
-[ $status = 0 ] && [ "$(sql 'SELECT count(*) FROM message')" = 1 ] || changed 'a cancelled COMMIT'
+if [ $status != 0 ] || [ "$(sql 'SELECT count(*) FROM message')" != 1 ]; then
+    changed 'a cancelled COMMIT'
+fi
 
 # One whose client leaves.
 PGOPTIONS='-c statement_timeout=500ms -c client_connection_check_interval=200ms' \

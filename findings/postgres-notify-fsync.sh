@@ -76,7 +76,7 @@ measure insert-notify
 inside=$percent
 measure insert-then-notify
 after=$percent
-[ "$together" -le 40 ] && [ "$inside" -ge 90 ] && [ "$after" -le 40 ] || {
+if [ "$together" -gt 40 ] || [ "$inside" -lt 90 ] || [ "$after" -gt 40 ]; then
     echo 'the behaviour has changed' >&2
     exit 1
-}
+fi

@@ -126,9 +126,9 @@ for status in 301 302 307; do
         307) expected=POST body='the body' answer=201 ;;
         *) expected=GET body='no body' answer=200 ;;
         esac
-        grep -q "got $expected with $body" seen && grep -q "says $answer" said || {
+        if ! grep -q "got $expected with $body" seen || ! grep -q "says $answer" said; then
             echo 'the behaviour has changed' >&2
             exit 1
-        }
+        fi
     done
 done
