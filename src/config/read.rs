@@ -143,15 +143,12 @@ fn check_together(settings: &mut Settings, store: Option<&Store>) {
         let remedy = "give each listener its own address";
         settings.complain(&ADMIN_LISTEN.about, "is the same as http.listen", remedy);
     }
-    let ttls = settings.get(&MIN_TTL).zip(settings.get(&MAX_TTL));
-    if ttls.is_some_and(|(min, max)| min > max) {
-        let remedy = "lower it, or raise delivery.max_ttl";
-        settings.complain(&MIN_TTL.about, "is more than delivery.max_ttl", remedy);
-    }
-    let ttls = settings.get(&DEFAULT_TTL).zip(settings.get(&MAX_TTL));
-    if ttls.is_some_and(|(default, max)| default > max) {
-        let remedy = "lower it, or raise delivery.max_ttl";
-        settings.complain(&DEFAULT_TTL.about, "is more than delivery.max_ttl", remedy);
+    for key in [&MIN_TTL, &DEFAULT_TTL] {
+        let ttls = settings.get(key).zip(settings.get(&MAX_TTL));
+        if ttls.is_some_and(|(ttl, max)| ttl > max) {
+            let remedy = "lower it, or raise delivery.max_ttl";
+            settings.complain(&key.about, "is more than delivery.max_ttl", remedy);
+        }
     }
 }
 
