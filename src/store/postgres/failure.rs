@@ -36,6 +36,12 @@ impl PostgresFailure {
             _ => None,
         }
     }
+
+    /// What a row holds is to blame, or two who waited for each other: each alone may do better.
+    pub fn may_be_of_one(&self) -> bool {
+        let class = self.code().map(SqlState::code);
+        class.is_some_and(|code| ["22", "23", "40"].contains(&&code[..2]))
+    }
 }
 
 /// What tokio-postgres reports. Of the server's answer only the first line is shown: the details

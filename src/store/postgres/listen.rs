@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Mutex, mpsc},
     time::{sleep, timeout},
@@ -20,17 +19,10 @@ use tokio_postgres::AsyncMessage;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
-use super::{
-    failure::{PostgresFailure, Result},
-    pool::{Connection, Source},
-};
+use super::{failure::PostgresFailure, pool::Source, tell::Notice};
 use crate::store::messages::News;
 
 const LISTEN: &str = "LISTEN unified_push";
-const NOTIFY: &str = "SELECT pg_notify('unified_push', $1)";
-
-/// PostgreSQL takes less than 8000 bytes.
-const MAX_NOTICE: usize = 7999;
 
 /// How many news may wait for the daemon. Beyond it they are dropped, and it looks itself.
 const QUEUE: usize = 1024;
@@ -42,15 +34,6 @@ const LAST_PAUSE: Duration = Duration::from_secs(30);
 /// How often a silent connection is tried, and how long it may take to answer or to be made.
 const PROBE: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// News as it travels, in JSON.
-#[derive(Serialize, Deserialize)]
-struct Notice {
-    /// Who says it; a replica does not listen to itself.
-    by: String,
-    #[serde(flatten)]
-    news: News,
-}
 
 /// Starts to listen when it is asked for news first: the command line never does.
 pub struct Listener {
@@ -88,17 +71,6 @@ impl Listener {
         }
     }
 
-    /// Says it to the others when the transaction commits.
-    pub async fn tell(&self, db: &Connection, news: News) -> Result<()> {
-        let by = self.instance.clone();
-        let notice = serde_json::to_string(&Notice { by, news })?;
-        // An id of this length is not ours: nobody waits for that answer. A JID is shorter.
-        if notice.len() <= MAX_NOTICE {
-            db.run(NOTIFY, &[&notice]).await?;
-        }
-        Ok(())
-    }
-
     fn start(&self) -> Listening {
         let (sender, queue) = mpsc::channel(QUEUE);
         let missed = Arc::new(AtomicBool::new(false));
@@ -134,7 +106,7 @@ impl Inbox {
     fn hear(&self, notice: &str) {
         match serde_json::from_str::<Notice>(notice) {
             Ok(notice) if notice.by == self.instance => {}
-            Ok(notice) => self.put(notice.news),
+            Ok(notice) => notice.news.into_iter().for_each(|news| self.put(news)),
             // Of a newer version, perhaps.
             Err(_) => self.put(News::Rescan),
         }
@@ -222,7 +194,7 @@ mod tests {
     }
 
     fn notice(by: &str, news: News) -> String {
-        let by = by.to_owned();
+        let (by, news) = (by.to_owned(), vec![news]);
         serde_json::to_string(&Notice { by, news }).unwrap()
     }
 
@@ -249,34 +221,11 @@ mod tests {
             inbox.hear(&notice("you", news.clone()));
         }
         inbox.hear("what a newer version says");
-        inbox.hear(r#"{"by":"you","drained":{"owner":"@"}}"#);
+        inbox.hear(r#"{"by":"you","news":[{"drained":{"owner":"@"}}]}"#);
         for news in news.into_iter().chain([News::Rescan, News::Rescan]) {
             assert_eq!(heard.try_recv().unwrap(), news);
         }
         assert!(heard.try_recv().is_err());
-    }
-
-    #[test]
-    fn replicas_of_other_versions_read_the_same() {
-        let owner = Jid::new("romeo@example.org/orchard").unwrap();
-        let answer = News::Answer {
-            from: owner.clone(),
-            id: "id".to_owned(),
-            answer: Answer::NotRegistered,
-        };
-        let try_at = Timestamp::from_secs(7);
-        for (news, text) in [
-            (
-                News::Stored { owner, try_at },
-                r#"{"by":"me","stored":{"owner":"romeo@example.org/orchard","try_at":7000}}"#,
-            ),
-            (
-                answer,
-                r#"{"by":"me","answer":{"from":"romeo@example.org/orchard","id":"id","answer":"not_registered"}}"#,
-            ),
-        ] {
-            assert_eq!(notice("me", news), text);
-        }
     }
 
     #[test]
@@ -286,15 +235,5 @@ mod tests {
         assert!(!inbox.missed.load(Ordering::Relaxed));
         inbox.hear("anything");
         assert!(inbox.missed.load(Ordering::Relaxed));
-    }
-
-    #[test]
-    fn the_longest_jid_fits_into_a_notice() {
-        let (local, resource) = ("l".repeat(1023), "\"".repeat(1023));
-        let owner = Jid::new(&format!("{local}@example.org/{resource}")).unwrap();
-        let try_at = Timestamp::from_millis(u64::MAX);
-        let notice = notice(&"0".repeat(36), News::Stored { owner, try_at });
-        // With a domain as long as XMPP's rules have it, too.
-        assert!(notice.len() + 1023 <= MAX_NOTICE, "{}", notice.len());
     }
 }

@@ -13,7 +13,7 @@ use deadpool_postgres::{
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio_postgres::{
-    Client, Config, Row, SimpleQueryMessage, Socket,
+    Client, Config, Row, SimpleQueryMessage, Socket, Statement,
     tls::MakeTlsConnect,
     types::{FromSql, ToSql},
 };
@@ -148,6 +148,21 @@ impl Connection {
     /// So many bytes more wait, or fewer.
     pub fn count(&self, bytes: i64) {
         self.queued.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// What [`execute`](Self::execute) and [`query`](Self::query) take. Whoever has prepared all
+    /// statements may begin several at once: they reach the server in this order, in one round trip.
+    pub async fn prepare(&self, sql: &str) -> Result<Statement> {
+        Ok(self.object().prepare_cached(sql).await?)
+    }
+
+    /// How many rows were written.
+    pub async fn execute(&self, statement: &Statement, values: Parameters<'_>) -> Result<u64> {
+        Ok(self.object().execute(statement, values).await?)
+    }
+
+    pub async fn query(&self, statement: &Statement, values: Parameters<'_>) -> Result<Vec<Row>> {
+        Ok(self.object().query(statement, values).await?)
     }
 
     /// How many rows were written.

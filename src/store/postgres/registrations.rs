@@ -1,6 +1,8 @@
 //! Registrations of the back end `storage`. Each function runs inside whatever transaction its
 //! caller holds.
 
+use std::collections::HashMap;
+
 use jid::BareJid;
 
 use super::{
@@ -39,16 +41,27 @@ pub async fn register(db: &Connection, new: &NewRegistration) -> Result<Register
     }
 }
 
-pub async fn find(db: &Connection, id: &TokenHash) -> Result<Option<Found>> {
-    let sql =
-        format!("SELECT {REGISTRATION}, revoked FROM unified_push_registrations WHERE id = $1");
-    db.find(&sql, &[id], |row| {
-        Ok(Found {
-            registration: registration(row)?,
-            revoked: row.try_get(5)?,
+/// One for each, in order.
+pub async fn find(db: &Connection, ids: &[TokenHash]) -> Result<Vec<Option<Found>>> {
+    let sql = format!(
+        "SELECT {REGISTRATION}, revoked, id FROM unified_push_registrations WHERE id = ANY($1)"
+    );
+    let mut found = HashMap::new();
+    for row in db.query(&db.prepare(&sql).await?, &[&ids]).await? {
+        let id: [u8; 32] = *row.try_get::<_, TokenHash>(6)?.as_bytes();
+        found.insert(id, row);
+    }
+    let found = |id: &TokenHash| {
+        let row = found.get(id.as_bytes());
+        row.map(|row| {
+            Ok(Found {
+                registration: registration(row)?,
+                revoked: row.try_get(5)?,
+            })
         })
-    })
-    .await
+        .transpose()
+    };
+    ids.iter().map(found).collect()
 }
 
 pub async fn longest_unrenewed(
@@ -81,26 +94,6 @@ pub async fn owners(db: &Connection, now: Timestamp) -> Result<Vec<Owned>> {
                 latest_expiry: row.try_get(3)?,
             })
         },
-    )
-    .await
-}
-
-/// The newest registration of what this one registered, if it is newer.
-pub async fn renewed(db: &Connection, former: &Registration) -> Result<Option<Registration>> {
-    let key = former.key();
-    db.find(
-        &format!(
-            "SELECT {REGISTRATION} FROM unified_push_registrations
-             WHERE owner = $1 AND application = $2 AND instance = $3 AND issued > $4
-             AND NOT revoked ORDER BY issued DESC, number DESC LIMIT 1"
-        ),
-        &[
-            &key.owner.as_str(),
-            &key.application,
-            &key.instance,
-            &former.issued,
-        ],
-        registration,
     )
     .await
 }
