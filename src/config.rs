@@ -35,7 +35,7 @@ use crate::{
         rate::Rate,
         secret::Secret,
     },
-    store::PostgresUrl,
+    store::{PostgresSettings, PostgresUrl},
     token::Backend,
 };
 
@@ -72,6 +72,8 @@ pub struct Config {
     /// Not used with PostgreSQL.
     pub state_dir: PathBuf,
     pub store: Store,
+    /// Not used with SQLite.
+    pub postgres: PostgresSettings,
     pub component: Component,
     pub http: Http,
     pub admin: Admin,
@@ -210,6 +212,14 @@ impl Config {
                 self.state_dir != started.state_dir,
             ),
             (&options::STORE_URL.about, self.store != started.store),
+            (
+                &options::STORE_CONNECTIONS.about,
+                self.postgres.connections != started.postgres.connections,
+            ),
+            (
+                &options::REQUIRE_SYNCHRONOUS.about,
+                self.postgres.require_synchronous != started.postgres.require_synchronous,
+            ),
             (
                 &options::DOMAIN.about,
                 self.component.domain != started.component.domain,

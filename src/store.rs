@@ -20,7 +20,7 @@ use std::{fmt, path::Path, sync::Arc};
 pub use self::{
     error::{Failure, OpenError, StoreError},
     messages::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Waiting},
-    postgres::{PostgresUrl, PostgresUrlError},
+    postgres::{PostgresSettings, PostgresUrl, PostgresUrlError},
     registrations::{
         Found, Generation, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash,
     },
@@ -50,9 +50,18 @@ impl Store {
     }
 
     /// For the daemon and the command line alike: makes the tables where they are missing.
-    pub async fn connect(url: &PostgresUrl) -> Result<Self, OpenError> {
-        let postgres = Postgres::connect(url).await?;
+    pub async fn connect(url: &PostgresUrl, settings: PostgresSettings) -> Result<Self, OpenError> {
+        let postgres = Postgres::connect(url, settings).await?;
         Ok(Self(Arc::new(Opened::Postgres(Box::new(postgres)))))
+    }
+
+    /// Whether what other replicas say arrives at once. If it does not, messages that they store are
+    /// found some seconds later.
+    pub fn hears(&self) -> bool {
+        match &*self.0 {
+            Opened::Sqlite(_) => true,
+            Opened::Postgres(postgres) => postgres.hears(),
+        }
     }
 
     /// Whether there may be other replicas.

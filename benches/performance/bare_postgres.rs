@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_postgres::Client;
-use unified_push::store::Store;
+use unified_push::store::{PostgresSettings, Store};
 
 const CONNECTIONS: usize = 16;
 const TOGETHER: i64 = 100;
@@ -38,7 +38,11 @@ pub struct Alone {
 /// In a database of their own.
 pub async fn store(postgres: &Postgres, window: Duration) -> Alone {
     let url = postgres.database().await;
-    drop(Store::connect(&url.parse().unwrap()).await.unwrap());
+    drop(
+        Store::connect(&url.parse().unwrap(), PostgresSettings::default())
+            .await
+            .unwrap(),
+    );
     Alone {
         single: inserts(&url, CONNECTIONS, 1, window).await,
         together: inserts(&url, 1, TOGETHER, window).await,

@@ -50,7 +50,7 @@ impl State {
     ) -> Result<Self, StateError> {
         let store = match &config.store {
             config::Store::Sqlite => Store::open(&config.state_dir)?,
-            config::Store::Postgres(url) => Store::connect(url).await?,
+            config::Store::Postgres(url) => Store::connect(url, config.postgres).await?,
         };
         let secret = match &config.secret {
             Some(secret) => secret.clone(),
@@ -88,7 +88,7 @@ impl State {
 pub async fn find_store(config: &Config) -> Result<Store, StateError> {
     Ok(match &config.store {
         config::Store::Sqlite => Store::open_existing(&config.state_dir)?,
-        config::Store::Postgres(url) => Store::connect(url).await?,
+        config::Store::Postgres(url) => Store::connect(url, config.postgres).await?,
     })
 }
 

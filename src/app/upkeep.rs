@@ -37,6 +37,9 @@ impl Services {
     }
 
     async fn look(&self) -> Result<(), StoreStopped> {
+        let hears = self.store.hears();
+        self.health.set_store_hears(hears);
+        self.metrics.store_deaf.set(i64::from(!hears));
         let found = match self.store.ping().await {
             Ok(()) => self.tokens.refresh().await,
             Err(error) => Err(error),

@@ -10,7 +10,9 @@ pub(super) mod failure;
 mod issuers;
 mod listen;
 mod open;
+mod opened;
 mod pool;
+mod pooler;
 mod queue;
 mod registrations;
 mod revocations;
@@ -27,19 +29,22 @@ use std::sync::{
 
 use futures::FutureExt;
 use jid::{BareJid, Jid};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::{
     batch::Arrival,
     columns::as_i64,
     failure::PostgresFailure,
     listen::Listener,
+    opened::LatelyFound,
     pool::{Pool, Source},
     tell::Teller,
     work::Work,
     worker::Workers,
 };
 pub use self::{
-    open::PostgresOpenError,
+    open::{PostgresOpenError, PostgresSettings},
     url::{PostgresUrl, PostgresUrlError},
 };
 use super::{
@@ -63,6 +68,7 @@ pub struct Postgres {
     pub(super) url: PostgresUrl,
     work: Arc<Work>,
     finds: Workers<TokenHash, Option<Found>>,
+    lately: LatelyFound,
     enqueues: Workers<Arrival, Enqueued>,
     claims: Workers<queue::Asked, (bool, Claim)>,
     acknowledgements: Workers<MessageKey, bool>,
@@ -70,6 +76,14 @@ pub struct Postgres {
     teller: Teller,
     /// The last change of revocations that this replica knows.
     changes: AtomicI64,
+    _idle: AbortOnDropHandle<()>,
+}
+
+impl Postgres {
+    /// Whether what other replicas say arrives; true until it is tried.
+    pub fn hears(&self) -> bool {
+        self.listener.hears()
+    }
 }
 
 /// Workers that do this with the jobs and a connection.
@@ -89,24 +103,31 @@ macro_rules! workers {
 
 impl Postgres {
     /// Brings the schema to the present version first.
-    pub async fn connect(url: &PostgresUrl) -> Result<Self, PostgresOpenError> {
+    pub async fn connect(
+        url: &PostgresUrl,
+        settings: PostgresSettings,
+    ) -> Result<Self, PostgresOpenError> {
         let source = Source::new(url).map_err(|failure| open::failed(failure, url))?;
-        let pool = Pool::new(&source);
-        let start = open::open(&pool, url).await?;
+        // One listens.
+        let pool = Pool::new(&source, settings.connections.saturating_sub(1).max(1));
+        let start = open::open(&source, &pool, url, settings).await?;
+        let idle = AbortOnDropHandle::new(tokio::spawn(pool.clone().give_back_idle()));
         let work = Arc::new(Work::new(pool, as_i64(start.queued_bytes)));
         Ok(Self {
             url: url.clone(),
             finds: workers!(work, |work, db, ids| registrations::find(db, ids)),
+            lately: LatelyFound::default(),
             enqueues: workers!(work, |work, db, arrivals| {
                 let waiting = u64::try_from(work.queued_bytes.load(Relaxed)).unwrap_or(0);
                 enqueue::enqueue(db, arrivals, waiting)
             }),
             claims: workers!(work, |work, db, asked| queue::claim(db, asked)),
             acknowledgements: workers!(work, |work, db, keys| queue::acknowledge(db, keys)),
-            listener: Listener::new(source, start.replica.clone()),
+            listener: Listener::new(source, start.replica.clone(), work.clone()),
             teller: Teller::start(work.clone(), start.replica),
             work,
             changes: AtomicI64::new(start.changes),
+            _idle: idle,
         })
     }
 }
@@ -114,14 +135,26 @@ impl Postgres {
 impl Engine for Postgres {
     async fn register(&self, new: NewRegistration) -> StoreResult<Registered> {
         let account = new.registration.owner.to_bare();
-        self.work
+        let registered = self
+            .work
             .account(&account, async |db| registrations::register(db, &new).await)
-            .await
+            .await;
+        self.lately.forget_all();
+        registered
     }
 
     async fn find(&self, id: TokenHash) -> StoreResult<Option<Found>> {
+        let asked = Instant::now();
+        let changes = match self.lately.get(&id, asked) {
+            Ok(found) => return Ok(Some(found)),
+            Err(changes) => changes,
+        };
         let found = self.finds.perform(id.as_bytes(), id);
-        self.work.by_others(found).await
+        let found = self.work.by_others(found).await?;
+        if let Some(found) = &found {
+            self.lately.put(&id, found, asked, changes);
+        }
+        Ok(found)
     }
 
     async fn longest_unrenewed(
@@ -154,7 +187,9 @@ impl Engine for Postgres {
             let revoked = revocations::revoke(db, scope, at, min_until).await?;
             Ok((revoked, revocations::note_change(db).await?))
         });
-        let (revoked, change) = revoked.await?;
+        let revoked = revoked.await;
+        self.lately.forget_all();
+        let (revoked, change) = revoked?;
         // News only if another's came in between.
         let changes = &self.changes;
         let _ = changes.compare_exchange(change - 1, change, Relaxed, Relaxed);
@@ -178,6 +213,9 @@ impl Engine for Postgres {
         });
         let (present, changed) = read.await?;
         self.changes.store(present, Relaxed);
+        if changed.is_some() {
+            self.lately.forget_all();
+        }
         Ok(changed)
     }
 
@@ -203,6 +241,7 @@ impl Engine for Postgres {
             revocations::note_change(db).await?;
             Ok(known)
         });
+        self.lately.forget_all();
         let forgotten = usize::try_from(forgotten).unwrap_or(usize::MAX);
         Ok(known.await?.then_some(forgotten))
     }

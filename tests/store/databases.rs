@@ -6,7 +6,7 @@ use testbed::{
     postgres::{PASSWORD, USER, connect},
     tests,
 };
-use unified_push::store::{PostgresUrl, Store};
+use unified_push::store::{PostgresSettings, PostgresUrl, Store};
 
 use crate::PostgresTest;
 
@@ -22,7 +22,7 @@ pub fn tests() -> Vec<PostgresTest> {
 
 async fn open(url: &str) -> Result<Store, String> {
     let url: PostgresUrl = url.parse().unwrap();
-    let opened = Store::connect(&url).await;
+    let opened = Store::connect(&url, PostgresSettings::default()).await;
     opened.map_err(|error| format!("{error} {error:?}"))
 }
 
@@ -45,7 +45,7 @@ async fn daemons_that_start_at_once_make_the_tables_once(postgres: &Postgres) {
     let rows = client.query("SELECT version FROM unified_push_schema", &[]);
     let rows = rows.await.unwrap();
     assert_eq!(rows.len(), 1);
-    assert_eq!(rows[0].get::<_, i32>(0), 2);
+    assert_eq!(rows[0].get::<_, i32>(0), 3);
 }
 
 async fn a_newer_schema_is_refused_and_untouched(postgres: &Postgres) {

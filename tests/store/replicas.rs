@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use unified_push::{
     link::Answer,
     model::{message::MessageKey, registration::Registration},
-    store::{Caps, Claim, Enqueued, NewMessage, News, Store},
+    store::{Caps, Claim, Enqueued, NewMessage, News, PostgresSettings, Store},
 };
 
 use crate::{
@@ -42,7 +42,11 @@ pub fn tests() -> Vec<PostgresTest> {
 
 async fn two(postgres: &Postgres) -> [Store; 2] {
     let url = postgres.database().await.parse().unwrap();
-    let connect = async || Store::connect(&url).await.unwrap();
+    let connect = async || {
+        Store::connect(&url, PostgresSettings::default())
+            .await
+            .unwrap()
+    };
     [connect().await, connect().await]
 }
 

@@ -18,6 +18,10 @@ pub enum PostgresFailure {
     NoConnection,
     #[error("no connection to PostgreSQL is free")]
     Busy,
+    #[error("a connection pooler lends its connections for each {0} only")]
+    Pooled(&'static str),
+    #[error("`synchronous_standby_names` is empty there")]
+    NotSynchronous,
     #[error("its schema was not ready within 60 s")]
     SchemaLate,
     #[error("no certificate authority is known to this system, and sslmode=require needs one")]
@@ -35,6 +39,13 @@ impl PostgresFailure {
             Self::Database(error) => error.0.code(),
             _ => None,
         }
+    }
+
+    /// Other connections to this server are of no more use: it is gone, or takes no writes.
+    pub fn is_of_server(&self) -> bool {
+        let read_only = Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
+        let lost = matches!(self, Self::Database(_) | Self::TooSlow) && self.code().is_none();
+        lost || self.code() == read_only
     }
 
     /// What a row holds is to blame, or two who waited for each other: each alone may do better.

@@ -118,7 +118,8 @@ fn claim_sql() -> String {
              FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
                  AS asked (owner_key, now, lease, place)),
          chosen AS MATERIALIZED (
-             SELECT asked.place, now, lease, coalesce((SELECT number {never_held}), (SELECT number {held})) AS number
+             SELECT asked.place, now, lease,
+                 coalesce((SELECT number {never_held}), (SELECT number {held})) AS number
              FROM asked WHERE busy IS NULL),
          claimed AS (
              UPDATE unified_push_queue AS this
@@ -271,6 +272,23 @@ pub async fn owners_waiting(db: &Connection, after: Option<&Jid>, limit: u32) ->
         |row| full_jid(row, 0),
     )
     .await
+}
+
+/// The number of the message that was inserted last, be it committed or not; 0 before the first.
+pub async fn last_number(db: &Connection) -> Result<i64> {
+    let sql = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END
+         FROM unified_push_queue_number_seq";
+    db.value(sql, &[]).await
+}
+
+/// Whom messages with numbers from beyond one to another wait for that nobody sends at this moment.
+pub async fn owners_between(db: &Connection, from: i64, to: i64) -> Result<Vec<Jid>> {
+    let sql = "SELECT DISTINCT owner FROM unified_push_queue
+         WHERE number > $1 AND number <= $2 AND claimed_until = 0";
+    match from < to {
+        true => db.list(sql, &[&from, &to], |row| full_jid(row, 0)).await,
+        false => Ok(Vec::new()),
+    }
 }
 
 pub async fn is_waiting(db: &Connection, id: MessageId, now: Timestamp) -> Result<bool> {

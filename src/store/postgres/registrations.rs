@@ -41,13 +41,21 @@ pub async fn register(db: &Connection, new: &NewRegistration) -> Result<Register
     }
 }
 
-/// One for each, in order.
+/// One for each, in order. That there is none is said only by a server that takes writes: a standby
+/// may not have it yet.
 pub async fn find(db: &Connection, ids: &[TokenHash]) -> Result<Vec<Option<Found>>> {
     let sql = format!(
         "SELECT {REGISTRATION}, revoked, id FROM unified_push_registrations WHERE id = ANY($1)"
     );
+    let mut rows = db.query(&db.prepare(&sql).await?, &[&ids]).await?;
+    if rows.len() < ids.len() {
+        // A pooler that spreads what is read over standbys does not do so with this one, and a
+        // standby refuses it.
+        let sql = format!("{sql} FOR KEY SHARE");
+        rows = db.query(&db.prepare(&sql).await?, &[&ids]).await?;
+    }
     let mut found = HashMap::new();
-    for row in db.query(&db.prepare(&sql).await?, &[&ids]).await? {
+    for row in rows {
         let id: [u8; 32] = *row.try_get::<_, TokenHash>(6)?.as_bytes();
         found.insert(id, row);
     }

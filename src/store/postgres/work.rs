@@ -111,6 +111,9 @@ impl Work {
     ) -> StoreResult<T> {
         let done = timeout(limit, work).await;
         let done = done.unwrap_or(Err(PostgresFailure::TooSlow));
+        if done.as_ref().is_err_and(PostgresFailure::is_of_server) {
+            self.pool.forget_idle();
+        }
         self.note(done.map_err(StoreError::from))
     }
 
