@@ -109,7 +109,7 @@ impl App {
             timings: Timings::default(),
         };
         let (handle, link) = channel(link, metrics.clone(), random);
-        let services = Services::compose(&config, settings, state, &handle, clock, metrics)
+        let services = Services::compose(&config, settings, state, &handle, metrics)
             .await
             .map_err(StartError::Recover)?;
         Ok(Self {

@@ -26,6 +26,7 @@ pub use self::{
     },
 };
 use self::{postgres::Postgres, sqlite::Sqlite};
+use crate::model::time::Clock;
 
 /// A handle. Cheap to clone; what it holds open is closed with the last one.
 #[derive(Clone)]
@@ -53,6 +54,15 @@ impl Store {
     pub async fn connect(url: &PostgresUrl, settings: PostgresSettings) -> Result<Self, OpenError> {
         let postgres = Postgres::connect(url, settings).await?;
         Ok(Self(Arc::new(Opened::Postgres(Box::new(postgres)))))
+    }
+
+    /// The clock that everything about this store goes by: one's own, or the database's, which several
+    /// daemons share.
+    pub async fn clock(&self, own: Arc<dyn Clock>) -> Result<Arc<dyn Clock>, StoreError> {
+        match &*self.0 {
+            Opened::Sqlite(_) => Ok(own),
+            Opened::Postgres(postgres) => postgres.clock(own).await,
+        }
     }
 
     /// Whether what other replicas say arrives at once. If it does not, messages that they store are

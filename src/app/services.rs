@@ -85,13 +85,13 @@ impl Services {
         settings: Settings,
         state: State,
         link: &LinkHandle,
-        clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, StoreError> {
         let State {
             store,
             secret,
             tokens,
+            clock,
         } = state;
         let dependencies = Dependencies {
             tokens: tokens.clone(),

@@ -21,6 +21,8 @@ pub struct State {
     /// The one that tokens are issued under.
     pub secret: Secret,
     pub tokens: Tokens,
+    /// What all daemons of this store go by.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Why the state cannot be used.
@@ -52,18 +54,20 @@ impl State {
             config::Store::Sqlite => Store::open(&config.state_dir)?,
             config::Store::Postgres(url) => Store::connect(url, config.postgres).await?,
         };
+        let clock = store.clock(clock.clone()).await?;
         let secret = match &config.secret {
             Some(secret) => secret.clone(),
-            None => kept_secret(config, &store, &**clock, &**random).await?,
+            None => kept_secret(config, &store, &*clock, &**random).await?,
         };
         let keyring = Keyring::new(&secret, &config.previous_secrets);
         check_issuers(&store, &keyring, clock.now()).await?;
-        let (clock, random) = (clock.clone(), random.clone());
-        let tokens = Tokens::load(keyring, policy(config), store.clone(), clock, random).await?;
+        let (same, random) = (clock.clone(), random.clone());
+        let tokens = Tokens::load(keyring, policy(config), store.clone(), same, random).await?;
         Ok(Self {
             store,
             secret,
             tokens,
+            clock,
         })
     }
 
@@ -74,12 +78,14 @@ impl State {
             state_dir: config.state_dir.clone(),
         })?;
         let keyring = Keyring::new(&secret, &config.previous_secrets);
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-        let tokens = Tokens::load(keyring, policy(config), store.clone(), clock, random).await?;
+        let clock = store.clock(Arc::new(SystemClock)).await?;
+        let (same, random) = (clock.clone(), Arc::new(SystemRandom));
+        let tokens = Tokens::load(keyring, policy(config), store.clone(), same, random).await?;
         Ok(Self {
             store,
             secret,
             tokens,
+            clock,
         })
     }
 }

@@ -4,6 +4,7 @@
 
 mod account;
 mod batch;
+mod clock;
 mod columns;
 mod enqueue;
 pub(super) mod failure;
@@ -34,6 +35,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::{
     batch::Arrival,
+    clock::DatabaseClock,
     columns::as_i64,
     failure::PostgresFailure,
     listen::Listener,
@@ -60,7 +62,7 @@ use crate::{
         registration::Registration,
         revocation::{Revocation, Scope},
         secret::KeyId,
-        time::Timestamp,
+        time::{Clock, Timestamp},
     },
 };
 
@@ -80,6 +82,13 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// The database's clock, as far as it differs from one's own.
+    pub async fn clock(&self, own: Arc<dyn Clock>) -> StoreResult<Arc<dyn Clock>> {
+        Ok(Arc::new(
+            DatabaseClock::start(own, self.work.clone()).await?,
+        ))
+    }
+
     /// Whether what other replicas say arrives; true until it is tried.
     pub fn hears(&self) -> bool {
         self.listener.hears()
