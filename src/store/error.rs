@@ -49,7 +49,7 @@ pub enum Failure {
     /// BEGIN failed, or another write that was to share the commit lost the transaction.
     #[error("the transaction is gone")]
     TransactionGone,
-    #[error("{0}")]
+    #[error("{}", .0.with_remedy())]
     Postgres(#[source] Arc<PostgresFailure>),
 }
 

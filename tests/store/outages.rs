@@ -22,6 +22,7 @@ pub fn tests() -> Vec<PostgresTest> {
         &what_was_answered_outlives_a_crash,
         a_store_that_is_away_fails_and_comes_back,
         a_store_that_hangs_fails_and_comes_back,
+        a_store_that_takes_no_messages_is_known_to_fail,
         commits_that_hang_take_no_more_connections,
         whoever_listens_looks_again_after_a_restart,
         a_registered_store_survives_a_restart,
@@ -118,6 +119,37 @@ async fn a_store_that_hangs_fails_and_comes_back(postgres: &Postgres) {
         matches!(claim, unified_push::store::Claim::Message(_)),
         "{waits}"
     );
+}
+
+/// The server answers, and everything else can be written.
+async fn a_store_that_takes_no_messages_is_known_to_fail(postgres: &Postgres) {
+    let url = postgres.database().await;
+    let settings = PostgresSettings::default();
+    let store = Store::connect(&url.parse().unwrap(), settings)
+        .await
+        .unwrap();
+    let client = connect(&url).await.unwrap();
+    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+             $$BEGIN RAISE disk_full USING MESSAGE = 'no space left'; END$$;
+         CREATE TRIGGER refuse BEFORE INSERT ON unified_push_queue EXECUTE FUNCTION refuse()";
+    client.batch_execute(refuse).await.unwrap();
+    store.ping().await.unwrap();
+    assert!(store.enqueue(message(1), AMPLE, NOW).await.is_err());
+    for _ in 0..3 {
+        let said = store.ping().await.unwrap_err().to_string();
+        assert!(
+            said.contains("53100") && said.contains("make room"),
+            "{said}"
+        );
+        assert!(!said.contains("backup"), "{said}");
+    }
+    client
+        .batch_execute("DROP TRIGGER refuse ON unified_push_queue")
+        .await
+        .unwrap();
+    works_again(&store).await;
+    put(&store, message(2)).await;
+    assert_eq!(store.sizes().await.unwrap().queued, 1);
 }
 
 /// As when the synchronous standby is gone: COMMIT waits for ever, even for a client that has left.

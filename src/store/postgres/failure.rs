@@ -41,6 +41,14 @@ impl PostgresFailure {
         }
     }
 
+    /// With what a person can do about it while the daemon runs.
+    pub fn with_remedy(&self) -> String {
+        match self.code().and_then(|code| remedy(code.code())) {
+            Some(remedy) => format!("{self}. {remedy}"),
+            None => self.to_string(),
+        }
+    }
+
     /// Other connections to this server are of no more use: it is gone, or takes no writes.
     pub fn is_of_server(&self) -> bool {
         let read_only = Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
@@ -76,6 +84,22 @@ impl fmt::Display for DatabaseError {
     }
 }
 
+/// What a code asks for, where a person can do something.
+fn remedy(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "25006" => "This server takes no writes: name the primary in `store.url`",
+        "28P01" => "Correct the password",
+        "42501" => "Grant the user all on the tables, or let it own the database",
+        "53100" => "Its disk is full: make room there",
+        "53300" => "Raise `max_connections` there, or lower `store.connections`",
+        "55P03" | "57014" => {
+            "Something else holds a lock, or the server is overloaded: look at pg_stat_activity"
+        }
+        "XX001" | "XX002" => "Its data is damaged: restore a backup",
+        _ => return None,
+    })
+}
+
 impl fmt::Debug for DatabaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DatabaseError({self})")
@@ -109,6 +133,20 @@ impl From<PoolError> for PostgresFailure {
             | PoolError::PostCreateHook(HookError::Message(_))
             | PoolError::Closed
             | PoolError::NoRuntimeSpecified => Self::NoConnection,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_is_advised_only_where_it_helps() {
+        let advised = |code: &str| remedy(code).is_some_and(|text| text.contains("backup"));
+        assert!(advised("XX001"));
+        for code in ["25006", "42501", "53100", "53300", "57014", "42703"] {
+            assert!(!advised(code), "{code}");
         }
     }
 }

@@ -90,9 +90,7 @@ pub enum PostgresOpenError {
         found: u32,
         known: u32,
     },
-    #[error(
-        "{url} cannot be used as the store: {source}. Restore a backup, or name another database"
-    )]
+    #[error("{url} cannot be used as the store: {source}. PostgreSQL's log may say more")]
     Failed {
         url: PostgresUrl,
         source: PostgresFailure,
