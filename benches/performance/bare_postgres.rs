@@ -93,12 +93,8 @@ impl Counters {
     pub async fn start(postgres: &Postgres) -> Self {
         let url = postgres.url("postgres");
         let client = connect(&url).await.unwrap();
-        for set in [
-            "ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'",
-            "ALTER SYSTEM SET pg_stat_statements.max = 1000",
-        ] {
-            client.batch_execute(set).await.unwrap();
-        }
+        let load = "ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'";
+        client.batch_execute(load).await.unwrap();
         drop(client);
         postgres.stop().await;
         postgres.launch().await;
