@@ -36,7 +36,7 @@ fn line(settings: &Settings, about: &About) -> Option<String> {
     let name = about.name();
     match (settings.find(about), &about.default) {
         (Some(setting), _) if about.is_secret => Some(format!(
-            "# {name} is set, not shown  # {}\n",
+            "# {name} is set; the value is not shown  # {}\n",
             setting.origin
         )),
         (Some(setting), _) => {

@@ -180,9 +180,9 @@ fn a_misspelt_variable_is_a_warning_that_names_the_right_one() {
     );
     assert_eq!(
         text,
-        "UNIFIED_PUSH_HTTP_LISTEN is not an option; did you mean UNIFIED_PUSH_HTTP__LISTEN?\n\
-         UNIFIED_PUSH_BAKCEND is not an option; did you mean UNIFIED_PUSH_BACKEND?\n\
-         UNIFIED_PUSH_HOMEPAGE is not an option; it is ignored"
+        "UNIFIED_PUSH_HTTP_LISTEN is not an option and is ignored; did you mean UNIFIED_PUSH_HTTP__LISTEN?\n\
+         UNIFIED_PUSH_BAKCEND is not an option and is ignored; did you mean UNIFIED_PUSH_BACKEND?\n\
+         UNIFIED_PUSH_HOMEPAGE is not an option and is ignored"
     );
 }
 
