@@ -6,6 +6,7 @@ mod demo;
 mod error;
 mod healthcheck;
 mod inspect;
+mod manual;
 mod queue;
 mod registrations;
 mod send;
@@ -55,6 +56,11 @@ enum Command {
     Healthcheck,
     /// Print a fresh secret
     GenSecret,
+    /// Write the manual pages and the completions for bash, zsh and fish
+    Manual {
+        /// A directory that is laid out like /usr/share, such as ~/.local/share
+        directory: PathBuf,
+    },
     /// Demonstrate a push on loopback, without an XMPP server
     Demo,
     /// Send a test push and explain the answer
@@ -100,6 +106,7 @@ fn run(path: Option<&Path>, command: Command) -> Result<Exit, CliError> {
             println!("{}", gen_secret(&SystemRandom));
             Ok(Exit::Done)
         }
+        Command::Manual { directory } => manual::run(&directory),
         Command::Demo => block_on(demo::run())?,
         Command::Send(args) => send::run(args),
         Command::Inspect { endpoint } => block_on(inspect::run(&load(path)?, &endpoint))?,

@@ -49,6 +49,11 @@ const COMMANDS: &[(&str, &str, &str)] = &[
         "cargo install --locked --path .",
     ),
     (
+        "unified-push manual ~/.local/share",
+        ".ci/run",
+        "unified-push manual target/install/share",
+    ),
+    (
         "unified-push registrations forget-key ID",
         "tests/commands/secret.rs",
         r#"["registrations", "forget-key", &"#,

@@ -20,6 +20,10 @@ put() {
 
 install -d $tree/usr/bin
 strip --strip-unneeded -o $tree/usr/bin/unified-push "$program"
+"$program" manual $tree/usr/share
+# Debian's zsh looks elsewhere than most.
+mv $tree/usr/share/zsh/site-functions $tree/usr/share/zsh/vendor-completions
+find $tree/usr/share/man -type f -exec gzip --best --no-name {} +
 for unit in contrib/systemd/*; do
     put "$unit" "lib/systemd/system/$(basename "$unit")"
 done

@@ -81,6 +81,8 @@ pub enum CliError {
     TemporaryDirectory { path: PathBuf, source: io::Error },
     #[error("cannot write {}: {source}; set TMPDIR to a directory that is writable", .path.display())]
     TemporaryFile { path: PathBuf, source: io::Error },
+    #[error("cannot write {}: {source}; name a directory that you may write to", .path.display())]
+    Manual { path: PathBuf, source: io::Error },
     #[error("cannot start the simulated XMPP server: {0}")]
     DemoServer(#[source] io::Error),
     #[error(transparent)]

@@ -11,6 +11,7 @@ mod health;
 mod inspect;
 mod journal;
 mod log;
+mod manual;
 mod memory;
 mod metrics;
 mod outage;
