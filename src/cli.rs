@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime;
 use tracing::{error, info, warn};
 
@@ -49,8 +49,9 @@ enum Command {
     /// Check the configuration and report every problem at once
     CheckConfig {
         /// Show the effective configuration and where each value comes from
-        #[arg(long)]
-        print: bool,
+        #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true)]
+        #[arg(default_missing_value = "toml")]
+        print: Option<Format>,
     },
     /// Ask the running daemon whether it is ready
     Healthcheck,
@@ -78,6 +79,13 @@ enum Command {
     /// List or revoke registrations; works while the daemon runs
     #[command(subcommand)]
     Registrations(registrations::Command),
+}
+
+/// How a configuration is printed.
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Toml,
+    Json,
 }
 
 /// Parses the arguments, runs the subcommand and tells how it ended.
@@ -158,15 +166,19 @@ fn serve(path: Option<&Path>) -> Result<Exit, CliError> {
     })
 }
 
-fn check_config(path: Option<&Path>, print: bool) -> Result<Exit, CliError> {
+fn check_config(path: Option<&Path>, print: Option<Format>) -> Result<Exit, CliError> {
     let loaded = read_config(path)?;
     let verdict = format!("{}{}", loaded.verdict(), endpoints(&loaded.config));
-    if print {
-        println!("{}", loaded.effective);
-        eprintln!("{verdict}");
-    } else {
-        println!("{verdict}");
-    }
+    let printed = match print {
+        None => {
+            println!("{verdict}");
+            return Ok(Exit::Done);
+        }
+        Some(Format::Toml) => loaded.effective.toml,
+        Some(Format::Json) => format!("{:#}", loaded.effective.json),
+    };
+    println!("{printed}");
+    eprintln!("{verdict}");
     Ok(Exit::Done)
 }
 

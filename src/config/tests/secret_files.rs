@@ -298,7 +298,7 @@ fn the_default_of_the_secret_is_printed_unless_a_file_is_set() {
     let default = "# secret: the file secret in state_dir  # default\n";
     let printed = |env: &[_]| {
         let loaded = files.load("", &[&[DOMAIN, SECRET], env].concat());
-        loaded.unwrap().effective.to_string()
+        loaded.unwrap().effective.toml
     };
     assert!(printed(&[]).contains(default));
     let path = files.write_private("secret", LONG);
@@ -317,7 +317,7 @@ fn no_secret_is_printed() {
         ],
     )
     .unwrap();
-    let text = format!("{} {loaded:?}", loaded.effective);
+    let text = format!("{} {loaded:?}", loaded.effective.toml);
     for secret in [LONG, &old, SECRET.1] {
         assert!(!text.contains(secret), "{text}");
     }

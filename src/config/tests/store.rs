@@ -27,7 +27,7 @@ fn a_url_comes_in_place_or_from_a_file_and_is_never_shown() {
             panic!("SQLite")
         };
         assert_eq!(url.to_string(), "postgres://db.example/push");
-        let shown = format!("{loaded:?} {}", loaded.effective);
+        let shown = format!("{loaded:?} {}", loaded.effective.toml);
         assert!(!shown.contains("hunter2"), "{shown}");
         assert_eq!(loaded.warnings, Vec::<String>::new());
     }
