@@ -213,7 +213,10 @@ impl Delivery {
     /// Opens the token and sends the push to the phone, or keeps it for the phone.
     pub async fn push(self: &Arc<Self>, token: &str, message: Message) -> Outcome {
         if !self.clock.has_begun() {
-            return Outcome::ClockWrong;
+            return match self.tokens.is_authentic(token) {
+                true => Outcome::ClockWrong,
+                false => Outcome::BadToken,
+            };
         }
         let arrival = Instant::now();
         let deadline = arrival + self.settings.read().ack_timeout;

@@ -44,5 +44,8 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
     case CLOCK_BOOTTIME:
         time->tv_sec += control->passed;
     }
+    /* No clock of Linux's is before 1970. */
+    if (time->tv_sec < 0)
+        time->tv_sec = 0;
     return 0;
 }
