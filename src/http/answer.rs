@@ -100,6 +100,10 @@ pub fn outcome(outcome: &Outcome, public_url: &PublicUrl) -> (PushResult, Respon
             unavailable("10", "The XMPP server accepts messages too slowly.\n"),
         ),
         Outcome::StoreFailed => (PushResult::StoreFailed, store_failed()),
+        Outcome::ClockWrong => (
+            PushResult::ClockWrong,
+            unavailable("60", "The server's clock is wrong at the moment.\n"),
+        ),
         Outcome::AccountFull => (
             PushResult::AccountFull,
             unavailable(

@@ -63,7 +63,8 @@ fn every_outcome() -> Vec<Outcome> {
         Outcome::RateLimited => Some(Outcome::MemoryFull),
         Outcome::MemoryFull => Some(Outcome::LinkBusy),
         Outcome::LinkBusy => Some(Outcome::StoreFailed),
-        Outcome::StoreFailed => Some(Outcome::AccountFull),
+        Outcome::StoreFailed => Some(Outcome::ClockWrong),
+        Outcome::ClockWrong => Some(Outcome::AccountFull),
         Outcome::AccountFull => Some(Outcome::QueueFull),
         Outcome::QueueFull => None,
     };

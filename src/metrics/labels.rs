@@ -50,6 +50,7 @@ labels! {
         MemoryFull = "memory-full",
         LinkBusy = "link-busy",
         StoreFailed = "store-failed",
+        ClockWrong = "clock-wrong",
         AccountFull = "account-full",
         QueueFull = "queue-full",
         BadRequest = "bad-request",
@@ -70,6 +71,7 @@ labels! {
         RateLimited = "rate-limited",
         Busy = "busy",
         StoreFailed = "store-failed",
+        ClockWrong = "clock-wrong",
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
 mod bursts;
+mod clock;
 mod config;
 mod demo;
 mod endpoints;

@@ -157,7 +157,7 @@ fn lasts(outcome: &Outcome) -> bool {
         Outcome::SentUnanswered { .. } => false,
         Outcome::Unanswered | Outcome::PhoneError | Outcome::LinkDown => false,
         Outcome::RateLimited | Outcome::MemoryFull => false,
-        Outcome::LinkBusy | Outcome::StoreFailed => false,
+        Outcome::LinkBusy | Outcome::StoreFailed | Outcome::ClockWrong => false,
         Outcome::AccountFull | Outcome::QueueFull => false,
         Outcome::Revoked | Outcome::BadToken | Outcome::Gone => true,
     }

@@ -36,6 +36,7 @@ fn expected(outcome: &Outcome) -> (u16, PushResult, &'static [(&'static str, &'s
         Outcome::MemoryFull => (503, PushResult::MemoryFull, SHORTLY),
         Outcome::LinkBusy => (503, PushResult::LinkBusy, SHORTLY),
         Outcome::StoreFailed => (503, PushResult::StoreFailed, SOON),
+        Outcome::ClockWrong => (503, PushResult::ClockWrong, LATER),
         Outcome::AccountFull => (503, PushResult::AccountFull, LATER),
         Outcome::QueueFull => (503, PushResult::QueueFull, LATER),
     }

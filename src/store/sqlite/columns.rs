@@ -97,7 +97,7 @@ pub fn full_jid(row: &Row<'_>, index: usize) -> rusqlite::Result<Jid> {
     Jid::new(&text).map_err(|e| unreadable(index, e))
 }
 
-fn unreadable(index: usize, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {
+pub fn unreadable(index: usize, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
 }
 
