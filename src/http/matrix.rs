@@ -108,9 +108,11 @@ pub async fn notify<D: Deliver>(
     let notification = match gateway.read(&mut body).await {
         Ok(notification) => notification,
         Err(fault) => {
-            // As for an endpoint: else the answer may be lost.
-            let rest = push::skip(&parts.headers, &mut body);
-            let _ = timeout(public.body_timeout, rest).await;
+            if matches!(fault, Fault::Body(Refusal::TooLarge)) {
+                let rest = push::skip(&parts.headers, &mut body);
+                // Whoever takes longer is refused all the same.
+                let _ = timeout(public.body_timeout, rest).await;
+            }
             let (result, response) = fault.answer();
             public.metrics.pushes.inc(result);
             return response;
