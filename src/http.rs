@@ -28,6 +28,7 @@ mod client;
 mod headers;
 mod listener;
 mod locate;
+mod matrix;
 mod message;
 mod page;
 mod push;
@@ -106,10 +107,12 @@ pub fn public<D: Deliver>(public: Public<D>) -> Site {
     let page = page::Page::new(&public.domain);
     let endpoint = get(push::discover)
         .post(push::post::<D>)
+        .put(push::post::<D>)
         .fallback(push::other);
     let message = get(message::get::<D>)
         .delete(message::delete::<D>)
         .post(message::post::<D>)
+        .put(message::post::<D>)
         .fallback(async || message::not_allowed());
     let root = get(move || async move { page.response() })
         .fallback(|| async { answer::method_not_allowed("GET, HEAD, OPTIONS") });
@@ -118,10 +121,16 @@ pub fn public<D: Deliver>(public: Public<D>) -> Site {
         .route(&format!("{prefix}/message/{{id}}"), message)
         .route(&format!("{prefix}/push/{{token}}"), endpoint.clone())
         .route(&format!("{prefix}/"), root.clone());
-    if !prefix.is_empty() {
+    if !prefix.is_empty() && prefix != matrix::PATH {
         router = router.route(&prefix, root);
     }
     let state = Arc::new(public);
+    let matrix = get(matrix::discover)
+        .post(matrix::notify::<D>)
+        .fallback(async || answer::method_not_allowed("GET, HEAD, OPTIONS, POST"))
+        .with_state(Arc::new(matrix::Gateway::new(state.clone())));
+    // At the root of the origin, wherever endpoints are.
+    router = router.route(matrix::PATH, matrix);
     // Wherever else a token stands.
     let router = router.fallback_service(endpoint.with_state(state.clone()));
     Site {

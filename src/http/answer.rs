@@ -190,7 +190,7 @@ fn too_large() -> Response {
 }
 
 /// Ends the connection as well: the rest of the body would have to be read to reuse it.
-fn closing(mut response: Response) -> Response {
+pub fn closing(mut response: Response) -> Response {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);
     response

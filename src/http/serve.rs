@@ -235,7 +235,9 @@ fn respond(
 
 /// What a path asks for. The path itself may hold a bearer secret.
 fn resource(path: &str) -> &'static str {
-    const KNOWN: [&str; 5] = ["push", "message", "metrics", "healthz", "readyz"];
+    const KNOWN: [&str; 8] = [
+        "push", "message", "notify", "aesgcm", "generic", "metrics", "healthz", "readyz",
+    ];
     let mut last = path.rsplit('/').take(2);
     last.find_map(|segment| KNOWN.into_iter().find(|known| *known == segment))
         .unwrap_or("other")

@@ -26,6 +26,8 @@ use crate::model::{
 };
 
 mod admin;
+mod gateways;
+mod matrix;
 mod message;
 mod routes;
 mod senders;

@@ -46,6 +46,8 @@ labels! {
         BadToken = "bad-token",
         Guessing = "guessing",
         Gone = "gone",
+        /// The gateway for Matrix was given another push server's endpoint.
+        Foreign = "foreign",
         RateLimited = "rate-limited",
         MemoryFull = "memory-full",
         LinkBusy = "link-busy",

@@ -65,10 +65,13 @@ async fn a_browser_may_push_from_any_origin() {
 #[tokio::test]
 async fn other_methods_are_refused_with_what_is_allowed() {
     let fixture = Fixture::new();
-    for method in ["PUT", "DELETE", "PATCH"] {
-        let answer = fixture.ask(method, "/base/push/t", &[], "x").await;
-        assert_eq!(answer.status, 405, "{method}");
-        assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS, POST"));
+    for path in ["/base/push/t", "/base/aesgcm", "/base/generic"] {
+        for method in ["DELETE", "PATCH"] {
+            let answer = fixture.ask(method, path, &[], "x").await;
+            assert_eq!(answer.status, 405, "{method} {path}");
+            let allowed = Some("GET, HEAD, OPTIONS, POST, PUT");
+            assert_eq!(answer.header("allow"), allowed, "{path}");
+        }
     }
     let answer = fixture.ask("POST", "/base/", &[], "x").await;
     assert_eq!(answer.status, 405);
@@ -181,7 +184,7 @@ async fn other_resources_are_not_endpoints() {
     assert_eq!(answer.status, 405);
     assert_eq!(answer.header("allow"), Some("DELETE, GET, HEAD, OPTIONS"));
     assert_eq!(fixture.ask("DELETE", message, &[], "").await.status, 204);
-    for path in ["/_matrix/push/v1/notify", "/aesgcm", "/favicon.ico"] {
+    for path in ["/base/_matrix/push/v1/notify", "/aesgcm/x", "/favicon.ico"] {
         for method in ["GET", "HEAD", "POST", "PUT"] {
             let answer = fixture.ask(method, path, &[], "").await;
             assert_eq!(answer.status, 404, "{method} {path}");

@@ -70,7 +70,10 @@ async fn a_404_tells_nothing_about_its_reason() {
         "/",
         "/base/push/",
         "/base/message/",
-        "/_matrix/push/v1/notify",
+        "/aesgcm",
+        "/generic?e=",
+        "/aesgcm?e=https://other.example/push/good",
+        "/aesgcm?e=https://up.example.org/elsewhere",
     ] {
         assert_eq!(bad, fixture.ask("POST", path, &[], "x").await, "{path}");
     }

@@ -39,7 +39,7 @@ impl FromSql for Timestamp {
 impl FromSql for Payload {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let bytes = Bytes::copy_from_slice(value.as_blob()?);
-        Self::new(bytes).map_err(FromSqlError::other)
+        Self::restored(bytes).map_err(FromSqlError::other)
     }
 }
 
