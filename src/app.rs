@@ -221,6 +221,7 @@ fn routes(config: &Config, services: &Services) -> Routes {
             guesses: services.guesses.clone(),
             body_timeout: BODY_TIMEOUT,
             metrics: services.metrics.clone(),
+            health: services.health.clone(),
         }),
         admin: http::admin(services.metrics.clone(), services.health.clone()),
     }

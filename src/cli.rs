@@ -65,7 +65,7 @@ enum Command {
     /// Demonstrate a push on loopback, without an XMPP server
     Demo,
     /// Send a test push and explain the answer
-    Send(send::Args),
+    Send(Box<send::Args>),
     /// Show to whom an endpoint belongs and whether it works
     Inspect {
         /// An endpoint or its token; `-` reads it from standard input
@@ -116,7 +116,7 @@ fn run(path: Option<&Path>, command: Command) -> Result<Exit, CliError> {
         }
         Command::Manual { directory } => manual::run(&directory),
         Command::Demo => block_on(demo::run())?,
-        Command::Send(args) => send::run(args),
+        Command::Send(args) => send::run(*args),
         Command::Inspect { endpoint } => block_on(inspect::run(&load(path)?, &endpoint))?,
         Command::Queue(command) => block_on(queue::run(&load(path)?, command))?,
         Command::Registrations(command) => block_on(registrations::run(&load(path)?, command))?,

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    http::{HeaderName, Method, header},
+    http::{HeaderMap, HeaderName, Method, header},
     routing::get,
 };
 use ipnet::IpNet;
@@ -20,6 +20,7 @@ use crate::{
     delivery::{Delivery, Message, Outcome, StoreFailed},
     metrics::Metrics,
     model::{endpoint::PublicUrl, message::MessageId, rate::Limiter, sync::Current},
+    runtime::health::Health,
 };
 
 mod admin;
@@ -89,6 +90,8 @@ pub struct Public<D> {
     pub guesses: Arc<Limiter>,
     pub body_timeout: Duration,
     pub metrics: Arc<Metrics>,
+    /// What the page says of this server.
+    pub health: Health,
 }
 
 /// How requests are taken.
@@ -104,7 +107,8 @@ pub fn public<D: Deliver>(public: Public<D>) -> Site {
     // Braces mean something to the router.
     let prefix = public.public_url.path();
     let prefix = prefix.replace('{', "{{").replace('}', "}}");
-    let page = page::Page::new(&public.domain);
+    let page = Arc::new(page::Page::new(&public.domain, &public.public_url));
+    let health = public.health.clone();
     let endpoint = get(push::discover)
         .post(push::post::<D>)
         .put(push::post::<D>)
@@ -114,7 +118,7 @@ pub fn public<D: Deliver>(public: Public<D>) -> Site {
         .post(message::post::<D>)
         .put(message::post::<D>)
         .fallback(async || message::not_allowed());
-    let root = get(move || async move { page.response() })
+    let root = get(move |headers: HeaderMap| async move { page.response(&headers, &health) })
         .fallback(|| async { answer::method_not_allowed("GET, HEAD, OPTIONS") });
     let mut router = Router::new()
         .without_v07_checks()

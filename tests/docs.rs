@@ -83,6 +83,21 @@ const COMMANDS: &[(&str, &str, &str)] = &[
         "tests/commands/inspect.rs",
         r#"["inspect", "-"]"#,
     ),
+    (
+        "unified-push send https://up.example.org/push/v4.local.AbC 'Hello'",
+        "tests/commands/send.rs",
+        r#"["send", &endpoint]"#,
+    ),
+    (
+        "unified-push send --subscription subscription.json 'Hello'",
+        "tests/commands/send.rs",
+        r#"["send", "--subscription", file]"#,
+    ),
+    (
+        "openssl ecparam -name prime256v1 -genkey -noout -out private.pem",
+        "tests/commands/send.rs",
+        "ecparam -name prime256v1 -genkey -noout -out",
+    ),
     ("umask 077", "tests/debian/operate.sh", "told 'The secret'"),
     (
         "cat /var/lib/unified-push/secret >>/etc/unified-push/previous-secrets",

@@ -12,7 +12,7 @@ use jid::BareJid;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -20,9 +20,12 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::*;
-use crate::model::{
-    listen::Listen,
-    message::{MessageId, Topic, Ttl, Urgency},
+use crate::{
+    metrics::LinkState,
+    model::{
+        listen::Listen,
+        message::{MessageId, Topic, Ttl, Urgency},
+    },
 };
 
 mod admin;
@@ -182,6 +185,7 @@ impl Fixture {
             guesses: Arc::new(Limiter::new("1/h, burst 3".parse().unwrap())),
             body_timeout: BODY_TIMEOUT,
             metrics: metrics.clone(),
+            health: Health::new(watch::channel(LinkState::Up).1),
         };
         change(&mut settings);
         Self {

@@ -25,6 +25,7 @@ pub mod process;
 mod random;
 pub mod server;
 pub mod suite;
+pub mod webpush;
 pub mod xml;
 
 pub use app::{Behaviour, Pair, Push, Refusal, Registered, Taken};

@@ -91,6 +91,37 @@ async fn people_get_a_page_that_loads_nothing() {
 }
 
 #[tokio::test]
+async fn the_page_is_in_the_language_of_the_browser_and_tells_how_the_server_is() {
+    let (link, state) = watch::channel(LinkState::Up);
+    let health = Health::new(state);
+    let fixture = Fixture::with(|public| public.health = health.clone());
+    let page = async |language: &str| {
+        let headers = [("Accept-Language", language)];
+        let answer = fixture.ask("GET", "/base/", &headers, "").await;
+        assert_eq!(answer.header("vary"), Some("Accept-Language"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        answer
+    };
+    for (language, tag, words) in [
+        ("", "en", "This server is well"),
+        ("de-AT, en;q=0.5", "de", "Dieser Server arbeitet"),
+        ("fr", "fr", "Ce serveur fonctionne"),
+        ("es", "es", "Este servidor funciona"),
+    ] {
+        let answer = page(language).await;
+        assert_eq!(answer.header("content-language"), Some(tag));
+        assert!(answer.body.contains(&format!("<html lang=\"{tag}\">")));
+        assert!(answer.body.contains(words), "{language}: {}", answer.body);
+    }
+    link.send(LinkState::Unreachable).unwrap();
+    let body = page("en").await.body;
+    assert!(body.contains("no connection to its XMPP server"), "{body}");
+    health.set_store_ok(false);
+    let body = page("en").await.body;
+    assert!(body.contains("cannot store messages"), "{body}");
+}
+
+#[tokio::test]
 async fn routes_begin_at_the_path_of_the_public_url() {
     let odd =
         Fixture::with(|public| public.public_url = "http://up.example.org/{a}/:b".parse().unwrap());
