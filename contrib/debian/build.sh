@@ -31,7 +31,7 @@ put contrib/debian/config.toml etc/unified-push/config.toml
 
 documents=usr/share/doc/unified-push
 put contrib/debian/copyright $documents/copyright
-for file in README.md CHANGELOG.md unified-push.example.toml docs/*.md docs/performance/*.md; do
+for file in README.md CHANGELOG.md unified-push.example.toml docs/*.md docs/performance/*.md docs/pictures/*; do
     put "$file" "$documents/$file"
 done
 for file in alerts.yaml dashboard.json; do

@@ -109,13 +109,14 @@ impl Browser {
             .await;
     }
 
-    /// Types in place of what is there.
+    /// Pastes in place of what is there.
     pub async fn fill(&self, selector: &str, text: &str) {
-        let element = self.find(selector).await;
-        self.post(&format!("/element/{element}/clear"), json!({}))
-            .await;
-        let keys = json!({ "text": text });
-        self.post(&format!("/element/{element}/value"), keys).await;
+        let empty = format!(
+            "const field = document.querySelector({selector:?}); field.focus(); field.select(); \
+             document.execCommand('delete');"
+        );
+        self.script(&empty).await;
+        self.cdp("Input.insertText", json!({ "text": text })).await;
     }
 
     /// Presses a key, wherever the focus is.

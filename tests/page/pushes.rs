@@ -276,6 +276,8 @@ async fn it_works_below_a_path_and_under_another_name(browser: Arc<Browser>) {
         said.is("good", "201: The phone has it.");
         visit.bed.arrived().await;
     }
+    visit.browser.width(720).await;
+    visit.browser.picture("page").await;
 }
 
 async fn without_https_it_says_so(browser: Arc<Browser>) {
