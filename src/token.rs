@@ -30,16 +30,18 @@ pub use self::{
     inspect::{InspectError, Inspection},
     issuers::{IssuersError, KeyIds, check_issuers},
     keyring::Keyring,
+    opened::Endpoint,
     state_secret::{StateSecret, StateSecretError, gen_secret},
 };
 use crate::{
     model::{
         random::{Random, random_array},
-        registration::{Digest, Registration},
+        registration::{Digest, Registration, RegistrationKey},
         revocation::{Revocation, RevocationList, Scope},
         secret::Secret,
         sync::Current,
         time::{Clock, Timestamp},
+        vapid::KeyHash,
     },
     store::{Generation, NewRegistration, Registered, Store, StoreError},
 };
@@ -74,7 +76,7 @@ impl fmt::Display for Backend {
     }
 }
 
-/// How many bytes the tokens of full JIDs of so many bytes will have.
+/// How many bytes the tokens of full JIDs of so many bytes will have, but for the hash of a key.
 pub fn length(backend: Backend, jid: usize, random: &dyn Random) -> usize {
     let keyring = Keyring::new(&Secret::new([0; 32]), &[]);
     let key = keyring.current();
@@ -88,8 +90,8 @@ pub fn length(backend: Backend, jid: usize, random: &dyn Random) -> usize {
         expires: Timestamp::from_secs(1_900_000_000),
     };
     let token = match backend {
-        Backend::Paseto => paseto::seal(key, &registration),
-        Backend::Jwt => jwt::sign(key, &registration, random),
+        Backend::Paseto => paseto::seal(key, &registration, None),
+        Backend::Jwt => jwt::sign(key, &registration, None, random),
         Backend::Storage => stored::TokenId::new(
             key,
             &registration.key(),
@@ -189,11 +191,14 @@ impl Tokens {
         self.0.opened.forget_all();
     }
 
+    /// `signer` is the only key that may sign messages to the endpoint. With [`Backend::Storage`] a
+    /// renewal changes it; the other tokens each keep their own.
     pub async fn issue(
         &self,
         owner: &Jid,
         application: Digest,
         instance: Digest,
+        signer: Option<KeyHash>,
     ) -> Result<Issued, IssueError> {
         let now = self.0.clock.now();
         let (keyring, policy) = (self.keyring(), *self.0.policy.read());
@@ -206,7 +211,9 @@ impl Tokens {
             expires: told.saturating_add(policy.grace),
         };
         if policy.backend == Backend::Storage {
-            return self.issue_stored(&keyring, registration, policy).await;
+            return self
+                .issue_stored(&keyring, registration, signer, policy)
+                .await;
         }
         let registration = self.dated(&keyring, registration).await?;
         // These carry what the phone is told, as Prosody's do.
@@ -215,8 +222,8 @@ impl Tokens {
             ..registration.clone()
         };
         let token = match policy.backend {
-            Backend::Jwt => jwt::sign(keyring.current(), &as_told, &*self.0.random),
-            _ => paseto::seal(keyring.current(), &as_told),
+            Backend::Jwt => jwt::sign(keyring.current(), &as_told, signer, &*self.0.random),
+            _ => paseto::seal(keyring.current(), &as_told, signer),
         };
         Ok(Issued {
             token,
@@ -251,6 +258,7 @@ impl Tokens {
         &self,
         keyring: &Keyring,
         registration: Registration,
+        signer: Option<KeyHash>,
         policy: Policy,
     ) -> Result<Issued, IssueError> {
         let key = keyring.current();
@@ -264,6 +272,7 @@ impl Tokens {
             limit: policy.registrations_per_jid,
             live_until,
             registration: registration.clone(),
+            signer,
         };
         let mut displaced = None;
         let mut registered = self.0.store.register(new.clone()).await?;
@@ -281,7 +290,7 @@ impl Tokens {
                 expires,
             } => {
                 let token = stored::TokenId::new(key, &owner, &generation).token(key);
-                // It may be at another resource now.
+                // It may be at another resource now, or have another key.
                 self.0.opened.forget(&token);
                 Ok(Issued {
                     token,
@@ -310,10 +319,10 @@ impl Tokens {
         Ok(Some(dropped))
     }
 
-    /// The registration that a token stands for, if it lives.
-    pub async fn open(&self, token: &str) -> Result<Arc<Registration>, OpenError> {
+    /// What a token stands for, if it lives.
+    pub async fn open(&self, token: &str) -> Result<Endpoint, OpenError> {
         let Inspection {
-            registration,
+            endpoint,
             expired,
             revoked,
             ..
@@ -321,8 +330,8 @@ impl Tokens {
             InspectError::Forged => OpenError::Forged,
             InspectError::Store(error) => OpenError::Store(error),
         })?;
-        match registration {
-            Some(registration) if !expired && !revoked => Ok(registration),
+        match endpoint {
+            Some(endpoint) if !expired && !revoked => Ok(endpoint),
             Some(_) | None => Err(OpenError::Dead),
         }
     }
@@ -338,6 +347,14 @@ impl Tokens {
         let revoked = self.0.store.revoke(scope, at, min_until).await?;
         self.0.revocations.insert(revoked.revocation);
         Ok(revoked.dropped)
+    }
+
+    /// The phone says goodbye: kills what it has registered, whatever is registered next. Says how
+    /// many messages were dropped.
+    pub async fn unregister(&self, key: RegistrationKey) -> Result<u64, StoreError> {
+        let now = self.0.clock.now();
+        let at = self.0.revocations.issue_time(&key, now);
+        self.revoke(Scope::Registration(key), at, now).await
     }
 
     /// How many revocations are kept.

@@ -222,7 +222,12 @@ fn build_stanza(times: u32) {
 
 fn read_answer(times: u32) {
     let domain = BareJid::new(DOMAIN).unwrap();
-    let session = Session::new(domain, Default::default(), "ping".to_owned());
+    let session = Session::new(
+        domain,
+        Default::default(),
+        Default::default(),
+        "ping".to_owned(),
+    );
     let answer = format!(
         "<iq type='result' id='{}' from='user-1@example.org/Conversations.AbCd' to='{DOMAIN}'/>",
         "x".repeat(51)

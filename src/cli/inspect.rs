@@ -6,7 +6,7 @@ use super::error::{CliError, Exit};
 use crate::{
     app::state::State,
     config::Config,
-    token::{InspectError, Inspection},
+    token::{Endpoint, InspectError, Inspection},
 };
 
 /// Prints what is known; no when a push to the endpoint would not be accepted.
@@ -35,13 +35,17 @@ fn print(inspection: &Inspection, grace: Duration) -> Exit {
     let Inspection {
         backend,
         key,
-        registration,
+        endpoint,
         expired,
         revoked,
     } = inspection;
     println!("back end:    {backend}");
     println!("key id:      {key}");
-    if let Some(registration) = registration {
+    if let Some(Endpoint {
+        registration,
+        signer,
+    }) = endpoint
+    {
         println!("owner:       {}", registration.owner);
         println!("application: {}", registration.application.to_base64());
         println!("instance:    {}", registration.instance.to_base64());
@@ -49,6 +53,11 @@ fn print(inspection: &Inspection, grace: Duration) -> Exit {
         let told = registration.expires.saturating_sub(grace);
         println!("expires:     {told}");
         println!("accepted:    until {}", registration.expires);
+        let who = match signer {
+            Some(_) => "only messages signed by the key it was registered with",
+            None => "messages of any sender",
+        };
+        println!("takes:       {who}");
     }
     let state = match (revoked, expired) {
         (true, _) => "revoked: pushes get 404",

@@ -1,5 +1,6 @@
-//! The headers of a Web Push request (RFC 8030 §5.2 to §5.4). What others may send along (VAPID,
-//! encryption parameters, Prefer) is never a reason to refuse and is not even read.
+//! The headers of a Web Push request (RFC 8030 §5.2 to §5.4). What others may send along
+//! (encryption parameters, Prefer) is never a reason to refuse and is not even read; VAPID is
+//! `vapid`'s.
 //!
 //! A 400 costs some senders their subscription: it is for what no real sender sends. Gateways add a TTL
 //! to the sender's own, which comes first; libraries send headers that they have no value for.

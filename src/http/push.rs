@@ -28,7 +28,10 @@ use crate::{
         locate,
     },
     metrics::{Metrics, PushResult},
-    model::payload::{MAX_PAYLOAD, Payload, PayloadError},
+    model::{
+        payload::{MAX_PAYLOAD, Payload, PayloadError},
+        vapid::Signature,
+    },
 };
 
 /// Bytes of a body that is refused: more than proxies let through in general.
@@ -66,8 +69,9 @@ pub fn post<D: Deliver>(
                 }
                 refusal.answer()
             }
-            Ok(message) => {
+            Ok(mut message) => {
                 let client = public.client(&parts);
+                message.signature = public.signature(&parts);
                 let uri = parts.uri;
                 // Their memory is for the next requests while this one waits for the phone.
                 drop((parts.headers, parts.extensions, body));
@@ -103,6 +107,19 @@ impl<D> Public<D> {
         // Requests that came over no socket of ours share one bucket.
         let peer = request.extensions.get().copied().unwrap_or(Peer::Local);
         client_key(peer, &request.headers, &self.rules.read().trusted_proxies)
+    }
+}
+
+impl<D: Deliver> Public<D> {
+    fn signature(&self, request: &Parts) -> Signature {
+        if !self.rules.read().read_signatures {
+            return Signature::Unread;
+        }
+        self.signatures.read(&request.headers, || {
+            let path = locate::decoded(request.uri.path());
+            let is_authentic = |token: &str| self.delivery.is_authentic(token);
+            locate::token(&path, is_authentic).is_some_and(is_authentic)
+        })
     }
 }
 
@@ -144,6 +161,8 @@ async fn read<D>(
         topic,
         urgency,
         payload,
+        // Its token is looked at first.
+        signature: Signature::Unread,
     })
 }
 

@@ -46,6 +46,7 @@ labels! {
         BadToken = "bad-token",
         Guessing = "guessing",
         Gone = "gone",
+        Unauthorized = "unauthorized",
         RateLimited = "rate-limited",
         MemoryFull = "memory-full",
         LinkBusy = "link-busy",
@@ -60,7 +61,18 @@ labels! {
 }
 
 labels! {
-    /// How a registration ended.
+    /// What the VAPID signature of a push is worth.
+    pub enum SignatureResult {
+        Absent = "absent",
+        Bad = "bad",
+        Good = "good",
+        /// Good, but the endpoint was registered with another key.
+        OtherKey = "other-key",
+    }
+}
+
+labels! {
+    /// How a registration ended, or the end of one.
     pub enum RegistrationResult {
         Accepted = "accepted",
         Forbidden = "forbidden",

@@ -23,12 +23,12 @@ struct Sender {
     /// Its headers, beside Host and Content-Length.
     headers: &'static str,
     body: &'static str,
-    /// Its reading of 201, 400, 404, 413, 429, 500 and 503, in the order of [`STATUSES`].
+    /// Its reading of 201, 400, 401, 404, 413, 429, 500 and 503, in the order of [`STATUSES`].
     reads: [Reading; STATUSES.len()],
 }
 
 /// Every status that a POST to an endpoint can get.
-const STATUSES: [u16; 7] = [201, 400, 404, 413, 429, 500, 503];
+const STATUSES: [u16; 8] = [201, 400, 401, 404, 413, 429, 500, 503];
 
 const SENDERS: [Sender; 10] = [
     Sender {
@@ -43,7 +43,9 @@ const SENDERS: [Sender; 10] = [
             User-Agent: http.rb/5.2.0 (Mastodon/4.3.8; +https://mastodon.example/)\r\n",
         body: "ciphertext",
         // 4xx drop, but for 429; anything else is retried five times.
-        reads: [Delivered, Drops, Drops, Drops, Retries, Retries, Retries],
+        reads: [
+            Delivered, Drops, Drops, Drops, Drops, Retries, Retries, Retries,
+        ],
     },
     Sender {
         name: "Mastodon (aes128gcm)",
@@ -54,7 +56,9 @@ const SENDERS: [Sender; 10] = [
             Authorization: vapid t=eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln,k=BCVxsr7N\r\n\
             User-Agent: http.rb/5.3.1 (Mastodon/4.4.1; +https://mastodon.example/)\r\n",
         body: "ciphertext",
-        reads: [Delivered, Drops, Drops, Drops, Retries, Retries, Retries],
+        reads: [
+            Delivered, Drops, Drops, Drops, Drops, Retries, Retries, Retries,
+        ],
     },
     Sender {
         name: "Pleroma",
@@ -65,7 +69,7 @@ const SENDERS: [Sender; 10] = [
             ttl: 0\r\n",
         body: "ciphertext",
         // Every 4xx drops, even 429.
-        reads: [Delivered, Drops, Drops, Drops, Drops, Loses, Loses],
+        reads: [Delivered, Drops, Drops, Drops, Drops, Drops, Loses, Loses],
     },
     Sender {
         name: "sygnal's webpush",
@@ -74,7 +78,7 @@ const SENDERS: [Sender; 10] = [
             Authorization: vapid t=eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln,k=BCVxsr7N\r\n\
             User-Agent: sygnal\r\n",
         body: "ciphertext",
-        reads: [Delivered, Drops, Drops, Drops, Drops, Loses, Loses],
+        reads: [Delivered, Drops, Drops, Drops, Drops, Drops, Loses, Loses],
     },
     Sender {
         name: "sygnal's webpush, only the last of a room",
@@ -84,7 +88,7 @@ const SENDERS: [Sender; 10] = [
             Urgency: \r\n\
             User-Agent: sygnal\r\n",
         body: "ciphertext",
-        reads: [Delivered, Drops, Drops, Drops, Drops, Loses, Loses],
+        reads: [Delivered, Drops, Drops, Drops, Drops, Drops, Loses, Loses],
     },
     Sender {
         name: "a sender through the aesgcm gateway of common-proxies",
@@ -96,7 +100,9 @@ const SENDERS: [Sender; 10] = [
             Urgency: normal\r\n\
             Accept-Encoding: gzip\r\n",
         body: "ciphertext",
-        reads: [Delivered, Drops, Drops, Loses, Retries, Retries, Retries],
+        reads: [
+            Delivered, Drops, Drops, Drops, Loses, Retries, Retries, Retries,
+        ],
     },
     Sender {
         name: "Synapse through common-proxies",
@@ -107,7 +113,9 @@ const SENDERS: [Sender; 10] = [
             Accept-Encoding: gzip\r\n",
         body: r#"{"notification":{"event_id":"$x","room_id":"!y:example.org"}}"#,
         // 200, 201, 413, 429 and 5xx are expected; any other becomes a rejected pushkey.
-        reads: [Delivered, Drops, Drops, Loses, Retries, Retries, Retries],
+        reads: [
+            Delivered, Drops, Drops, Drops, Loses, Retries, Retries, Retries,
+        ],
     },
     Sender {
         name: "Molly through mollysocket",
@@ -119,7 +127,7 @@ const SENDERS: [Sender; 10] = [
             accept: */*\r\n",
         body: r#"{"urgent":true}"#,
         // Only its test of a new endpoint looks at the status.
-        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses],
+        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses, Loses],
     },
     Sender {
         name: "a web page",
@@ -130,7 +138,7 @@ const SENDERS: [Sender; 10] = [
             Prefer: respond-async\r\n\
             X-Never-Heard-Of: it\r\n",
         body: "ciphertext",
-        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses],
+        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses, Loses],
     },
     Sender {
         name: "curl -d",
@@ -138,7 +146,7 @@ const SENDERS: [Sender; 10] = [
             Accept: */*\r\n\
             Content-Type: application/x-www-form-urlencoded\r\n",
         body: "hello",
-        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses],
+        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses, Loses],
     },
 ];
 
@@ -160,6 +168,8 @@ fn lasts(outcome: &Outcome) -> bool {
         Outcome::LinkBusy | Outcome::StoreFailed => false,
         Outcome::AccountFull | Outcome::QueueFull => false,
         Outcome::Revoked | Outcome::BadToken | Outcome::Gone => true,
+        // The sender has another key than the app has registered.
+        Outcome::Unauthorized(_) => true,
     }
 }
 
