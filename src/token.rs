@@ -10,6 +10,7 @@ mod inspect;
 mod issuers;
 mod jwt;
 mod keyring;
+mod length;
 mod opened;
 mod paseto;
 mod state_secret;
@@ -30,6 +31,7 @@ pub use self::{
     inspect::{InspectError, Inspection},
     issuers::{IssuersError, KeyIds, check_issuers},
     keyring::Keyring,
+    length::length,
     opened::Endpoint,
     state_secret::{StateSecret, StateSecretError, gen_secret},
 };
@@ -38,7 +40,6 @@ use crate::{
         random::{Random, random_array},
         registration::{Digest, Registration, RegistrationKey},
         revocation::{Revocation, RevocationList, Scope},
-        secret::Secret,
         sync::Current,
         time::{Clock, Timestamp},
         vapid::KeyHash,
@@ -74,32 +75,6 @@ impl fmt::Display for Backend {
             Self::Storage => "storage",
         })
     }
-}
-
-/// How many bytes the tokens of full JIDs of so many bytes will have, but for the hash of a key.
-pub fn length(backend: Backend, jid: usize, random: &dyn Random) -> usize {
-    let keyring = Keyring::new(&Secret::new([0; 32]), &[]);
-    let key = keyring.current();
-    let account = "a@b.example/";
-    let resource = "x".repeat(jid.saturating_sub(account.len()).max(1));
-    let registration = Registration {
-        owner: Jid::new(&[account, &resource].concat()).expect("it is a JID"),
-        application: Digest::from_bytes([0; 32]),
-        instance: Digest::from_bytes([0; 32]),
-        issued: Timestamp::from_millis(1_800_000_000_001),
-        expires: Timestamp::from_secs(1_900_000_000),
-    };
-    let token = match backend {
-        Backend::Paseto => paseto::seal(key, &registration, None),
-        Backend::Jwt => jwt::sign(key, &registration, None, random),
-        Backend::Storage => stored::TokenId::new(
-            key,
-            &registration.key(),
-            &Generation::from_bytes(random_array(random)),
-        )
-        .token(key),
-    };
-    token.len()
 }
 
 /// How tokens are issued.
