@@ -4,7 +4,7 @@
 //! the key may be padded, or stand in `Crypto-Key`, as the drafts before the RFC had it. What the JWT
 //! says beside `aud` and `exp` is not looked at.
 
-use std::{borrow::Cow, net::Ipv6Addr, sync::Arc, time::Duration};
+use std::{borrow::Cow, hash::RandomState, net::Ipv6Addr, sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use hashlink::LruCache;
@@ -35,8 +35,9 @@ const MAX_HEADER: usize = 1024;
 pub struct Signatures {
     origin: Origin,
     clock: Arc<dyn Clock>,
-    /// By what was signed with and by whom, as it was sent.
-    known: Mutex<LruCache<Box<[u8]>, Known>>,
+    /// By the token and the key, as they were sent. Anybody can sign something, so the hashes have a
+    /// seed: nobody can choose some that collide.
+    known: Mutex<LruCache<Box<[u8]>, Known, RandomState>>,
 }
 
 #[derive(Clone, Copy)]
@@ -52,7 +53,7 @@ impl Signatures {
         Self {
             origin: origin.expect("a public URL has an origin"),
             clock,
-            known: Mutex::new(LruCache::new(REMEMBERED)),
+            known: Mutex::new(LruCache::with_hasher(REMEMBERED, RandomState::new())),
         }
     }
 

@@ -24,6 +24,7 @@ pub mod process;
 mod random;
 pub mod server;
 pub mod suite;
+pub mod vapid;
 pub mod xml;
 
 pub use app::{Behaviour, Pair, Push, Refusal, Registered, Taken};

@@ -3,11 +3,8 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use ring::{
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
-};
 use serde_json::json;
+use testbed::vapid::Sender;
 
 use super::*;
 use crate::model::time::ManualClock;
@@ -15,44 +12,21 @@ use crate::model::time::ManualClock;
 const NOW: u64 = 1_764_000_000;
 const HOUR: u64 = 3600;
 
-/// An application server.
-struct Sender(EcdsaKeyPair);
+fn hash(sender: &Sender) -> KeyHash {
+    PublicKey::parse(&sender.key()).unwrap().hash()
+}
 
-impl Sender {
-    fn new() -> Self {
-        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let random = SystemRandom::new();
-        let pair = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
-        Self(EcdsaKeyPair::from_pkcs8(algorithm, pair.as_ref(), &random).unwrap())
-    }
+fn jwt(sender: &Sender, claims: &serde_json::Value) -> String {
+    sender.sign(r#"{"typ":"JWT","alg":"ES256"}"#, &claims.to_string())
+}
 
-    fn key(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0.public_key())
-    }
+fn good_jwt(sender: &Sender) -> String {
+    let claims = json!({"aud": "https://up.example.org", "exp": NOW + 12 * HOUR});
+    jwt(sender, &claims)
+}
 
-    fn hash(&self) -> KeyHash {
-        PublicKey::parse(&self.key()).unwrap().hash()
-    }
-
-    fn sign(&self, header: serde_json::Value, claims: serde_json::Value) -> String {
-        let [header, claims] =
-            [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-        let message = format!("{header}.{claims}");
-        let signature = self.0.sign(&SystemRandom::new(), message.as_bytes());
-        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.unwrap()))
-    }
-
-    fn token(&self, claims: serde_json::Value) -> String {
-        self.sign(json!({"typ": "JWT", "alg": "ES256"}), claims)
-    }
-
-    fn good(&self) -> String {
-        self.token(json!({"aud": "https://up.example.org", "exp": NOW + 12 * HOUR}))
-    }
-
-    fn header(&self, token: &str) -> String {
-        format!("vapid t={token}, k={}", self.key())
-    }
+fn header(sender: &Sender, token: &str) -> String {
+    format!("vapid t={token}, k={}", sender.key())
 }
 
 fn signatures(public_url: &str) -> (Arc<ManualClock>, Signatures) {
@@ -89,9 +63,9 @@ fn bad(header: &str) -> BadSignature {
 #[test]
 fn a_signature_counts_in_each_form_that_libraries_write() {
     let sender = Sender::new();
-    let (token, key) = (sender.good(), sender.key());
+    let (token, key) = (good_jwt(&sender), sender.key());
     let padded = format!("{key}=");
-    let standard = STANDARD.encode(sender.0.public_key());
+    let standard = STANDARD.encode(sender.public_key());
     for form in [
         format!("vapid t={token}, k={key}"),
         format!("vapid t={token},k={key}"),
@@ -102,7 +76,7 @@ fn a_signature_counts_in_each_form_that_libraries_write() {
         format!("vapid t={token}, k={standard}"),
         format!("vapid T={token}, K={key}, other=1"),
     ] {
-        let good = Signature::Good(sender.hash());
+        let good = Signature::Good(hash(&sender));
         assert_eq!(read(&[("authorization", &form)]), good, "{form}");
     }
     let web_push = format!("WebPush {token}");
@@ -113,30 +87,30 @@ fn a_signature_counts_in_each_form_that_libraries_write() {
         format!("keyid=p256dh;dh=BPHC,p256ecdsa={key}"),
     ] {
         let pairs = [("authorization", &*web_push), ("crypto-key", &*crypto_key)];
-        assert_eq!(read(&pairs), Signature::Good(sender.hash()), "{crypto_key}");
+        assert_eq!(read(&pairs), Signature::Good(hash(&sender)), "{crypto_key}");
     }
     let split = [
         ("authorization", &*web_push),
         ("crypto-key", "dh=BPHC"),
         ("crypto-key", &*format!("p256ecdsa={key}")),
     ];
-    assert_eq!(read(&split), Signature::Good(sender.hash()));
+    assert_eq!(read(&split), Signature::Good(hash(&sender)));
 }
 
 #[test]
 fn the_key_beside_the_token_decides() {
     let (sender, other) = (Sender::new(), Sender::new());
     let pairs = [
-        ("authorization", &*sender.header(&sender.good())),
+        ("authorization", &*header(&sender, &good_jwt(&sender))),
         ("crypto-key", &*format!("p256ecdsa={}", other.key())),
     ];
-    assert_eq!(read(&pairs), Signature::Good(sender.hash()));
+    assert_eq!(read(&pairs), Signature::Good(hash(&sender)));
     let both = [
-        ("authorization", &*format!("WebPush {}", other.good())),
-        ("authorization", &*sender.header(&sender.good())),
+        ("authorization", &*format!("WebPush {}", good_jwt(&other))),
+        ("authorization", &*header(&sender, &good_jwt(&sender))),
         ("crypto-key", &*format!("p256ecdsa={}", other.key())),
     ];
-    assert_eq!(read(&both), Signature::Good(sender.hash()));
+    assert_eq!(read(&both), Signature::Good(hash(&sender)));
 }
 
 #[test]
@@ -186,18 +160,18 @@ fn the_audience_is_compared_as_an_origin() {
         ("http://[::1]:8080", "http://[0:0::1]:8080", true),
         ("http://127.0.0.1:80", "http://127.0.0.1", true),
     ] {
-        let token = sender.token(json!({"aud": aud, "exp": NOW + HOUR}));
+        let token = jwt(&sender, &json!({"aud": aud, "exp": NOW + HOUR}));
         let expected = match good {
-            true => Signature::Good(sender.hash()),
+            true => Signature::Good(hash(&sender)),
             false => Signature::Bad(BadSignature::Audience),
         };
-        let found = read_at(public_url, &[("authorization", &sender.header(&token))]);
+        let found = read_at(public_url, &[("authorization", &header(&sender, &token))]);
         assert_eq!(found, expected, "{aud} at {public_url}");
     }
     let several = json!({"aud": ["https://other.example", plain], "exp": NOW + HOUR});
-    let header = sender.header(&sender.token(several));
+    let header = header(&sender, &jwt(&sender, &several));
     let found = read(&[("authorization", &header)]);
-    assert_eq!(found, Signature::Good(sender.hash()));
+    assert_eq!(found, Signature::Good(hash(&sender)));
 }
 
 #[test]
@@ -221,8 +195,8 @@ fn a_token_lasts_a_day_at_most_give_or_take() {
         (json!("1764000001"), Some(BadSignature::Token)),
         (json!(null), Some(BadSignature::Token)),
     ] {
-        let header = sender.header(&sender.token(json!({"aud": aud, "exp": exp})));
-        let expected = expected.map_or(Signature::Good(sender.hash()), Signature::Bad);
+        let header = header(&sender, &jwt(&sender, &json!({"aud": aud, "exp": exp})));
+        let expected = expected.map_or(Signature::Good(hash(&sender)), Signature::Bad);
         assert_eq!(read(&[("authorization", &header)]), expected, "{exp}");
     }
 }
@@ -239,10 +213,10 @@ fn what_else_the_token_says_is_not_looked_at() {
         let mut claims = json!({"aud": "https://up.example.org", "exp": NOW + HOUR});
         let all = claims.as_object_mut().unwrap();
         all.extend(more.as_object().unwrap().clone());
-        for header in [json!({"alg": "ES256"}), json!({"alg": "ES256", "typ": 7})] {
-            let header = sender.header(&sender.sign(header, claims.clone()));
+        for parts in [r#"{"alg":"ES256"}"#, r#"{"alg":"ES256","typ":7}"#] {
+            let header = header(&sender, &sender.sign(parts, &claims.to_string()));
             let found = read(&[("authorization", &header)]);
-            assert_eq!(found, Signature::Good(sender.hash()), "{claims}");
+            assert_eq!(found, Signature::Good(hash(&sender)), "{claims}");
         }
     }
 }
@@ -250,12 +224,12 @@ fn what_else_the_token_says_is_not_looked_at() {
 #[test]
 fn what_is_wrong_is_named() {
     let sender = Sender::new();
-    let (token, key) = (sender.good(), sender.key());
+    let (token, key) = (good_jwt(&sender), sender.key());
     let claims = json!({"aud": "https://up.example.org", "exp": NOW + HOUR});
     for alg in ["none", "HS256", "RS256", "ES384", "es256", ""] {
-        let token = sender.sign(json!({"alg": alg}), claims.clone());
+        let token = sender.sign(&json!({"alg": alg}).to_string(), &claims.to_string());
         assert_eq!(
-            bad(&sender.header(&token)),
+            bad(&header(&sender, &token)),
             BadSignature::Algorithm,
             "{alg}"
         );
@@ -276,14 +250,14 @@ fn what_is_wrong_is_named() {
     }
     let unsigned = token.rsplit_once('.').unwrap().0;
     for token in ["x", "..", "a.b.c", unsigned, "e30.e30.e30"] {
-        assert_eq!(bad(&sender.header(token)), BadSignature::Token, "{token}");
+        assert_eq!(bad(&header(&sender, token)), BadSignature::Token, "{token}");
     }
     for claims in [
         json!({"aud": "https://up.example.org"}),
         json!({"exp": 1}),
         json!([]),
     ] {
-        let header = sender.header(&sender.token(claims));
+        let header = header(&sender, &jwt(&sender, &claims));
         assert_eq!(bad(&header), BadSignature::Token);
     }
     for key in ["x", "", "BA", &key[1..], &format!("A{}", &key[1..])] {
@@ -296,14 +270,14 @@ fn what_is_wrong_is_named() {
     let off_curve = URL_SAFE_NO_PAD.encode(off_curve);
     let other = Sender::new();
     let (message, signature) = token.rsplit_once('.').unwrap();
-    let stolen = other.good();
+    let stolen = good_jwt(&other);
     let stolen = stolen.rsplit_once('.').unwrap().1;
     for header in [
         format!("vapid t={token}, k={off_curve}"),
-        other.header(&token),
-        sender.header(&format!("{message}.{stolen}")),
-        sender.header(&format!("{message}.")),
-        sender.header(&format!("{message}.{}", &signature[..40])),
+        header(&other, &token),
+        header(&sender, &format!("{message}.{stolen}")),
+        header(&sender, &format!("{message}.")),
+        header(&sender, &format!("{message}.{}", &signature[..40])),
     ] {
         assert_eq!(bad(&header), BadSignature::Forged, "{header}");
     }
@@ -323,26 +297,24 @@ fn a_header_that_is_no_text_is_refused() {
 fn a_good_one_is_verified_once_and_forgotten_when_it_expires() {
     let sender = Sender::new();
     let (clock, signatures) = signatures("https://up.example.org");
-    let map = headers(&[("authorization", &sender.header(&sender.good()))]);
-    let good = Signature::Good(sender.hash());
+    let token = good_jwt(&sender);
+    let map = headers(&[("authorization", &header(&sender, &token))]);
+    let good = Signature::Good(hash(&sender));
     let not_again = || panic!("it was verified");
     // Nobody has an endpoint here: nothing is verified for them.
     assert_eq!(signatures.read(&map, || false), Signature::Absent);
     assert_eq!(signatures.read(&map, || true), good);
     assert_eq!(signatures.read(&map, not_again), good);
+    // The same token under another key is another thing.
+    let other = header(&Sender::new(), &token);
+    let other = headers(&[("authorization", &other)]);
+    let forged = Signature::Bad(BadSignature::Forged);
+    assert_eq!(signatures.read(&other, || true), forged);
     clock.advance(Duration::from_secs(12 * HOUR + 59));
     assert_eq!(signatures.read(&map, not_again), good);
     clock.advance(Duration::from_secs(1));
     let expired = Signature::Bad(BadSignature::Expired);
     assert_eq!(signatures.read(&map, || true), expired);
-
-    // The same token under another key, or in the other form, is another thing.
-    let other = headers(&[(
-        "authorization",
-        &format!("vapid t={}, k={}", sender.good(), Sender::new().key()),
-    )]);
-    let forged = Signature::Bad(BadSignature::Expired);
-    assert_eq!(signatures.read(&other, || true), forged);
 }
 
 #[test]
@@ -352,7 +324,7 @@ fn what_is_remembered_is_bounded_and_bad_ones_are_not() {
     let mut known = signatures.known.lock();
     for number in 0..=REMEMBERED {
         let entry = Known {
-            key: sender.hash(),
+            key: hash(&sender),
             expires: Timestamp::from_secs(NOW + 1),
         };
         known.insert(number.to_string().into_bytes().into(), entry);
@@ -360,9 +332,12 @@ fn what_is_remembered_is_bounded_and_bad_ones_are_not() {
     assert_eq!(known.len(), REMEMBERED);
     known.clear();
     drop(known);
-    let token = sender.token(json!({"aud": "https://up.example.org", "exp": NOW + HOUR,
-        "sub": "x".repeat(MAX_HEADER)}));
-    for header in [sender.header(&token), sender.header("x")] {
+    let token = jwt(
+        &sender,
+        &json!({"aud": "https://up.example.org", "exp": NOW + HOUR,
+        "sub": "x".repeat(MAX_HEADER)}),
+    );
+    for header in [header(&sender, &token), header(&sender, "x")] {
         signatures.read(&headers(&[("authorization", &header)]), || true);
     }
     assert_eq!(signatures.known.lock().len(), 0);
