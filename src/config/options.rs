@@ -138,8 +138,8 @@ pub static VAPID: Key<OneOf<Vapid>> = Key::new(
 )
 .details(
     "Conversations registers without a key, so with `required` it gets no endpoint. Endpoints that \
-     were registered without a key still take every message; with `required` they end when they expire. With `off`, endpoints \
-     that were registered with a key take every message, too.",
+     were registered without a key still take every message; with `required` they end when they \
+     expire. With `off`, endpoints that were registered with a key take every message, too.",
 );
 
 pub static SECRET: Key<As<String>> = Key::new(

@@ -114,6 +114,7 @@ fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
     use proptest::prelude::*;
 
     use super::*;
@@ -173,6 +174,20 @@ mod tests {
         };
         let message = String::from_utf8(write(&registration, None)).unwrap();
         (registration, message)
+    }
+
+    /// Endpoints that were handed out long ago are opened still.
+    #[test]
+    fn a_message_is_what_it_always_was() {
+        let (registration, message) = one();
+        let start = "AQBAIBAIBAIBAEAgEAgEAgEAQCAQCAQCAQBAIBAIBAIBAEAgEA9/f39/f39/f39/f39/f39/f39/\
+                     f39/f39/f39/f39/f39/f39AMysFCA57ABolQycA";
+        let owner = "cm9tZW9AZXhhbXBsZS5vcmcvb3JjaGFyZA==";
+        assert_eq!(STANDARD.encode(message), format!("{start}{owner}"));
+        let key = KeyHash::from_bytes(std::array::from_fn(|byte| byte as u8));
+        let with_key = STANDARD.encode(write(&registration, Some(key)));
+        let start = start.replacen("AQ", "Ag", 1);
+        assert_eq!(with_key, format!("{start}AAEBAGBAKBgOCARCQTBgNBwP{owner}"));
     }
 
     #[test]

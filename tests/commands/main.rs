@@ -14,6 +14,7 @@ mod log;
 mod memory;
 mod metrics;
 mod outage;
+mod protocol;
 mod queue;
 mod registrations;
 mod reload;
