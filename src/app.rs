@@ -25,7 +25,7 @@ use self::{
 pub use self::{reload::Reloads, sockets::Sockets};
 use crate::{
     config::Config,
-    http::{self, BODY_TIMEOUT, BindError, Listener, Public, ServeSettings, Site},
+    http::{self, BODY_TIMEOUT, BindError, Listener, Public, ServeSettings, Signatures, Site},
     link::RegisterReply,
     metrics::Metrics,
     model::{
@@ -105,6 +105,7 @@ impl App {
         let link = LinkSettings {
             domain: config.component.domain.clone(),
             login: settings.login.subscribe(),
+            extensions: settings.extensions.clone(),
             timings: Timings::default(),
         };
         let (handle, link) = channel(link, metrics.clone(), random);
@@ -218,6 +219,7 @@ fn routes(config: &Config, services: &Services) -> Routes {
             public_url: config.http.public_url.clone(),
             domain: config.component.domain.clone(),
             rules: services.settings.rules.clone(),
+            signatures: Signatures::new(&config.http.public_url, services.clock.clone()),
             guesses: services.guesses.clone(),
             body_timeout: BODY_TIMEOUT,
             metrics: services.metrics.clone(),

@@ -34,6 +34,7 @@ use crate::{
         message::{Ttl, Urgency},
         rate::Rate,
         secret::Secret,
+        vapid::Vapid,
     },
     store::PostgresUrl,
     token::Backend,
@@ -66,6 +67,7 @@ pub struct Config {
     pub registration_ttl: Duration,
     /// Beyond what a phone is told.
     pub registration_grace: Duration,
+    pub vapid: Vapid,
     /// None: the one in `state_dir`, made on the first start. Never with PostgreSQL.
     pub secret: Option<Secret>,
     pub previous_secrets: Vec<Secret>,

@@ -36,10 +36,12 @@ mod push;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod vapid;
 
 pub use admin::admin;
 pub use listener::{BindError, Listener};
 pub use serve::{ServeSettings, Site, serve};
+pub use vapid::Signatures;
 
 /// How long the body of a push may take to arrive.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,6 +87,7 @@ pub struct Public<D> {
     /// What a person enters in the phone's app.
     pub domain: BareJid,
     pub rules: Arc<Current<Rules>>,
+    pub signatures: Signatures,
     /// Tokens that fail authentication, per client. Its owner calls
     /// [`forget_idle`](Limiter::forget_idle) now and then.
     pub guesses: Arc<Limiter>,
@@ -98,6 +101,8 @@ pub struct Public<D> {
 pub struct Rules {
     /// Whether a push without a TTL header is refused.
     pub require_ttl: bool,
+    /// Whether signatures are looked at.
+    pub read_signatures: bool,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
 }

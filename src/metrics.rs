@@ -10,7 +10,9 @@ use prometheus::{
     TextEncoder, process_collector::ProcessCollector,
 };
 
-pub use self::labels::{Label, LinkState, OddStanza, PushResult, QueueEvent, RegistrationResult};
+pub use self::labels::{
+    Label, LinkState, OddStanza, PushResult, QueueEvent, RegistrationResult, SignatureResult,
+};
 
 /// Counters by one label, resolved once.
 pub struct Counters<L> {
@@ -66,6 +68,8 @@ pub struct Metrics {
     registry: Registry,
     /// Pushes from application servers.
     pub pushes: Counters<PushResult>,
+    /// Signatures of pushes for endpoints that live.
+    pub signatures: Counters<SignatureResult>,
     /// From accepting a push to its acknowledgement, in seconds.
     pub acknowledgement_seconds: Histogram,
     /// Pushes that wait for an acknowledgement.
@@ -84,6 +88,8 @@ pub struct Metrics {
     pub queue_events: Counters<QueueEvent>,
     /// Registrations that phones asked for.
     pub registrations: Counters<RegistrationResult>,
+    /// Endpoints that phones gave up, by how that ended.
+    pub unregistrations: Counters<RegistrationResult>,
     /// Endpoints handed out that are too long for some senders.
     pub long_endpoints: IntCounter,
     /// Registrations that gave way to another one of their account.
@@ -121,6 +127,12 @@ impl Metrics {
                 r,
                 "unified_push_pushes_total",
                 "Pushes from application servers, by how they ended.",
+                "result",
+            ),
+            signatures: counters(
+                r,
+                "unified_push_signatures_total",
+                "VAPID signatures of pushes for endpoints that live, by what they are worth.",
                 "result",
             ),
             acknowledgement_seconds: acknowledgement_seconds(r),
@@ -164,6 +176,12 @@ impl Metrics {
                 r,
                 "unified_push_registrations_total",
                 "Registration requests from phones, by result.",
+                "result",
+            ),
+            unregistrations: counters(
+                r,
+                "unified_push_unregistrations_total",
+                "Requests of phones to give an endpoint up, by how they ended.",
                 "result",
             ),
             long_endpoints: counter(

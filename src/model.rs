@@ -3,6 +3,7 @@
 //!
 //! - What is pushed: [`message`] (TTL, topic, urgency, ids), [`payload`]
 //! - To whom: [`registration`], [`revocation`], [`endpoint`] (the URLs we hand out), [`acl`]
+//! - By whom: [`vapid`]
 //! - What comes from outside and is passed in: [`time`], [`random`], [`secret`]
 //! - The daemon's own time: [`timekeeper`]
 //! - What tasks share: [`sync`]
@@ -21,3 +22,4 @@ pub mod secret;
 pub mod sync;
 pub mod time;
 pub mod timekeeper;
+pub mod vapid;

@@ -10,6 +10,7 @@ use crate::{
     config::Config,
     delivery::{self, Delivery, Dependencies},
     http::Rules,
+    link::Extensions,
     metrics::Metrics,
     model::{
         acl::Acl,
@@ -17,6 +18,7 @@ use crate::{
         rate::Limiter,
         sync::Current,
         timekeeper::Timekeeper,
+        vapid::Vapid,
     },
     registrar::Registrar,
     runtime::health::Health,
@@ -28,6 +30,9 @@ use crate::{
 /// What several parts look at, and a reload changes.
 pub struct Settings {
     pub acl: Arc<Current<Acl>>,
+    pub vapid: Arc<Current<Vapid>>,
+    /// What the link announces.
+    pub extensions: Arc<Current<Extensions>>,
     pub rules: Arc<Current<Rules>>,
     pub login: watch::Sender<Login>,
 }
@@ -36,6 +41,8 @@ impl Settings {
     pub fn new(config: &Config) -> Self {
         Self {
             acl: Arc::new(Current::new(config.acl.clone())),
+            vapid: Arc::new(Current::new(config.vapid)),
+            extensions: Arc::new(Current::new(extensions(config))),
             rules: Arc::new(Current::new(rules(config))),
             login: watch::Sender::new(login(config)),
         }
@@ -43,6 +50,8 @@ impl Settings {
 
     pub fn set(&self, config: &Config) {
         self.acl.set(config.acl.clone());
+        self.vapid.set(config.vapid);
+        self.extensions.set(extensions(config));
         self.rules.set(rules(config));
         self.login.send_if_modified(|current| {
             let before = std::mem::replace(current, login(config));
@@ -51,9 +60,16 @@ impl Settings {
     }
 }
 
+fn extensions(config: &Config) -> Extensions {
+    Extensions {
+        vapid: config.vapid != Vapid::Off,
+    }
+}
+
 fn rules(config: &Config) -> Rules {
     Rules {
         require_ttl: config.http.require_ttl,
+        read_signatures: config.vapid != Vapid::Off,
         trusted_proxies: config.http.trusted_proxies.clone(),
     }
 }
@@ -111,6 +127,7 @@ impl Services {
         delivery.recover().await?;
         let registrar = Registrar::new(
             settings.acl.clone(),
+            settings.vapid.clone(),
             tokens.clone(),
             config.limits.registration_rate,
             config.http.public_url.clone(),

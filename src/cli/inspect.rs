@@ -7,7 +7,7 @@ use crate::{
     app::state::State,
     config::Config,
     model::time::{Clock, SystemClock},
-    token::{InspectError, Inspection},
+    token::{Endpoint, InspectError, Inspection},
 };
 
 /// Prints what is known; no when a push to the endpoint would not be accepted.
@@ -36,13 +36,17 @@ fn print(inspection: &Inspection, grace: Duration, clock: &dyn Clock) -> Exit {
     let Inspection {
         backend,
         key,
-        registration,
+        endpoint,
         expired,
         revoked,
     } = inspection;
     println!("back end:    {backend}");
     println!("key id:      {key}");
-    if let Some(registration) = registration {
+    if let Some(Endpoint {
+        registration,
+        signer,
+    }) = endpoint
+    {
         println!("owner:       {}", registration.owner);
         println!("application: {}", registration.application.to_base64());
         println!("instance:    {}", registration.instance.to_base64());
@@ -51,6 +55,11 @@ fn print(inspection: &Inspection, grace: Duration, clock: &dyn Clock) -> Exit {
         println!("expires:     {}", clock.to_wall(told));
         let accepted = clock.to_wall(registration.expires);
         println!("accepted:    until {accepted}");
+        let who = match signer {
+            Some(_) => "only messages signed by the key it was registered with",
+            None => "messages of any sender",
+        };
+        println!("takes:       {who}");
     }
     let state = match (revoked, expired) {
         (true, _) => "revoked: pushes get 404",

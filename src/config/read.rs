@@ -40,6 +40,7 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
         backend: settings.get(&BACKEND)?,
         registration_ttl: settings.get(&REGISTRATION_TTL)?,
         registration_grace: settings.get(&REGISTRATION_GRACE)?,
+        vapid: settings.get(&VAPID)?,
         secret,
         previous_secrets: previous_secrets?,
         state_dir: settings.get(&STATE_DIR)?,

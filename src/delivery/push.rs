@@ -151,8 +151,8 @@ impl Delivery {
             Next::Keep(tried) => self.keep(push, tried, Some(attempt)).await,
             Next::OpenAgain => match self.tokens.open(token).await {
                 Ok(_) if push.is_transient() => Outcome::PhoneError,
-                Ok(registration) => {
-                    push.registration = registration;
+                Ok(endpoint) => {
+                    push.registration = endpoint.registration;
                     self.keep(push, Tried::Unsent, Some(attempt)).await
                 }
                 Err(OpenError::Dead | OpenError::Forged) => Outcome::Revoked,

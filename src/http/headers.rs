@@ -1,6 +1,6 @@
 //! The headers of a Web Push request (RFC 8030 §5.2 to §5.4), and those of the old encoding `aesgcm`
 //! (draft-ietf-webpush-encryption-04), which hold what the phone needs to decrypt. What others may send
-//! along (VAPID, Prefer) is never a reason to refuse and is not even read.
+//! along (Prefer) is never a reason to refuse and is not even read; VAPID is `vapid`'s.
 //!
 //! A 400 costs some senders their subscription: it is for what no real sender sends. Gateways add a TTL
 //! to the sender's own, which comes first; libraries send headers that they have no value for.

@@ -37,6 +37,7 @@ use crate::{
     model::{
         message::{Topic, Urgency},
         payload::{MAX_PAYLOAD, Payload},
+        vapid::Signature,
     },
 };
 
@@ -181,6 +182,8 @@ impl<D: Deliver> Gateway<D> {
         match response.status() {
             StatusCode::CREATED => Verdict::Accepted,
             StatusCode::NOT_FOUND => Verdict::Rejected,
+            // It was registered for another application server, whose signature this one never makes.
+            StatusCode::UNAUTHORIZED => Verdict::Rejected,
             _ => Verdict::Later(response),
         }
     }
@@ -247,6 +250,8 @@ impl Notification {
             topic: self.topic.clone(),
             urgency: self.urgency,
             payload: self.payload.clone(),
+            // No Matrix server signs.
+            signature: Signature::Absent,
         }
     }
 }

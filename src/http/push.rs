@@ -33,6 +33,7 @@ use crate::{
     model::{
         endpoint::without_port,
         payload::{MAX_PAYLOAD, Payload, PayloadError},
+        vapid::Signature,
     },
 };
 
@@ -73,8 +74,9 @@ pub fn post<D: Deliver>(
                 }
                 refusal.answer()
             }
-            Ok(message) => {
+            Ok(mut message) => {
                 let client = public.client(&parts);
+                message.signature = public.signature(&parts);
                 let uri = parts.uri;
                 // Their memory is for the next requests while this one waits for the phone.
                 drop((parts.headers, parts.extensions, body));
@@ -142,6 +144,19 @@ impl<D> Public<D> {
     }
 }
 
+impl<D: Deliver> Public<D> {
+    fn signature(&self, request: &Parts) -> Signature {
+        if !self.rules.read().read_signatures {
+            return Signature::Unread;
+        }
+        self.signatures.read(&request.headers, || {
+            let name = locate::name(&request.uri).unwrap_or_default();
+            let is_authentic = |token: &str| self.delivery.is_authentic(token);
+            locate::token(&name, is_authentic).is_some_and(is_authentic)
+        })
+    }
+}
+
 /// Counts a push even when its request is dropped before its answer.
 pub struct CountOnDrop<'a> {
     metrics: &'a Metrics,
@@ -191,6 +206,8 @@ async fn read<D>(public: &Public<D>, request: &Parts, body: &mut Body) -> Result
         topic,
         urgency,
         payload,
+        // Its token is looked at first.
+        signature: Signature::Unread,
     })
 }
 

@@ -25,6 +25,8 @@ use crate::{
     model::{
         listen::Listen,
         message::{MessageId, Topic, Ttl, Urgency},
+        time::SystemClock,
+        vapid::{Signature, Unauthorized},
     },
 };
 
@@ -64,7 +66,8 @@ fn every_outcome() -> Vec<Outcome> {
         Outcome::LinkDown => Some(Outcome::Revoked),
         Outcome::Revoked => Some(Outcome::BadToken),
         Outcome::BadToken => Some(Outcome::Gone),
-        Outcome::Gone => Some(Outcome::RateLimited),
+        Outcome::Gone => Some(Outcome::Unauthorized(Unauthorized::Unsigned)),
+        Outcome::Unauthorized(_) => Some(Outcome::RateLimited),
         Outcome::RateLimited => Some(Outcome::MemoryFull),
         Outcome::MemoryFull => Some(Outcome::LinkBusy),
         Outcome::LinkBusy => Some(Outcome::StoreFailed),
@@ -84,6 +87,7 @@ struct Taken {
     urgency: Urgency,
     topic: Option<Topic>,
     body: Vec<u8>,
+    signature: Signature,
 }
 
 /// Ends as the token, but for underlines at its end, says: `panic`, `wait` (until the gate opens), the name of an outcome's
@@ -123,6 +127,7 @@ impl Deliver for Fake {
             urgency: message.urgency,
             topic: message.topic,
             body: message.payload.as_bytes().to_vec(),
+            signature: message.signature,
         });
         self.entered.add_permits(1);
         match token.trim_end_matches('_') {
@@ -157,7 +162,7 @@ impl Deliver for Fake {
 
 fn variant(outcome: &Outcome) -> String {
     let debug = format!("{outcome:?}");
-    debug.split(' ').next().unwrap().to_owned()
+    debug.split([' ', '(']).next().unwrap().to_owned()
 }
 
 struct Fixture {
@@ -180,8 +185,13 @@ impl Fixture {
             domain: BareJid::new("up.example.org").unwrap(),
             rules: Arc::new(Current::new(Rules {
                 require_ttl: false,
+                read_signatures: true,
                 trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
             })),
+            signatures: Signatures::new(
+                &"https://up.example.org/base".parse().unwrap(),
+                Arc::new(SystemClock),
+            ),
             guesses: Arc::new(Limiter::new("1/h, burst 3".parse().unwrap())),
             body_timeout: BODY_TIMEOUT,
             metrics: metrics.clone(),

@@ -48,6 +48,7 @@ labels! {
         Gone = "gone",
         /// The gateway for Matrix was given another push server's endpoint.
         Foreign = "foreign",
+        Unauthorized = "unauthorized",
         RateLimited = "rate-limited",
         MemoryFull = "memory-full",
         LinkBusy = "link-busy",
@@ -63,7 +64,18 @@ labels! {
 }
 
 labels! {
-    /// How a registration ended.
+    /// What the VAPID signature of a push is worth.
+    pub enum SignatureResult {
+        Absent = "absent",
+        Bad = "bad",
+        Good = "good",
+        /// Good, but the endpoint was registered with another key.
+        OtherKey = "other-key",
+    }
+}
+
+labels! {
+    /// How a registration ended, or the end of one.
     pub enum RegistrationResult {
         Accepted = "accepted",
         Forbidden = "forbidden",

@@ -140,7 +140,10 @@ impl<'a> Up<'a> {
     }
 
     fn put_reply(&mut self, reply: &RegisterReply) {
-        writer::register_reply(self.outbox.batch(), &self.settings.domain, reply);
+        let LinkSettings {
+            domain, extensions, ..
+        } = self.settings;
+        writer::register_reply(self.outbox.batch(), domain, *extensions.read(), reply);
     }
 
     fn put_push(&mut self, push: PushStanza, now: Instant) {
@@ -180,8 +183,11 @@ impl<'a> Up<'a> {
             Action::Presence { from, available } => self.inbound.presence(&from, available),
             Action::Register(request) => {
                 if let Err(refusal) = self.inbound.register(request) {
-                    let domain = &self.settings.domain;
-                    self.answer(|out| writer::register_reply(out, domain, &refusal));
+                    let LinkSettings {
+                        domain, extensions, ..
+                    } = self.settings;
+                    let extensions = *extensions.read();
+                    self.answer(|out| writer::register_reply(out, domain, extensions, &refusal));
                 }
             }
             Action::End(loss) => return Err(loss),

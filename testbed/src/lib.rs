@@ -25,6 +25,7 @@ pub mod process;
 mod random;
 pub mod server;
 pub mod suite;
+pub mod vapid;
 pub mod webpush;
 pub mod xml;
 

@@ -16,6 +16,7 @@ mod manual;
 mod memory;
 mod metrics;
 mod outage;
+mod protocol;
 mod queue;
 mod registrations;
 mod reload;

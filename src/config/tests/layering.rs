@@ -12,6 +12,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("backend", r#""storage""#, "paseto"),
     ("registration_ttl", "604801", "8d"),
     ("registration_grace", "0", "14d"),
+    ("vapid", r#""off""#, "required"),
     ("state_dir", r#""/a""#, "/b"),
     ("component.domain", r#""a.example.org""#, "b.example.org"),
     ("component.host", r#""localhost""#, "::1"),

@@ -70,6 +70,7 @@ async fn a_put_is_a_push() {
     let strict = Fixture::with(|public| {
         public.rules.set(Rules {
             require_ttl: true,
+            read_signatures: false,
             trusted_proxies: Vec::new(),
         });
     });

@@ -25,14 +25,14 @@ struct Sender {
     body: &'static str,
     /// What the phone gets before the body.
     head: &'static str,
-    /// Its reading of 201, 400, 404, 413, 429, 500 and 503, in the order of [`STATUSES`].
+    /// Its reading of 201, 400, 401, 404, 413, 429, 500 and 503, in the order of [`STATUSES`].
     reads: [Reading; STATUSES.len()],
 }
 
 /// Every status that a POST to an endpoint can get.
-const STATUSES: [u16; 7] = [201, 400, 404, 413, 429, 500, 503];
+const STATUSES: [u16; 8] = [201, 400, 401, 404, 413, 429, 500, 503];
 
-const SENDERS: [Sender; 10] = [
+const SENDERS: [Sender; 13] = [
     Sender {
         name: "Mastodon up to 4.3 (aesgcm)",
         headers: "Content-Type: application/octet-stream\r\n\
@@ -46,8 +46,10 @@ const SENDERS: [Sender; 10] = [
         body: "ciphertext",
         head: "aesgcm\nEncryption: salt=WhpBSpxSDsLWVqNPAjHYSQ\n\
             Crypto-Key: dh=BPHCLK0GSQ5fyV9FSBTfjmZQ;p256ecdsa=BCVxsr7N_eNgVRqvHtD0zTZs\n",
-        // 4xx drop, but for 429; anything else is retried five times.
-        reads: [Delivered, Drops, Drops, Drops, Retries, Retries, Retries],
+        // 4xx drop, but for 408, 413 and 429; anything else is retried five times.
+        reads: [
+            Delivered, Drops, Drops, Drops, Retries, Retries, Retries, Retries,
+        ],
     },
     Sender {
         name: "Mastodon (aes128gcm)",
@@ -59,7 +61,9 @@ const SENDERS: [Sender; 10] = [
             User-Agent: http.rb/5.3.1 (Mastodon/4.4.1; +https://mastodon.example/)\r\n",
         body: "ciphertext",
         head: "",
-        reads: [Delivered, Drops, Drops, Drops, Retries, Retries, Retries],
+        reads: [
+            Delivered, Drops, Drops, Drops, Retries, Retries, Retries, Retries,
+        ],
     },
     Sender {
         name: "Pleroma",
@@ -72,7 +76,39 @@ const SENDERS: [Sender; 10] = [
         head: "aesgcm\nEncryption: salt=WhpBSpxSDsLWVqNPAjHYSQ\n\
             Crypto-Key: dh=BPHCLK0GSQ5fyV9FSBTfjmZQ;p256ecdsa=BCVxsr7N_eNgVRqvHtD0zTZs\n",
         // Every 4xx drops, even 429.
-        reads: [Delivered, Drops, Drops, Drops, Drops, Loses, Loses],
+        reads: [Delivered, Drops, Drops, Drops, Drops, Drops, Loses, Loses],
+    },
+    Sender {
+        name: "GoToSocial",
+        headers: "Content-Type: application/octet-stream\r\n\
+            Content-Encoding: aes128gcm\r\n\
+            TTL: 172800\r\n\
+            Urgency: normal\r\n\
+            Authorization: vapid t=eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln, k=BCVxsr7N\r\n",
+        body: "ciphertext",
+        head: "",
+        // As Mastodon; five tries, then it avoids the whole host for an hour.
+        reads: [
+            Delivered, Drops, Drops, Drops, Retries, Retries, Retries, Retries,
+        ],
+    },
+    Sender {
+        name: "Nextcloud",
+        headers: "Content-Encoding: aes128gcm\r\n\
+            TTL: 86400\r\n\
+            Authorization: vapid t=eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln, k=BCVxsr7N\r\n",
+        body: "ciphertext",
+        head: "",
+        // Nothing is sent again.
+        reads: [Delivered, Loses, Loses, Drops, Loses, Loses, Loses, Loses],
+    },
+    Sender {
+        name: "FOSS alert server",
+        headers: "Content-Encoding: aes128gcm\r\n\
+            TTL: 0\r\n",
+        body: "ciphertext",
+        head: "",
+        reads: [Delivered, Loses, Loses, Drops, Loses, Loses, Loses, Loses],
     },
     Sender {
         name: "sygnal's webpush",
@@ -82,7 +118,7 @@ const SENDERS: [Sender; 10] = [
             User-Agent: sygnal\r\n",
         body: "ciphertext",
         head: "",
-        reads: [Delivered, Drops, Drops, Drops, Drops, Loses, Loses],
+        reads: [Delivered, Loses, Loses, Drops, Loses, Loses, Loses, Loses],
     },
     Sender {
         name: "sygnal's webpush, only the last of a room",
@@ -93,7 +129,7 @@ const SENDERS: [Sender; 10] = [
             User-Agent: sygnal\r\n",
         body: "ciphertext",
         head: "",
-        reads: [Delivered, Drops, Drops, Drops, Drops, Loses, Loses],
+        reads: [Delivered, Loses, Loses, Drops, Loses, Loses, Loses, Loses],
     },
     Sender {
         name: "a sender through the aesgcm gateway of common-proxies",
@@ -106,7 +142,9 @@ const SENDERS: [Sender; 10] = [
             Accept-Encoding: gzip\r\n",
         body: "ciphertext",
         head: "",
-        reads: [Delivered, Drops, Drops, Loses, Retries, Retries, Retries],
+        reads: [
+            Delivered, Drops, Drops, Drops, Loses, Retries, Retries, Retries,
+        ],
     },
     Sender {
         name: "Synapse through common-proxies",
@@ -118,7 +156,9 @@ const SENDERS: [Sender; 10] = [
         body: r#"{"notification":{"event_id":"$x","room_id":"!y:example.org"}}"#,
         head: "",
         // 200, 201, 413, 429 and 5xx are expected; any other becomes a rejected pushkey.
-        reads: [Delivered, Drops, Drops, Loses, Retries, Retries, Retries],
+        reads: [
+            Delivered, Drops, Drops, Drops, Loses, Retries, Retries, Retries,
+        ],
     },
     Sender {
         name: "Molly through mollysocket",
@@ -130,8 +170,8 @@ const SENDERS: [Sender; 10] = [
             accept: */*\r\n",
         body: r#"{"urgent":true}"#,
         head: "",
-        // Only its test of a new endpoint looks at the status.
-        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses],
+        // The first 403, 404 or 410 ends it: its user has to link Signal again.
+        reads: [Delivered, Loses, Loses, Drops, Loses, Loses, Loses, Loses],
     },
     Sender {
         name: "a web page",
@@ -143,7 +183,7 @@ const SENDERS: [Sender; 10] = [
             X-Never-Heard-Of: it\r\n",
         body: "ciphertext",
         head: "",
-        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses],
+        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses, Loses],
     },
     Sender {
         name: "curl -d",
@@ -152,7 +192,7 @@ const SENDERS: [Sender; 10] = [
             Content-Type: application/x-www-form-urlencoded\r\n",
         body: "hello",
         head: "",
-        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses],
+        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses, Loses],
     },
 ];
 
@@ -174,6 +214,8 @@ fn lasts(outcome: &Outcome) -> bool {
         Outcome::LinkBusy | Outcome::StoreFailed | Outcome::ClockWrong => false,
         Outcome::AccountFull | Outcome::QueueFull => false,
         Outcome::Revoked | Outcome::BadToken | Outcome::Gone => true,
+        // The sender has another key than the app has registered.
+        Outcome::Unauthorized(_) => true,
     }
 }
 
@@ -227,10 +269,14 @@ async fn a_dead_endpoint_makes_those_who_can_forget_it() {
         "Mastodon up to 4.3 (aesgcm)",
         "Mastodon (aes128gcm)",
         "Pleroma",
+        "GoToSocial",
+        "Nextcloud",
+        "FOSS alert server",
         "sygnal's webpush",
         "sygnal's webpush, only the last of a room",
         "a sender through the aesgcm gateway of common-proxies",
         "Synapse through common-proxies",
+        "Molly through mollysocket",
     ];
     assert_eq!(forget, expected);
 }

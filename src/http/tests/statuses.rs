@@ -32,6 +32,11 @@ fn expected(outcome: &Outcome) -> (u16, PushResult, &'static [(&'static str, &'s
         Outcome::Revoked => (404, PushResult::Revoked, NONE),
         Outcome::BadToken => (404, PushResult::BadToken, NONE),
         Outcome::Gone => (404, PushResult::Gone, NONE),
+        Outcome::Unauthorized(_) => (
+            401,
+            PushResult::Unauthorized,
+            &[("www-authenticate", "vapid")],
+        ),
         Outcome::RateLimited => (503, PushResult::RateLimited, SHORTLY),
         Outcome::MemoryFull => (503, PushResult::MemoryFull, SHORTLY),
         Outcome::LinkBusy => (503, PushResult::LinkBusy, SHORTLY),
@@ -49,7 +54,7 @@ async fn every_outcome_has_its_status_headers_and_count() {
         let answer = fixture.post(&variant(&outcome)).await;
         let (status, result, headers) = expected(&outcome);
         assert_eq!(answer.status, status, "{outcome:?}");
-        for name in ["ttl", "location", "retry-after"] {
+        for name in ["ttl", "location", "retry-after", "www-authenticate"] {
             let wanted = headers.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
             assert_eq!(answer.header(name), wanted, "{outcome:?}: {name}");
         }
@@ -171,6 +176,7 @@ async fn a_missing_ttl_is_refused_only_on_demand() {
     let strict = Fixture::with(|public| {
         public.rules.set(Rules {
             require_ttl: true,
+            read_signatures: true,
             trusted_proxies: Vec::new(),
         });
     });
@@ -193,6 +199,7 @@ async fn the_delivery_gets_the_message_as_it_was_sent() {
         urgency: Urgency::High,
         topic: Topic::parse(b"mail"),
         body: b"hello".to_vec(),
+        signature: Signature::Absent,
     };
     assert_eq!(fixture.fake.taken(), [expected]);
 }

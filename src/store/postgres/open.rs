@@ -18,7 +18,11 @@ use super::{
 };
 
 /// Each brings the schema from its position in this list to the next.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+];
 
 /// Whoever migrates holds this one; spells "UPmigrat".
 const LOCK: &str = "SELECT pg_advisory_lock(x'55506d6967726174'::bigint)";

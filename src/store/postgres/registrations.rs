@@ -40,12 +40,14 @@ pub async fn register(db: &Connection, new: &NewRegistration) -> Result<Register
 }
 
 pub async fn find(db: &Connection, id: &TokenHash) -> Result<Option<Found>> {
-    let sql =
-        format!("SELECT {REGISTRATION}, revoked FROM unified_push_registrations WHERE id = $1");
+    let sql = format!(
+        "SELECT {REGISTRATION}, signer, revoked FROM unified_push_registrations WHERE id = $1"
+    );
     db.find(&sql, &[id], |row| {
         Ok(Found {
             registration: registration(row)?,
-            revoked: row.try_get(5)?,
+            signer: row.try_get(5)?,
+            revoked: row.try_get(6)?,
         })
     })
     .await
@@ -159,12 +161,14 @@ async fn renew(
     row: &Live,
 ) -> Result<Registered> {
     db.run(
-        "UPDATE unified_push_registrations SET jid = $1, issued = $2, expires = $3 WHERE id = $4",
+        "UPDATE unified_push_registrations SET jid = $1, issued = $2, expires = $3, signer = $5
+         WHERE id = $4",
         &[
             &new.registration.owner.as_str(),
             &issued,
             &row.expires,
             &row.id,
+            &new.signer,
         ],
     )
     .await?;
@@ -178,8 +182,8 @@ async fn insert(db: &Connection, new: &NewRegistration, issued: Timestamp) -> Re
     let registration = &new.registration;
     db.run(
         "INSERT INTO unified_push_registrations
-         (id, key, generation, owner, jid, application, instance, issued, expires)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         (id, key, generation, owner, jid, application, instance, issued, expires, signer)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         &[
             &new.id,
             &new.key,
@@ -190,6 +194,7 @@ async fn insert(db: &Connection, new: &NewRegistration, issued: Timestamp) -> Re
             &registration.instance,
             &issued,
             &registration.expires,
+            &new.signer,
         ],
     )
     .await?;

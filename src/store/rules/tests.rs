@@ -32,6 +32,7 @@ fn registration(issued: u64) -> Registration {
 fn asked_for(now: u64, limit: u32) -> NewRegistration {
     NewRegistration {
         registration: registration(now),
+        signer: None,
         key: KeyId::from_bytes([1; 8]),
         generation: Generation::from_bytes([1; 16]),
         id: TokenHash::from_bytes([1; 32]),

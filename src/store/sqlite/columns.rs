@@ -17,6 +17,7 @@ use crate::{
         revocation::Scope,
         secret::KeyId,
         time::Timestamp,
+        vapid::KeyHash,
     },
     store::registrations::{Generation, TokenHash},
 };
@@ -59,7 +60,9 @@ macro_rules! bytes_as_columns {
     )*};
 }
 
-bytes_as_columns!(Digest, Generation, KeyId, MessageId, MessageKey, TokenHash);
+bytes_as_columns!(
+    Digest, Generation, KeyHash, KeyId, MessageId, MessageKey, TokenHash
+);
 
 /// From the columns that `rules` names, the row's first five.
 pub fn registration(row: &Row<'_>) -> rusqlite::Result<Registration> {

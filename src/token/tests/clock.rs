@@ -172,7 +172,7 @@ async fn nothing_is_issued_by_a_clock_that_is_certainly_wrong() {
         let jid = Jid::new("romeo@example.org/orchard").unwrap();
         let digest = Digest::from_bytes([1; 32]);
         for begun in [false, true] {
-            let refused = run.tokens.issue(&jid, digest, digest).await;
+            let refused = run.tokens.issue(&jid, digest, digest, None).await;
             assert!(matches!(refused, Err(IssueError::ClockWrong)), "{begun}");
             daemon.source.set(RELEASED.saturating_add(DAY));
             run.clock.begin();

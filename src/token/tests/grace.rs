@@ -40,7 +40,10 @@ pub(super) fn policy(backend: Backend) -> Policy {
 pub(super) async fn issued(tokens: &Tokens) -> Issued {
     let jid = Jid::new("romeo@example.org/orchard").unwrap();
     let (application, instance) = (Digest::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
-    tokens.issue(&jid, application, instance).await.unwrap()
+    tokens
+        .issue(&jid, application, instance, None)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -53,7 +56,7 @@ async fn an_endpoint_outlives_what_its_phone_was_told_by_the_grace() {
         for tokens in [rig.tokens.clone(), rig.restarted(backend).await] {
             rig.clock.set(told.saturating_add(20 * DAY));
             // Until then messages wait, too.
-            assert_eq!(tokens.open(&token).await.unwrap().expires, end);
+            assert_eq!(opened(&tokens, &token).await.expires, end);
             rig.clock.set(end.saturating_sub(Duration::from_millis(1)));
             assert!(tokens.open(&token).await.is_ok(), "{backend}");
             rig.clock.set(end);
