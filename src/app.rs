@@ -9,9 +9,9 @@ mod sockets;
 pub mod state;
 mod upkeep;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -46,6 +46,9 @@ use crate::{
 const ADMIN_CONNECTIONS: usize = 64;
 /// Files open beside HTTP connections: the admin's, the store, the link, the runtime.
 const OTHER_FILES: usize = ADMIN_CONNECTIONS + 64;
+
+/// How long the stop waits to keep the time for the next start.
+const LAST_NOTE: Duration = Duration::from_secs(1);
 
 /// Why the daemon does not start. Nothing was touched but the state directory, or the database.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +162,8 @@ impl App {
         services.health.set_stopping();
         lifecycle::notify_stopping();
         shutdown.run(&services.delivery).await;
-        services.keep_time(&mut None).await;
+        // If the disk is too slow, the next start goes by what was kept before.
+        let _ = timeout(LAST_NOTE, services.keep_time(&mut None)).await;
         info!("stopped");
         outcome
     }
