@@ -89,6 +89,16 @@ pub enum Store {
     Postgres(PostgresUrl),
 }
 
+impl Store {
+    /// Whether a reload can lead from one to the other.
+    fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Postgres(one), Self::Postgres(other)) => one.is_same_database(other),
+            _ => self == other,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Component {
     /// Without a local part.
@@ -209,7 +219,10 @@ impl Config {
                 &options::STATE_DIR.about,
                 self.state_dir != started.state_dir,
             ),
-            (&options::STORE_URL.about, self.store != started.store),
+            (
+                &options::STORE_URL.about,
+                !self.store.is_same_place(&started.store),
+            ),
             (
                 &options::DOMAIN.about,
                 self.component.domain != started.component.domain,

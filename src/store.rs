@@ -20,7 +20,7 @@ use std::{fmt, path::Path, sync::Arc};
 pub use self::{
     error::{Failure, OpenError, StoreError},
     messages::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Waiting},
-    postgres::{PostgresUrl, PostgresUrlError},
+    postgres::{PostgresUrl, PostgresUrlError, TlsSetupError},
     registrations::{
         Found, Generation, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash,
     },
@@ -53,6 +53,15 @@ impl Store {
     pub async fn connect(url: &PostgresUrl) -> Result<Self, OpenError> {
         let postgres = Postgres::connect(url).await?;
         Ok(Self(Arc::new(Opened::Postgres(Box::new(postgres)))))
+    }
+
+    /// Goes on with the user, the password and the certificates of this URL, unless it is of another
+    /// database, or of none before.
+    pub async fn renew(&self, url: &PostgresUrl) -> Result<(), OpenError> {
+        match &*self.0 {
+            Opened::Sqlite(_) => Ok(()),
+            Opened::Postgres(postgres) => Ok(postgres.renew(url).await?),
+        }
     }
 
     /// Whether there may be other replicas.

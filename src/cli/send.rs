@@ -1,19 +1,17 @@
 //! `unified-push send`: sends a test push and explains the answer.
 
-use std::{
-    io::{self, Read},
-    time::Duration,
-};
+use std::io::{self, Read};
 
 use ureq::{
-    Agent, Body,
+    Body,
     http::{HeaderValue, Response, Uri},
 };
 
-use super::error::{CliError, Exit};
+use super::{
+    agent::agent,
+    error::{CliError, Exit},
+};
 use crate::model::payload::MAX_PAYLOAD;
-
-const TIMEOUT: Duration = Duration::from_secs(15);
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -78,24 +76,12 @@ pub fn post(
     if !matches!(endpoint.scheme_str(), Some("http" | "https")) {
         return Err(CliError::NoHttp);
     }
-    let mut request = agent(&endpoint).post(endpoint);
+    let mut request = agent(&endpoint)?.post(endpoint);
     for (name, value) in headers {
         request = request.header(*name, value);
     }
     let sent = request.send(body);
-    sent.map_err(|error| CliError::NoAnswer(Box::new(error)))
-}
-
-fn agent(url: &Uri) -> Agent {
-    let mut config = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .timeout_global(Some(TIMEOUT));
-    if matches!(url.host(), Some("localhost" | "127.0.0.1" | "[::1]")) {
-        // No proxy of the environment leads back to this machine.
-        config = config.proxy(None);
-    }
-    Agent::from(config.build())
+    sent.map_err(CliError::from)
 }
 
 fn stdin() -> Result<Vec<u8>, CliError> {
@@ -126,7 +112,7 @@ fn accepted(ttl: Option<&str>, location: Option<&str>) -> String {
 /// None when nobody answers there.
 fn status_of(resource: &str) -> Option<u16> {
     let resource: Uri = resource.parse().ok()?;
-    let response = agent(&resource).get(resource).call().ok()?;
+    let response = agent(&resource).ok()?.get(resource).call().ok()?;
     Some(response.status().as_u16())
 }
 

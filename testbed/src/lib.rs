@@ -12,6 +12,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
 pub mod app;
+pub mod authority;
 pub mod bed;
 mod component;
 mod config;
@@ -27,6 +28,7 @@ pub mod suite;
 pub mod xml;
 
 pub use app::{Behaviour, Pair, Push, Refusal, Registered, Taken};
+pub use authority::Authority;
 pub use bed::Bed;
 pub use component::Component;
 pub use config::{Config, SECRET};

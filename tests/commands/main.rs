@@ -4,6 +4,7 @@
 
 mod bursts;
 mod config;
+mod credentials;
 mod demo;
 mod endpoints;
 mod headers;
@@ -22,3 +23,4 @@ mod send;
 mod signals;
 mod start;
 mod systemd;
+mod trust;

@@ -50,6 +50,22 @@ fn a_wrong_url_is_a_problem_with_its_place_and_without_its_password() {
     );
     assert!(!text.contains("hunter2"), "{text}");
 
+    let url = format!("{URL}?gssencmode=disable");
+    let text = report("", &[WITH_SECRET, (URL_VARIABLE, &url)]);
+    let named =
+        "store.url (UNIFIED_PUSH_STORE__URL): has the option gssencmode, which is not known";
+    assert!(
+        text.contains(named) && text.contains("sslrootcert"),
+        "{text}"
+    );
+    assert!(!text.contains("hunter2"), "{text}");
+
+    let url = format!("{URL}?sslrootcert=/no/such/file");
+    let text = report("", &[WITH_SECRET, (URL_VARIABLE, &url)]);
+    let named = "names by sslrootcert a file that cannot be used: /no/such/file";
+    assert!(text.contains(named), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+
     let files = Files::new();
     let path = files.write_private("url", "postgres://up:hunter2@/push");
     let toml = format!("[store]\nurl_file = '{path}'");
