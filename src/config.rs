@@ -1,12 +1,13 @@
 //! The configuration, validated. Built by layers (defaults, file, environment) with every problem
-//! reported at once. It reads the file and the secrets' files, and nothing else: the environment
-//! comes as data, and no name is resolved.
+//! reported at once. It reads the file, the files that it names and what is mounted, and nothing
+//! else: the environment comes as data, and no name is resolved.
 
 mod effective;
 mod forms;
 mod key;
 mod layers;
 mod lookup;
+mod network;
 mod options;
 mod read;
 mod report;
@@ -19,6 +20,7 @@ mod tests;
 
 use std::{
     ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -174,8 +176,20 @@ pub fn load(
     cli_path: Option<&Path>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Report> {
+    // Where the kernel does not say what is mounted, nothing is said of it.
+    let mounts = fs::read_to_string(network::MOUNTS).unwrap_or_default();
+    load_where(mounts, cli_path, environment)
+}
+
+/// The same with what is mounted.
+fn load_where(
+    mounts: String,
+    cli_path: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, Report> {
     let variables: Vec<_> = environment.into_iter().collect();
     let mut settings = Settings::default();
+    settings.mounts = mounts;
     settings.credentials = variables
         .iter()
         .find(|(name, value)| name == "CREDENTIALS_DIRECTORY" && !value.is_empty())
