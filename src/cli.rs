@@ -2,6 +2,7 @@
 //! configuration, 130 ended by a second signal.
 
 mod accounts;
+mod agent;
 mod demo;
 mod error;
 mod healthcheck;

@@ -22,7 +22,7 @@ use crate::model::timekeeper::{Kept, Origin};
 pub use self::{
     error::{Failure, OpenError, StoreError},
     messages::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Waiting},
-    postgres::{PostgresUrl, PostgresUrlError},
+    postgres::{PostgresUrl, PostgresUrlError, TlsSetupError},
     registrations::{
         Found, Generation, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash,
     },
@@ -71,6 +71,15 @@ impl Store {
         match &*self.0 {
             Opened::Sqlite(sqlite) => sqlite.keep_time(kept).await,
             Opened::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Goes on with the user, the password and the certificates of this URL, unless it is of another
+    /// database, or of none before.
+    pub async fn renew(&self, url: &PostgresUrl) -> Result<(), OpenError> {
+        match &*self.0 {
+            Opened::Sqlite(_) => Ok(()),
+            Opened::Postgres(postgres) => Ok(postgres.renew(url).await?),
         }
     }
 

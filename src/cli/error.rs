@@ -12,6 +12,7 @@ use crate::{
         secret::{KeyId, KeyIdError},
     },
     store::StoreError,
+    tls::{self, AuthoritiesError},
     token::{InspectError, StateSecretError},
 };
 
@@ -80,6 +81,13 @@ pub enum CliError {
          daemon is running"
     )]
     NoAnswer(#[source] Box<ureq::Error>),
+    #[error("no encrypted connection to the endpoint: {source}. {remedy}")]
+    Tls {
+        source: Box<ureq::Error>,
+        remedy: &'static str,
+    },
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
     #[error("cannot create {}: {source}; set TMPDIR to a directory that is writable", .path.display())]
     TemporaryDirectory { path: PathBuf, source: io::Error },
     #[error("cannot write {}: {source}; set TMPDIR to a directory that is writable", .path.display())]
@@ -99,6 +107,20 @@ impl CliError {
         match self {
             Self::Config(_) => ExitCode::from(EXIT_CONFIG),
             _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl From<ureq::Error> for CliError {
+    fn from(error: ureq::Error) -> Self {
+        let remedy = match &error {
+            ureq::Error::Io(error) => tls::cause(error).and_then(tls::remedy),
+            _ => None,
+        };
+        let source = Box::new(error);
+        match remedy {
+            Some(remedy) => Self::Tls { source, remedy },
+            None => Self::NoAnswer(source),
         }
     }
 }

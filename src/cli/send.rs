@@ -7,13 +7,10 @@ mod subscription;
 mod text;
 mod vapid;
 
-use std::{
-    io::{self, Read},
-    time::Duration,
-};
+use std::io::{self, Read};
 
 use ureq::{
-    Agent, Body,
+    Body,
     http::{HeaderMap, HeaderValue, Response, Uri, header::CONTENT_TYPE},
 };
 
@@ -25,14 +22,15 @@ use self::{
     text::{origin, shown},
     vapid::SigningKey,
 };
-use super::error::{CliError, Exit};
+use super::{
+    agent::agent,
+    error::{CliError, Exit},
+};
 use crate::model::{
     payload::MAX_PAYLOAD,
     random::SystemRandom,
     time::{Clock, SystemClock},
 };
-
-const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Bytes of an answer that are read.
 const MAX_ANSWER: u64 = 16 * 1024;
@@ -173,24 +171,12 @@ pub fn post(
     body: &[u8],
 ) -> Result<Response<Body>, CliError> {
     let endpoint = parse(endpoint)?;
-    let mut request = agent(&endpoint).post(endpoint);
+    let mut request = agent(&endpoint)?.post(endpoint);
     for (name, value) in headers {
         request = request.header(*name, value);
     }
     let sent = request.send(body);
-    sent.map_err(|error| CliError::NoAnswer(Box::new(error)))
-}
-
-fn agent(url: &Uri) -> Agent {
-    let mut config = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .timeout_global(Some(TIMEOUT));
-    if matches!(url.host(), Some("localhost" | "127.0.0.1" | "[::1]")) {
-        // No proxy of the environment leads back to this machine.
-        config = config.proxy(None);
-    }
-    Agent::from(config.build())
+    sent.map_err(CliError::from)
 }
 
 fn stdin() -> Result<Vec<u8>, CliError> {
@@ -216,7 +202,7 @@ fn resource(endpoint: &Uri, location: &str) -> Option<Uri> {
 
 /// None when nobody answers there.
 fn status_of(resource: Uri) -> Option<u16> {
-    let response = agent(&resource).get(resource).call().ok()?;
+    let response = agent(&resource).ok()?.get(resource).call().ok()?;
     Some(response.status().as_u16())
 }
 

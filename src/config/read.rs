@@ -7,7 +7,7 @@ use figment::value::Value;
 use jid::BareJid;
 
 use super::{
-    Admin, Component, Config, Delivery, Http, Limits, Listen, Log, Store, layers::Layer,
+    Admin, Component, Config, Delivery, Http, Limits, Listen, Log, Store, layers::Layer, network,
     options::*, report::Problem, secrets, settings::Settings,
 };
 use crate::{
@@ -194,6 +194,17 @@ fn warn(settings: &mut Settings, config: &Config) {
             "store.url: {address} is a public address, and the connection to PostgreSQL is not \
              encrypted; add `?sslmode=require`"
         ));
+    }
+    if config.store == Store::Sqlite
+        && let Some(kind) = network::file_system(&settings.mounts, &config.state_dir)
+    {
+        let warning = format!(
+            "state_dir: {} is on a network file system ({kind}), where SQLite's locks and what it \
+             writes to the disk cannot be relied on; use a directory on a local disk, or keep the \
+             store in PostgreSQL (`store.url`)",
+            config.state_dir.display()
+        );
+        settings.warn(warning);
     }
     if !config.http.public_url.is_encrypted() {
         settings

@@ -1,7 +1,11 @@
 //! Secrets: each is written in place or read from the file that its `_file` twin names. The two
 //! exclude each other, whichever layers they come from.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Store,
@@ -16,7 +20,7 @@ use super::{
 };
 use crate::{
     model::secret::{MIN_BYTES, Secret},
-    store::PostgresUrlError,
+    store::PostgresUrl,
 };
 
 const GENERATE: &str = "generate one with `unified-push gen-secret`";
@@ -86,10 +90,22 @@ pub fn store(settings: &mut Settings) -> Option<Store> {
     if url == "sqlite" {
         return Some(Store::Sqlite);
     }
-    match url.parse() {
-        Ok(url) => Some(Store::Postgres(url)),
+    let parsed: Result<PostgresUrl, _> = url.parse();
+    match parsed {
+        Ok(url) => {
+            if let Err(error) = url.check_files() {
+                let remedy = "correct the path, or the file that the daemon's user has to read";
+                settings.complain(about, format!("{of_file}{error}"), remedy);
+                return None;
+            }
+            let file = settings.find(&STORE_URL_FILE.about);
+            let file = file.and_then(|setting| setting.value.as_str().map(PathBuf::from));
+            Some(Store::Postgres(match file {
+                Some(file) => url.kept_in(&place(settings, &file).0),
+                None => url,
+            }))
+        }
         Err(error) => {
-            let error: PostgresUrlError = error;
             let what = match frame(url.as_bytes()) {
                 Some(frame) => frame.to_owned(),
                 None => error.to_string(),
@@ -173,14 +189,7 @@ fn written<F: Form>(
 
 /// The content of the file that a `_file` option names.
 fn read(settings: &mut Settings, about: &About, path: &Path) -> Option<Vec<u8>> {
-    let (path, is_credential) = match &settings.credentials {
-        Some(directory) => {
-            let path = directory.join(path);
-            let is_credential = path.starts_with(directory);
-            (path, is_credential)
-        }
-        None => (settings.directory.join(path), false),
-    };
+    let (path, is_credential) = place(settings, path);
     match fs::read(&path) {
         Ok(content) => {
             if !is_credential
@@ -204,6 +213,18 @@ fn read(settings: &mut Settings, about: &About, path: &Path) -> Option<Vec<u8>> 
             settings.complain(about, format!("cannot be read: {error}"), remedy);
             None
         }
+    }
+}
+
+/// Where a `_file` option's path leads, and whether it is one of systemd's credentials.
+fn place(settings: &Settings, path: &Path) -> (PathBuf, bool) {
+    match &settings.credentials {
+        Some(directory) => {
+            let path = directory.join(path);
+            let is_credential = path.starts_with(directory);
+            (path, is_credential)
+        }
+        None => (settings.directory.join(path), false),
     }
 }
 

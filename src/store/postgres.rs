@@ -14,7 +14,10 @@ mod open;
 mod pool;
 mod queue;
 mod registrations;
+mod remedy;
 mod revocations;
+mod source;
+mod tls;
 mod upkeep;
 mod url;
 
@@ -31,10 +34,12 @@ use self::{
     columns::as_i64,
     failure::{PostgresFailure, Result},
     listen::Listener,
-    pool::{Connection, Pool, Source},
+    pool::{Connection, Pool},
+    source::Source,
 };
 pub use self::{
     open::PostgresOpenError,
+    tls::TlsSetupError,
     url::{PostgresUrl, PostgresUrlError},
 };
 use super::{
@@ -63,6 +68,7 @@ const LONG_LIMIT: Duration = Duration::from_secs(60);
 pub struct Postgres {
     pool: Pool,
     turns: Turns,
+    source: Source,
     pub(super) url: PostgresUrl,
     listener: Listener,
     /// The last change of revocations that this replica knows.
@@ -84,12 +90,23 @@ impl Postgres {
         Ok(Self {
             pool,
             turns: Turns::new(),
+            source: source.clone(),
             url: url.clone(),
             listener: Listener::new(source, start.replica),
             changes: AtomicI64::new(start.changes),
             queued_bytes: AtomicI64::new(as_i64(start.queued_bytes)),
             failing: AtomicBool::new(false),
         })
+    }
+
+    /// Goes on with the user, the password and the certificates of a URL. One of another database
+    /// changes nothing.
+    pub async fn renew(&self, url: &PostgresUrl) -> std::result::Result<(), PostgresOpenError> {
+        if !url.is_same_database(&self.url) {
+            return Ok(());
+        }
+        let renewed = self.source.renew(url).await;
+        renewed.map_err(|failure| open::failed(failure, url))
     }
 
     /// Work that reads, or that writes by one statement, which is a transaction by itself.

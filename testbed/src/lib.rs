@@ -12,6 +12,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
 pub mod app;
+pub mod authority;
 pub mod bed;
 pub mod clock;
 mod component;
@@ -30,6 +31,7 @@ pub mod webpush;
 pub mod xml;
 
 pub use app::{Behaviour, Pair, Push, Refusal, Registered, Taken};
+pub use authority::Authority;
 pub use bed::Bed;
 pub use clock::MovedClock;
 pub use component::Component;

@@ -5,6 +5,7 @@
 mod bursts;
 mod clock;
 mod config;
+mod credentials;
 mod demo;
 mod endpoints;
 mod headers;
@@ -25,3 +26,4 @@ mod send;
 mod signals;
 mod start;
 mod systemd;
+mod trust;

@@ -4,7 +4,7 @@
 use std::{rc::Rc, time::Duration};
 
 use testbed::{
-    Behaviour, PATIENCE, Phone, eventually,
+    Account, Behaviour, PATIENCE, Phone, eventually,
     http::{post, push},
     tests,
 };
@@ -21,6 +21,7 @@ pub fn on_both() -> Vec<Test> {
         a_push_reaches_the_phone_with_back_end_paseto,
         a_push_reaches_the_phone_with_back_end_jwt,
         a_push_reaches_the_phone_with_back_end_storage,
+        a_component_whose_name_is_not_ascii_works_as_any_other,
         a_body_has_1_to_4096_bytes,
         aesgcm_reaches_the_phone_with_its_parameters,
         a_forgotten_registration_is_gone_for_good,
@@ -67,6 +68,23 @@ async fn reaches(bed: &Bed, backend: &str, form: &str) {
     let push = line.phone.push().await;
     assert_eq!(push.payload, every_byte);
     assert_eq!(push.from, line.daemon.service());
+    line.daemon.stop().await;
+}
+
+async fn a_component_whose_name_is_not_ascii_works_as_any_other(bed: Rc<Bed>) {
+    let server = bed.server().await;
+    let account = Account::unicode();
+    let settings = bed.config(&server).component(&account);
+    let phone = Phone::log_in(&server, &bed.user("romeo")).await;
+    let mut line = Line::with(&bed, settings, phone).await;
+    assert!(line.endpoint.is_ascii(), "{}", line.endpoint);
+    let answer = line.push(b"to books").await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let push = line.phone.push().await;
+    assert_eq!(push.payload, b"to books");
+    assert_eq!(push.from, account.domain);
+    // The phone's answer has come back to the component.
+    is_over(&location(&answer)).await;
     line.daemon.stop().await;
 }
 

@@ -50,6 +50,22 @@ fn a_wrong_url_is_a_problem_with_its_place_and_without_its_password() {
     );
     assert!(!text.contains("hunter2"), "{text}");
 
+    let url = format!("{URL}?gssencmode=disable");
+    let text = report("", &[WITH_SECRET, (URL_VARIABLE, &url)]);
+    let named =
+        "store.url (UNIFIED_PUSH_STORE__URL): has the option gssencmode, which is not known";
+    assert!(
+        text.contains(named) && text.contains("sslrootcert"),
+        "{text}"
+    );
+    assert!(!text.contains("hunter2"), "{text}");
+
+    let url = format!("{URL}?sslrootcert=/no/such/file");
+    let text = report("", &[WITH_SECRET, (URL_VARIABLE, &url)]);
+    let named = "names by sslrootcert a file that cannot be used: /no/such/file";
+    assert!(text.contains(named), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+
     let files = Files::new();
     let path = files.write_private("url", "postgres://up:hunter2@/push");
     let toml = format!("[store]\nurl_file = '{path}'");
@@ -80,4 +96,28 @@ fn a_plain_connection_to_a_public_address_is_warned_of() {
     );
     assert_eq!(warned("postgres://198.51.100.1/push?sslmode=require"), "");
     assert_eq!(warned("postgres://10.0.0.1/push"), "");
+}
+
+#[test]
+fn sqlite_on_a_network_file_system_is_warned_of() {
+    let warned = |kind: &str, more: &[(&str, &str)]| {
+        let mounts = format!("27 1 0:50 / / rw,relatime - {kind} host:/export rw\n");
+        let files = Files::new();
+        let path = files.write("config.toml", "state_dir = \"/no-such/state\"");
+        let env = [&[DOMAIN, SECRET, WITH_SECRET], more].concat();
+        let loaded = load_where(mounts, Some(&path), variables(&env)).unwrap();
+        (loaded.warnings.join("\n"), loaded.verdict())
+    };
+    let (warning, verdict) = warned("nfs4", &[]);
+    for words in [
+        "state_dir: /no-such/state",
+        "(nfs4)",
+        "local disk",
+        "`store.url`",
+    ] {
+        assert!(warning.contains(words), "{words} in {warning}");
+        assert!(verdict.contains(words), "{words} in {verdict}");
+    }
+    assert_eq!(warned("ext4", &[]).0, "");
+    assert_eq!(warned("nfs4", &[(URL_VARIABLE, URL)]).0, "");
 }

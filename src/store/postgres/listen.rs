@@ -22,7 +22,8 @@ use tracing::{debug, warn};
 
 use super::{
     failure::{PostgresFailure, Result},
-    pool::{Connection, Source},
+    pool::Connection,
+    source::Source,
 };
 use crate::store::messages::News;
 

@@ -1,37 +1,22 @@
 //! Connections: made, set up, shared, and thrown away when they did not end in order.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, RecyclingMethod, Runtime,
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio_postgres::{
-    Client, Config, Row, SimpleQueryMessage, Socket,
-    tls::MakeTlsConnect,
+    Row, SimpleQueryMessage,
     types::{FromSql, ToSql},
 };
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    failure::{PostgresFailure, Result},
-    url::PostgresUrl,
+    failure::Result,
+    source::{CONNECT, Source},
 };
 
 /// Connections of one daemon, beside the one that listens. PostgreSQL takes 100 in all by default.
 const CONNECTIONS: usize = 16;
-
-/// How long to wait for one of them to become free, or to be made.
-const CONNECT: Duration = Duration::from_secs(2);
-
-/// Without these, a peer that vanished would be noticed after two hours.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// On each connection, whatever the server's defaults are: a commit that was answered is on the
 /// disk, what waits for a lock waits for no longer than the daemon does, and a transaction that the
@@ -44,52 +29,6 @@ const SESSION: &str = "SET synchronous_commit = on;
 
 pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// Where the database is and how to talk to it.
-#[derive(Clone)]
-pub struct Source {
-    config: Config,
-    tls: MakeRustlsConnect,
-}
-
-impl Source {
-    pub fn new(url: &PostgresUrl) -> Result<Self> {
-        let mut config = url.config().clone();
-        config.connect_timeout(CONNECT);
-        config.keepalives_idle(KEEPALIVE);
-        config.tcp_user_timeout(KEEPALIVE);
-        if config.get_application_name().is_none() {
-            config.application_name("unified-push");
-        }
-        let tls = match url.is_encrypted() {
-            true => verifying()?,
-            false => MakeRustlsConnect::new(client(RootCertStore::empty())),
-        };
-        Ok(Self { config, tls })
-    }
-
-    /// A connection beside the pool's, which does nothing unless it is polled.
-    pub async fn connect(&self) -> Result<(Client, tokio_postgres::Connection<Socket, Stream>)> {
-        Ok(self.config.connect(self.tls.clone()).await?)
-    }
-}
-
-type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
-
-/// The system's certificate authorities, or those that `SSL_CERT_FILE` names.
-fn verifying() -> Result<MakeRustlsConnect> {
-    let verifying = MakeRustlsConnect::with_native_certs();
-    let (tls, _) = verifying.map_err(|_| PostgresFailure::NoAuthority)?;
-    Ok(tls)
-}
-
-fn client(roots: RootCertStore) -> ClientConfig {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring knows the versions that rustls does")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
-}
-
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Pool(deadpool_postgres::Pool);
@@ -99,7 +38,7 @@ impl Pool {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config(source.config.clone(), source.tls.clone(), recycling);
+        let manager = Manager::from_connect(source.config(), source.clone(), recycling);
         let set_up = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
             Box::pin(async {
                 client
