@@ -22,3 +22,4 @@ mod send;
 mod signals;
 mod start;
 mod systemd;
+mod upgrade;
