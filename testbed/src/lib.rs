@@ -13,6 +13,7 @@
 
 pub mod app;
 pub mod bed;
+pub mod clock;
 mod component;
 mod config;
 mod daemon;
@@ -28,6 +29,7 @@ pub mod xml;
 
 pub use app::{Behaviour, Pair, Push, Refusal, Registered, Taken};
 pub use bed::Bed;
+pub use clock::MovedClock;
 pub use component::Component;
 pub use config::{Config, SECRET};
 pub use daemon::Daemon;
