@@ -171,6 +171,7 @@ impl Ledger {
             ttl: header("TTL").and_then(|ttl| ttl.parse().ok()).unwrap_or(0),
             location: header("Location").map(str::to_owned),
         };
+        let text = response.as_ref().map(Response::text);
         let wrong = match answer.status {
             Some(201) => {
                 let requested = self.inner().messages[number].ttl;
@@ -185,7 +186,9 @@ impl Ledger {
             self.inner().forgotten += 1;
         }
         if wrong {
-            self.violation(format!("message {number} was answered {response:?}"));
+            let (status, ttl) = (answer.status, answer.ttl);
+            let what = format!("message {number} was answered {status:?}, TTL {ttl}: {text:?}");
+            self.violation(what);
         }
         self.inner().messages[number].answer = Some(answer);
     }
