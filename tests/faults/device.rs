@@ -6,7 +6,8 @@ use std::{
 };
 
 use testbed::{
-    Behaviour, Pair, Phone, Refusal, Registered, app::Log, phone::Vanished, server::DOMAIN,
+    Behaviour, PATIENCE, Pair, Phone, Refusal, Registered, app::Log, eventually, phone::Vanished,
+    server::DOMAIN,
 };
 use tokio::time::timeout;
 
@@ -120,17 +121,21 @@ impl Device {
             app.expires = None;
         }
         self.log_in().await;
-        self.renew().await;
-        assert!(self.has_registered(), "{} cannot register", self.jid);
+        eventually("a phone can register", 2 * PATIENCE, async || {
+            self.renew().await;
+            self.has_registered().then_some(())
+        })
+        .await;
         if !self.profile.bystander {
             self.announce().await;
         }
     }
 
-    /// What it does when it notices that its connection is gone.
+    /// What it does when it notices that its connection is gone, or an expiry is near.
     pub async fn come_back(&mut self) {
-        if !self.is_online() {
-            self.bind().await;
+        match self.is_online() {
+            true => self.renew().await,
+            false => self.bind().await,
         }
     }
 

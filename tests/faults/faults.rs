@@ -185,7 +185,9 @@ fn length(kind: Kind, of: &Conditions) -> Range<u64> {
         (DaemonKilled | DaemonStopped | Upgraded, _) => 0..500,
         (ServerRestarted | ServerKilled, true) => 50..1000,
         (ServerRestarted | ServerKilled, false) => 0..500,
-        (LinkClosed | LinkReset | LinkDead | ClockJumped, _) => 0..1,
+        (LinkClosed | LinkReset | LinkDead, _) => 0..1,
+        // It stays where it is until it jumps again.
+        (ClockJumped, _) => 1000..4000,
         (LinkStalled, _) => 200..3000,
         (PhoneTimedOut, _) => hibernation + 200..hibernation + 1200,
         (PhoneAway, _) => ttl..ttl + 1500,

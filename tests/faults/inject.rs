@@ -113,6 +113,7 @@ impl World {
                 const HOUR: i64 = 3600;
                 let wrong = [-6, -1, 0, 1, 6][planned.form % 5] * HOUR;
                 self.clock.set_offset(AHEAD.as_secs() as i64 + wrong);
+                sleep(planned.length).await;
             }
             (Kind::ProxyWrong, _hold) => {
                 self.path_altered.set(Some(planned.form));

@@ -115,20 +115,18 @@ impl Report {
                 self.offered_again += 1;
                 continue;
             }
+            let text = tell(number, message, inner);
             if (inner.overlapping(message.device, before.at, again.at)).is_empty() {
-                self.between.push(tell(number, message, inner));
+                self.between.push(text.clone());
             }
             let causes = inner.overlapping(message.device, message.posted, again.at);
-            if self.setup.tell {
-                self.twice.push(tell(number, message, inner));
+            if self.setup.tell && self.twice.last() != Some(&text) {
+                self.twice.push(text.clone());
             }
             // The latest that can be it.
             match causes.iter().max_by_key(|fault| fault.from) {
                 Some(fault) => *self.duplicates.entry(fault.kind).or_default() += 1,
-                None => {
-                    let text = tell(number, message, inner);
-                    self.unexplained.push(text);
-                }
+                None => self.unexplained.push(text),
             }
         }
     }
