@@ -31,7 +31,8 @@ impl MovedClock {
         Self { path, control }
     }
 
-    /// Sets the wall clock so many seconds ahead of the right time, or behind it: no time passes. A clock that is far behind says 1970.
+    /// Sets the wall clock so many seconds ahead of the right time, or behind it: no time passes. A clock
+    /// that is far behind says 1970.
     pub fn set_offset(&self, seconds: i64) {
         self.write(0, seconds);
     }

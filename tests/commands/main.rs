@@ -27,3 +27,4 @@ mod signals;
 mod start;
 mod systemd;
 mod trust;
+mod upgrade;

@@ -1,6 +1,8 @@
 //! Messages while they wait: what is sent next, what becomes of it, and what there is. Each
 //! function runs inside whatever transaction its caller holds.
 
+use std::time::Duration;
+
 use jid::{BareJid, Jid};
 use tokio_postgres::Row;
 
@@ -22,6 +24,9 @@ use crate::{
     },
 };
 
+/// No lease is as long.
+const LONGEST_LEASE: Duration = Duration::from_secs(600);
+
 /// A condition beside an account or a phone: the message has not expired at this value, say `$1`.
 ///
 /// Nearly every message meets it, which PostgreSQL cannot know: it takes that for a third of them, and
@@ -38,10 +43,14 @@ pub async fn claim(
 ) -> Result<Claim> {
     let owner = owner_key(owner);
     let alive = alive("$2");
+    // A lease that ends later was given by a clock that has been set back since: if its daemon is gone,
+    // nobody ends it. Clocks that differ by minutes are respected.
+    let longest = now.saturating_add(LONGEST_LEASE);
     // The first condition admits the index.
     let lease_of_another = format!(
         "SELECT max(claimed_until) FROM unified_push_queue
-         WHERE claimed_until > 0 AND owner_key = $1 AND claimed_until > $2 AND {alive}"
+         WHERE claimed_until > 0 AND owner_key = $1 AND claimed_until > $2 AND claimed_until <= $3
+             AND {alive}"
     );
     let claim_next = format!(
         "UPDATE unified_push_queue
@@ -59,7 +68,10 @@ pub async fn claim(
     let soonest =
         format!("SELECT min(held_until) FROM unified_push_queue WHERE owner_key = $1 AND {alive}");
     loop {
-        if let Some(until) = db.value(&lease_of_another, &[&owner, &now]).await? {
+        if let Some(until) = db
+            .value(&lease_of_another, &[&owner, &now, &longest])
+            .await?
+        {
             return Ok(Claim::Later(until));
         }
         let values: Parameters<'_> = &[&owner, &now, &lease];
