@@ -7,14 +7,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    http::{HeaderName, Method, header},
-    routing::get,
-};
+use axum::{Router, routing::get};
+use futures::FutureExt;
 use ipnet::IpNet;
 use jid::BareJid;
-use tower_http::cors::{Any, CorsLayer};
 
 use crate::{
     delivery::{Delivery, Message, Outcome, StoreFailed},
@@ -25,6 +21,7 @@ use crate::{
 mod admin;
 mod answer;
 mod client;
+mod cors;
 mod headers;
 mod listener;
 mod locate;
@@ -37,6 +34,7 @@ mod tests;
 
 pub use admin::admin;
 pub use listener::{BindError, Listener};
+use serve::Pushes;
 pub use serve::{ServeSettings, Site, serve};
 
 /// How long the body of a push may take to arrive.
@@ -124,42 +122,16 @@ pub fn public<D: Deliver>(public: Public<D>) -> Site {
     let state = Arc::new(public);
     // Wherever else a token stands.
     let router = router.fallback_service(endpoint.with_state(state.clone()));
+    let pushes = Pushes {
+        path: format!("{}/push/", state.public_url.path()).into(),
+        take: {
+            let state = state.clone();
+            Arc::new(move |request, peer| push::take(state.clone(), request, peer).boxed())
+        },
+    };
     Site {
         router: router.with_state(state),
-        cors: Some(cors()),
+        pushes: Some(pushes),
+        cors: true,
     }
-}
-
-/// Web pages may push from any origin: an endpoint is its own permission.
-fn cors() -> CorsLayer {
-    let request_headers = [
-        HeaderName::from_static("ttl"),
-        HeaderName::from_static("urgency"),
-        HeaderName::from_static("topic"),
-        HeaderName::from_static("encryption"),
-        HeaderName::from_static("crypto-key"),
-        HeaderName::from_static("prefer"),
-        header::CONTENT_ENCODING,
-        header::CONTENT_TYPE,
-        header::AUTHORIZATION,
-    ];
-    let response_headers = [
-        header::LOCATION,
-        HeaderName::from_static("ttl"),
-        header::RETRY_AFTER,
-    ];
-    CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods([
-            Method::GET,
-            Method::HEAD,
-            Method::POST,
-            Method::DELETE,
-            Method::OPTIONS,
-        ])
-        .allow_headers(request_headers)
-        .expose_headers(response_headers)
-        .max_age(Duration::from_secs(86_400))
-        // The answer is the same for every origin.
-        .vary([])
 }

@@ -9,7 +9,6 @@ use axum::{
     http::{
         HeaderMap, Uri,
         header::{CONTENT_TYPE, EXPECT},
-        request::Parts,
     },
     response::{IntoResponse, Response},
 };
@@ -47,12 +46,25 @@ pub fn post<D: Deliver>(
     State(public): State<Arc<Public<D>>>,
     request: Request,
 ) -> impl Future<Output = Response> + Send {
+    // Requests that came over no socket of ours share one bucket.
+    let peer = request.extensions().get().copied().unwrap_or(Peer::Local);
+    take(public, request, peer)
+}
+
+pub fn take<D: Deliver>(
+    public: Arc<Public<D>>,
+    request: Request,
+    peer: Peer,
+) -> impl Future<Output = Response> + Send {
     let (parts, mut body) = request.into_parts();
     // An async fn would hold the request twice while the push is in flight.
     async move {
-        if !locate::is_endpoint(parts.uri.path()) {
+        let uri = parts.uri;
+        let path = locate::decoded(uri.path());
+        let is_authentic = |token: &str| public.delivery.is_authentic(token);
+        let Some(token) = locate::token(&path, is_authentic) else {
             return answer::not_found();
-        }
+        };
         let mut count = CountOnDrop {
             metrics: &public.metrics,
             result: PushResult::Abandoned,
@@ -67,16 +79,10 @@ pub fn post<D: Deliver>(
                 refusal.answer()
             }
             Ok(message) => {
-                let client = public.client(&parts);
-                let uri = parts.uri;
+                let client = public.client(peer, &parts.headers);
                 // Their memory is for the next requests while this one waits for the phone.
                 drop((parts.headers, parts.extensions, body));
-                let path = locate::decoded(uri.path());
-                let is_authentic = |token: &str| public.delivery.is_authentic(token);
-                let outcome = match locate::token(&path, is_authentic) {
-                    Some(token) => public.delivery.push(token, message).await,
-                    None => Outcome::BadToken,
-                };
+                let outcome = public.delivery.push(token, message).await;
                 if outcome == Outcome::BadToken && !public.guesses.admit(&client) {
                     answer::guessing()
                 } else {
@@ -99,10 +105,8 @@ pub async fn other(uri: Uri) -> Response {
 }
 
 impl<D> Public<D> {
-    fn client(&self, request: &Parts) -> ClientKey {
-        // Requests that came over no socket of ours share one bucket.
-        let peer = request.extensions.get().copied().unwrap_or(Peer::Local);
-        client_key(peer, &request.headers, &self.rules.read().trusted_proxies)
+    fn client(&self, peer: Peer, headers: &HeaderMap) -> ClientKey {
+        client_key(peer, headers, &self.rules.read().trusted_proxies)
     }
 }
 

@@ -2,15 +2,19 @@
 
 use std::{
     convert::Infallible,
+    future::ready,
     io::{self, ErrorKind},
     panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
 
-use axum::{Router, body::Body, response::Response};
-use futures::FutureExt;
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use axum::{Router, body::Body, http::header::CONTENT_LENGTH, response::Response};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Either},
+};
+use hyper::{Method, Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::IntGauge;
 use socket2::SockRef;
@@ -21,14 +25,14 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::{Layer, Service, util::option_layer};
-use tower_http::cors::CorsLayer;
+use tower::Service;
 use tracing::{debug, error, warn};
 
 use crate::{
     http::{
         answer,
         client::Peer,
+        cors,
         listener::{Accepted, Listener},
     },
     metrics::Metrics,
@@ -66,23 +70,83 @@ impl ServeSettings {
 #[derive(Clone)]
 pub struct Site {
     pub(super) router: Router,
-    /// None: web pages of other origins may not read it.
-    pub(super) cors: Option<CorsLayer>,
+    pub(super) pushes: Option<Pushes>,
+    /// Whether web pages of other origins may read it.
+    pub(super) cors: bool,
+}
+
+/// Takes pushes past the router, which needs longer to find a route and to box what serves it than
+/// everything else in here.
+#[derive(Clone)]
+pub(super) struct Pushes {
+    /// What their paths begin with. The router has nothing else there.
+    pub path: Arc<str>,
+    pub take: Arc<Take>,
+}
+
+type Take = dyn Fn(Request<Body>, Peer) -> BoxFuture<'static, Response> + Send + Sync;
+
+impl Pushes {
+    fn are_meant(&self, request: &Request<Body>) -> bool {
+        request.method() == Method::POST && request.uri().path().starts_with(&*self.path)
+    }
 }
 
 impl Site {
-    /// Has the router answer, and logs how that ended. A panic ends in a 500 that tells nothing.
-    pub(super) fn service(
-        self,
-        metrics: Arc<Metrics>,
-    ) -> impl Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone
-    {
-        let Self { router, cors } = self;
-        let respond =
-            tower::service_fn(move |request| respond(router.clone(), request, metrics.clone()));
-        // Around the rest: a web page may read how a panic was answered, too. It answers what browsers
-        // ask beforehand (OPTIONS) by itself.
-        option_layer(cors).layer(respond)
+    /// Answers a request, and logs how that ended. A panic ends in a 500 that tells nothing.
+    pub(super) fn answer(
+        &self,
+        request: Request<Body>,
+        peer: Peer,
+        metrics: &Arc<Metrics>,
+    ) -> impl Future<Output = Response> + Send + use<> {
+        let (cors, metrics) = (self.cors, metrics.clone());
+        let method = request.method().clone();
+        let (resource, response) = match &self.pushes {
+            Some(pushes) if pushes.are_meant(&request) => {
+                ("push", Either::Left((pushes.take)(request, peer)))
+            }
+            _ => (
+                resource(request.uri().path()),
+                Either::Right(self.route(request, peer)),
+            ),
+        };
+        // An async block of all of this would hold the request as well.
+        async move {
+            let response = AssertUnwindSafe(response).catch_unwind().await;
+            let mut response = response.unwrap_or_else(|_| {
+                metrics.http_panics.inc();
+                error!(%method, resource, "a request caused a panic; please report this defect");
+                answer::internal_error()
+            });
+            // A web page may read how a panic was answered, too.
+            if cors && method != Method::OPTIONS {
+                cors::open(&mut response);
+            }
+            debug!(%method, resource, status = response.status().as_u16(), "request");
+            response
+        }
+    }
+
+    fn route(
+        &self,
+        mut request: Request<Body>,
+        peer: Peer,
+    ) -> impl Future<Output = Response> + Send + use<> {
+        if self.cors && request.method() == Method::OPTIONS {
+            return Either::Left(ready(cors::preflight()));
+        }
+        request.extensions_mut().insert(peer);
+        let is_head = request.method() == Method::HEAD;
+        let response = self.router.clone().call(request);
+        Either::Right(response.map(move |answered| {
+            let mut response = answered.unwrap_or_else(|never| match never {});
+            // hyper knows it as well, and writes it where it does for answers past the router.
+            if !is_head {
+                response.headers_mut().remove(CONTENT_LENGTH);
+            }
+            response
+        }))
     }
 }
 
@@ -99,7 +163,7 @@ pub async fn serve(
         settings.connections.min(Semaphore::MAX_PERMITS),
     ));
     let connection = Connection {
-        service: site.service(settings.metrics.clone()),
+        site,
         settings,
         shutdown: shutdown.clone(),
     };
@@ -152,16 +216,13 @@ fn is_clients_own(error: &io::Error) -> bool {
 
 /// What every connection gets a copy of.
 #[derive(Clone)]
-struct Connection<S> {
-    service: S,
+struct Connection {
+    site: Site,
     settings: ServeSettings,
     shutdown: CancellationToken,
 }
 
-impl<S> Connection<S>
-where
-    S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone,
-{
+impl Connection {
     async fn run(self, accepted: Accepted) {
         let open = &self.settings.metrics.http_connections;
         open.inc();
@@ -185,10 +246,10 @@ where
     }
 
     async fn talk(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
-        let service = service_fn(|mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
-            // It is always ready.
-            self.service.clone().call(request.map(Body::new))
+        let metrics = &self.settings.metrics;
+        let service = service_fn(|request: Request<Incoming>| {
+            let response = self.site.answer(request.map(Body::new), peer, metrics);
+            response.map(Ok::<_, Infallible>)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -210,26 +271,6 @@ where
             Some(Err(error)) => debug!(%error, "connection ended"),
             None => debug!("connection dropped at shutdown"),
         }
-    }
-}
-
-fn respond(
-    mut router: Router,
-    request: Request<Body>,
-    metrics: Arc<Metrics>,
-) -> impl Future<Output = Result<Response, Infallible>> {
-    let method = request.method().clone();
-    let resource = resource(request.uri().path());
-    let response = AssertUnwindSafe(router.call(request)).catch_unwind();
-    // An async fn would hold the request as well.
-    async move {
-        let response = response.await.unwrap_or_else(|_| {
-            metrics.http_panics.inc();
-            error!(%method, resource, "a request caused a panic; please report this defect");
-            Ok(answer::internal_error())
-        })?;
-        debug!(%method, resource, status = response.status().as_u16(), "request");
-        Ok(response)
     }
 }
 

@@ -3,6 +3,11 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::{client::Peer, *};
+use crate::model::{
+    listen::Listen,
+    message::{MessageId, Topic, Ttl, Urgency},
+};
 use axum::{
     body::Body,
     http::{HeaderMap, Request},
@@ -17,13 +22,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tower::Service;
-
-use super::*;
-use crate::model::{
-    listen::Listen,
-    message::{MessageId, Topic, Ttl, Urgency},
-};
 
 mod admin;
 mod message;
@@ -225,8 +223,7 @@ async fn ask(
         request = request.header(*name, *value);
     }
     let request = request.body(Body::from(body.to_owned())).unwrap();
-    let mut service = site.clone().service(metrics.clone());
-    let response = service.call(request).await.unwrap();
+    let response = site.answer(request, Peer::Local, metrics).await;
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Answer {
