@@ -12,7 +12,7 @@
 
 use std::hash::Hasher;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64_simd::{Out, URL_SAFE_NO_PAD};
 use jid::Jid;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use subtle::ConstantTimeEq;
@@ -67,16 +67,18 @@ impl StanzaIds {
         id[20..FIELDS].copy_from_slice(&attempt.number.to_be_bytes());
         let mac = mac(self.keys[0], &id[..FIELDS], to);
         id[FIELDS..].copy_from_slice(&mac);
-        URL_SAFE_NO_PAD.encode(id)
+        URL_SAFE_NO_PAD.encode_to_string(id)
     }
 
     /// What was asked of `from`; None when the id is not ours or went to somebody else.
     pub fn verify(&self, from: &Jid, id: &str) -> Option<AttemptId> {
         let mut bytes = [0; FIELDS + MAC];
-        let len = URL_SAFE_NO_PAD.decode_slice(id, &mut bytes).ok()?;
-        if len != bytes.len() {
+        let id = id.as_bytes();
+        if URL_SAFE_NO_PAD.decoded_length(id).ok()? != bytes.len() {
             return None;
         }
+        let out = Out::from_slice(&mut bytes);
+        URL_SAFE_NO_PAD.decode(id, out).ok()?;
         let (fields, tag) = bytes.split_at(FIELDS);
         let mut keys = self.keys.iter();
         let authentic = keys.any(|key| mac(*key, fields, from).ct_eq(tag).into());
