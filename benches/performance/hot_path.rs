@@ -9,11 +9,14 @@ use std::{
     hint::black_box,
     path::Path,
     process::{Command, Stdio, exit},
+    time::Duration,
 };
 
 use bytes::{BufMut, Bytes};
 use clap::ValueEnum;
 use jid::{BareJid, Jid};
+use rustix::process::Signal;
+use testbed::PATIENCE;
 use tokio::{net::TcpStream, time::Instant};
 use unified_push::{
     link::{PushStanza, Sent},
@@ -28,6 +31,7 @@ use unified_push::{
 
 use crate::{
     Options,
+    bare::Bare,
     daemon::Start,
     host::DOMAIN,
     in_flight::Bench,
@@ -47,7 +51,7 @@ const PUSHES: [u32; 2] = [200, 1200];
 const BODY: usize = 200;
 
 /// What may grow without a word, in percent.
-const TOLERANCE: u64 = 10;
+const TOLERANCE: u64 = 5;
 
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Case {
@@ -84,6 +88,11 @@ pub async fn run(options: &Options, check: bool) {
         }
         counts.insert(format!("push-{backend}"), per_time(runs, PUSHES));
     }
+    let mut bare = [0; 2];
+    for (run, times) in bare.iter_mut().zip(PUSHES) {
+        *run = count_bare(times).await;
+    }
+    counts.insert("push-bare-axum-handler".to_owned(), per_time(bare, PUSHES));
     let grown = compare(&counts, &committed(), options.write);
     if options.write {
         let lines = counts
@@ -144,6 +153,18 @@ fn count_repeated(case: &str, times: u32) -> u64 {
     counted(dir.path())
 }
 
+/// Runs the bare handler under valgrind, with the same requests.
+async fn count_bare(times: u32) -> u64 {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bare = Bare::under(&valgrind(dir.path()), Duration::ZERO).await;
+    // As long as a token of the back end paseto.
+    let endpoint = format!("http://127.0.0.1:{}/push/{}", bare.port, "x".repeat(249));
+    push(bare.port, &requests(&[endpoint], BODY)[0], times).await;
+    bare.process.signal(Signal::TERM);
+    bare.process.exit(PATIENCE).await;
+    counted(dir.path())
+}
+
 /// Runs the daemon under valgrind; one connection pushes.
 async fn count_pushes(options: &Options, backend: Backend, times: u32) -> u64 {
     let dir = tempfile::tempdir().unwrap();
@@ -151,14 +172,16 @@ async fn count_pushes(options: &Options, backend: Backend, times: u32) -> u64 {
     let start = Start::new(&options.daemon, backend).under(&wrapper);
     let (daemon, mut host) = start.run().await;
     let requests = requests(&host.register(1), BODY);
-    let mut stream = TcpStream::connect(("127.0.0.1", daemon.port()))
-        .await
-        .unwrap();
-    for _ in 0..times {
-        exchange(&mut stream, &requests[0]).await.unwrap();
-    }
+    push(daemon.port(), &requests[0], times).await;
     daemon.stop().await;
     counted(dir.path())
+}
+
+async fn push(port: u16, request: &[u8], times: u32) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    for _ in 0..times {
+        exchange(&mut stream, request).await.unwrap();
+    }
 }
 
 fn valgrind(dir: &Path) -> [String; 4] {
