@@ -31,7 +31,7 @@ use crate::{
     model::{
         listen::Listen,
         random::{Random, SystemRandom},
-        time::{Clock, SystemClock},
+        time::SystemClock,
     },
     registrar::worker,
     runtime::lifecycle,
@@ -98,10 +98,9 @@ impl App {
         let http = listener("http.listen", &config.http.listen, sockets.http).await?;
         let admin = listener("admin.listen", &config.admin.listen, sockets.admin).await?;
 
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let metrics = Arc::new(Metrics::new());
-        let state = State::open(&config, &clock, &random).await?;
+        let state = State::open(&config, SystemClock, &random).await?;
         let settings = Settings::new(&config);
         let link = LinkSettings {
             domain: config.component.domain.clone(),
@@ -109,7 +108,7 @@ impl App {
             timings: Timings::default(),
         };
         let (handle, link) = channel(link, metrics.clone(), random);
-        let services = Services::compose(&config, settings, state, &handle, clock, metrics)
+        let services = Services::compose(&config, settings, state, &handle, metrics)
             .await
             .map_err(StartError::Recover)?;
         Ok(Self {
@@ -141,6 +140,7 @@ impl App {
         reloads: Option<Reloads>,
     ) -> Result<(), Failed> {
         let services = self.services.clone();
+        services.look_at_clock();
         let shutdown = Shutdown::new(stop.clone());
         let mut tasks = self.start(&shutdown, reloads);
         lifecycle::notify_ready();
@@ -158,6 +158,7 @@ impl App {
         services.health.set_stopping();
         lifecycle::notify_stopping();
         shutdown.run(&services.delivery).await;
+        services.keep_time(&mut None).await;
         info!("stopped");
         outcome
     }
@@ -181,7 +182,11 @@ impl App {
         let token = || intake.token.clone();
         let public = http::serve(self.http, self.routes.http, http_settings, token());
         tasks.spawn(intake.tasks.track_future(public));
-        tasks.spawn(delivery.clone().forward(token()));
+        let (forwarding, begun) = (delivery.clone().forward(token()), services.begun.clone());
+        tasks.spawn(async move {
+            begun.cancelled().await;
+            forwarding.await;
+        });
         let token = || farewell.token.clone();
         let admin = http::serve(self.admin, self.routes.admin, admin_settings, token());
         tasks.spawn(farewell.tasks.track_future(admin));
@@ -216,6 +221,7 @@ fn routes(config: &Config, services: &Services) -> Routes {
             guesses: services.guesses.clone(),
             body_timeout: BODY_TIMEOUT,
             metrics: services.metrics.clone(),
+            health: services.health.clone(),
         }),
         admin: http::admin(services.metrics.clone(), services.health.clone()),
     }

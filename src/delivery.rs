@@ -117,6 +117,8 @@ pub enum Outcome {
     QueueFull,
     /// The store could not be read or written.
     StoreFailed,
+    /// The system's clock is certainly wrong, and nothing tells what time it is.
+    ClockWrong,
 }
 
 #[derive(Clone)]
@@ -210,6 +212,12 @@ impl Delivery {
 
     /// Opens the token and sends the push to the phone, or keeps it for the phone.
     pub async fn push(self: &Arc<Self>, token: &str, message: Message) -> Outcome {
+        if !self.clock.has_begun() {
+            return match self.tokens.is_authentic(token) {
+                true => Outcome::ClockWrong,
+                false => Outcome::BadToken,
+            };
+        }
         let arrival = Instant::now();
         let deadline = arrival + self.settings.read().ack_timeout;
         let registration = match timeout_at(deadline, self.tokens.open(token)).await {

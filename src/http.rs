@@ -7,7 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, routing::get};
+use axum::{Router, extract::State, http::HeaderMap, routing::get};
 use futures::FutureExt;
 use ipnet::IpNet;
 use jid::BareJid;
@@ -16,6 +16,7 @@ use crate::{
     delivery::{Delivery, Message, Outcome, StoreFailed},
     metrics::Metrics,
     model::{endpoint::PublicUrl, message::MessageId, rate::Limiter, sync::Current},
+    runtime::health::Health,
 };
 
 mod admin;
@@ -25,6 +26,7 @@ mod cors;
 mod headers;
 mod listener;
 mod locate;
+mod matrix;
 mod message;
 mod page;
 mod push;
@@ -86,6 +88,8 @@ pub struct Public<D> {
     pub guesses: Arc<Limiter>,
     pub body_timeout: Duration,
     pub metrics: Arc<Metrics>,
+    /// What the page says of this server.
+    pub health: Health,
 }
 
 /// How requests are taken.
@@ -101,37 +105,46 @@ pub fn public<D: Deliver>(public: Public<D>) -> Site {
     // Braces mean something to the router.
     let prefix = public.public_url.path();
     let prefix = prefix.replace('{', "{{").replace('}', "}}");
-    let page = page::Page::new(&public.domain);
+    let page = Arc::new(page::Page::new(&public.domain, &public.public_url));
+    let health = public.health.clone();
     let endpoint = get(push::discover)
         .post(push::post::<D>)
+        .put(push::post::<D>)
         .fallback(push::other);
     let message = get(message::get::<D>)
         .delete(message::delete::<D>)
         .post(message::post::<D>)
+        .put(message::post::<D>)
         .fallback(async || message::not_allowed());
-    let root = get(move || async move { page.response() })
+    let root = get(move |headers: HeaderMap| async move { page.response(&headers, &health) })
         .fallback(|| async { answer::method_not_allowed("GET, HEAD, OPTIONS") });
     let mut router = Router::new()
         .without_v07_checks()
         .route(&format!("{prefix}/message/{{id}}"), message)
         .route(&format!("{prefix}/push/{{token}}"), endpoint.clone())
         .route(&format!("{prefix}/"), root.clone());
-    if !prefix.is_empty() {
+    if !prefix.is_empty() && prefix != matrix::PATH {
         router = router.route(&prefix, root);
     }
     let state = Arc::new(public);
+    let matrix = get(matrix::discover)
+        .post(matrix::notify::<D>)
+        .fallback(async || answer::method_not_allowed("GET, HEAD, OPTIONS, POST"))
+        .with_state(Arc::new(matrix::Gateway::new(state.clone())));
+    // At the root of the origin, wherever endpoints are.
+    router = router.route(matrix::PATH, matrix);
     // Wherever else a token stands.
     let router = router.fallback_service(endpoint.with_state(state.clone()));
     let pushes = Pushes {
         path: format!("{}/push/", state.public_url.path()).into(),
         take: {
             let state = state.clone();
-            Arc::new(move |request, peer| push::take(state.clone(), request, peer).boxed())
+            Arc::new(move |request| push::post(State(state.clone()), request).boxed())
         },
     };
     Site {
         router: router.with_state(state),
-        pushes: Some(pushes),
+        pushes: Some(pushes).filter(|pushes| !matrix::PATH.starts_with(&*pushes.path)),
         cors: true,
     }
 }

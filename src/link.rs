@@ -112,6 +112,9 @@ pub enum RegisterError {
     /// wait/internal-server-error
     #[error("the registration could not be stored; try again later")]
     StoreFailed,
+    /// wait/internal-server-error
+    #[error("the server's clock is wrong; try again later")]
+    ClockWrong,
 }
 
 /// What the link hands up. It is called from the link's own task, so every method returns at once.

@@ -132,49 +132,49 @@ impl Metrics {
             in_flight_bytes: gauge(
                 r,
                 "unified_push_in_flight_bytes",
-                "Bytes of the limit in_flight_memory in use.",
+                "Bytes in use of the limit in_flight_memory.",
             ),
             queued: gauge(
                 r,
                 "unified_push_queue_messages",
-                "Messages that wait for their phones.",
+                "Messages that are waiting for their phones.",
             ),
             queued_bytes: gauge(
                 r,
                 "unified_push_queue_bytes",
-                "Bytes of the limit max_queued_bytes in use.",
+                "Bytes in use of the limit max_queued_bytes.",
             ),
             queue_oldest: gauge(
                 r,
                 "unified_push_queue_oldest_seconds",
-                "Age of the oldest message that waits; 0 when none does.",
+                "Age of the oldest waiting message; 0 when none is waiting.",
             ),
             phones_waiting: gauge(
                 r,
                 "unified_push_phones_waiting",
-                "Phones that messages wait for, as this replica knows.",
+                "Phones for which messages are waiting, as far as this daemon knows.",
             ),
             queue_events: counters(
                 r,
                 "unified_push_queue_events_total",
-                "What happened to messages of the queue.",
+                "What happened to queued messages.",
                 "event",
             ),
             registrations: counters(
                 r,
                 "unified_push_registrations_total",
-                "Registrations asked for by phones, by how they ended.",
+                "Registration requests from phones, by result.",
                 "result",
             ),
             long_endpoints: counter(
                 r,
                 "unified_push_long_endpoints_total",
-                "Endpoints of more than 500 bytes, which some application servers do not take.",
+                "Endpoints of more than 500 bytes, which some application servers refuse.",
             ),
             displaced_registrations: counter(
                 r,
                 "unified_push_displaced_registrations_total",
-                "Registrations that gave way to a new one of an account at its limit.",
+                "Registrations that gave way to a new one because their account was at its limit.",
             ),
             stored_registrations: gauge(
                 r,
@@ -200,12 +200,12 @@ impl Metrics {
             link_state: StateGauge::new(
                 r,
                 "unified_push_link_state",
-                "State of the link to the XMPP server: 1 for the present one.",
+                "State of the link to the XMPP server: 1 for the current state, 0 for the others.",
             ),
             link_losses: counters(
                 r,
                 "unified_push_link_losses_total",
-                "Connections lost and attempts failed, by cause; each is followed by another try.",
+                "Connections lost and attempts failed, by cause; the daemon tries again after each.",
                 "cause",
             ),
             odd_stanzas: counters(

@@ -147,6 +147,7 @@ impl Registrar {
         let issued = self.tokens.issue(from, *application, *instance).await;
         let issued = issued.map_err(|error| match error {
             IssueError::TooMany => RegisterError::TooMany,
+            IssueError::ClockWrong => RegisterError::ClockWrong,
             IssueError::Store(StoreError::Busy) => RegisterError::Busy,
             IssueError::Store(StoreError::Failed(_) | StoreError::Stopped) => {
                 RegisterError::StoreFailed
@@ -226,5 +227,6 @@ fn label(result: &Result<Registered, RegisterError>) -> RegistrationResult {
         Err(RegisterError::RateLimited) => RegistrationResult::RateLimited,
         Err(RegisterError::Busy) => RegistrationResult::Busy,
         Err(RegisterError::StoreFailed) => RegistrationResult::StoreFailed,
+        Err(RegisterError::ClockWrong) => RegistrationResult::ClockWrong,
     }
 }

@@ -17,6 +17,8 @@ mod sqlite;
 
 use std::{fmt, path::Path, sync::Arc};
 
+use crate::model::timekeeper::{Kept, Origin};
+
 pub use self::{
     error::{Failure, OpenError, StoreError},
     messages::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Waiting},
@@ -53,6 +55,23 @@ impl Store {
     pub async fn connect(url: &PostgresUrl) -> Result<Self, OpenError> {
         let postgres = Postgres::connect(url).await?;
         Ok(Self(Arc::new(Opened::Postgres(Box::new(postgres)))))
+    }
+
+    /// What time is to be counted from. Those who share a store date what they write by the wall
+    /// clock, which they have in common.
+    pub async fn time_origin(&self) -> Result<Origin, StoreError> {
+        Ok(match &*self.0 {
+            Opened::Sqlite(sqlite) => Origin::Own(sqlite.kept_time().await?),
+            Opened::Postgres(_) => Origin::Wall,
+        })
+    }
+
+    /// Keeps the time for the next start.
+    pub async fn keep_time(&self, kept: &Kept) -> Result<(), StoreError> {
+        match &*self.0 {
+            Opened::Sqlite(sqlite) => sqlite.keep_time(kept).await,
+            Opened::Postgres(_) => Ok(()),
+        }
     }
 
     /// Whether there may be other replicas.

@@ -142,6 +142,9 @@ pub struct Issued {
 pub enum IssueError {
     #[error("the account holds as many registrations as it may")]
     TooMany,
+    /// What expires could not be told.
+    #[error("the system's clock is wrong")]
+    ClockWrong,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -195,15 +198,18 @@ impl Tokens {
         application: Digest,
         instance: Digest,
     ) -> Result<Issued, IssueError> {
-        let now = self.0.clock.now();
+        let clock = &self.0.clock;
+        // First: it takes note when the system's clock was set.
+        let wall = clock.wall().ok_or(IssueError::ClockWrong)?;
+        let now = clock.now();
         let (keyring, policy) = (self.keyring(), *self.0.policy.read());
-        let told = Timestamp::from_secs(now.saturating_add(policy.ttl).as_secs());
+        let told = Timestamp::from_secs(wall.saturating_add(policy.ttl).as_secs());
         let registration = Registration {
             owner: owner.clone(),
             application,
             instance,
             issued: now,
-            expires: told.saturating_add(policy.grace),
+            expires: clock.to_ours(told, now).saturating_add(policy.grace),
         };
         if policy.backend == Backend::Storage {
             return self.issue_stored(&keyring, registration, policy).await;
@@ -281,6 +287,7 @@ impl Tokens {
                 expires,
             } => {
                 let token = stored::TokenId::new(key, &owner, &generation).token(key);
+                let told = self.0.clock.to_wall(expires.saturating_sub(policy.grace));
                 // It may be at another resource now.
                 self.0.opened.forget(&token);
                 Ok(Issued {
@@ -289,7 +296,7 @@ impl Tokens {
                         expires,
                         ..registration
                     },
-                    told: expires.saturating_sub(policy.grace),
+                    told: Timestamp::from_secs(told.as_secs()),
                     displaced,
                 })
             }
@@ -354,6 +361,11 @@ impl Tokens {
             self.take_over(revocations);
         }
         Ok(())
+    }
+
+    /// The system's clock was set: what others were told of is to be read anew.
+    pub fn clock_was_set(&self) {
+        self.0.opened.forget_all();
     }
 
     /// Forgets what has expired, and says how many messages that were. To be called now and then.

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     config::{Config, Loaded, Report},
+    model::time::Clock,
     runtime::{
         lifecycle::{self, Signal},
         logging::LevelControl,

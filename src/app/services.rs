@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::state::State;
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
         random::{Random, SeededRandom},
         rate::Limiter,
         sync::Current,
-        time::Clock,
+        timekeeper::Timekeeper,
     },
     registrar::Registrar,
     runtime::health::Health,
@@ -75,7 +76,9 @@ pub struct Services {
     /// Of clients that try made-up endpoints.
     pub guesses: Arc<Limiter>,
     pub health: Health,
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<Timekeeper>,
+    /// Cancelled once the time is known: from then on what waits is forwarded.
+    pub begun: CancellationToken,
     pub metrics: Arc<Metrics>,
 }
 
@@ -85,11 +88,11 @@ impl Services {
         settings: Settings,
         state: State,
         link: &LinkHandle,
-        clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, StoreError> {
         let State {
             store,
+            clock,
             secret,
             tokens,
         } = state;
@@ -122,6 +125,7 @@ impl Services {
             guesses: Arc::new(Limiter::new(config.limits.client_guess_rate)),
             health: Health::new(link.state.clone()),
             clock,
+            begun: CancellationToken::new(),
             metrics,
         })
     }

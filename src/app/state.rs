@@ -10,7 +10,8 @@ use crate::{
     model::{
         random::{Random, SystemRandom},
         secret::Secret,
-        time::{Clock, SystemClock},
+        time::{Clock, TimeSource},
+        timekeeper::Timekeeper,
     },
     store::{self, Store, StoreError},
     token::{IssuersError, Keyring, Policy, StateSecret, StateSecretError, Tokens, check_issuers},
@@ -18,6 +19,7 @@ use crate::{
 
 pub struct State {
     pub store: Store,
+    pub clock: Arc<Timekeeper>,
     /// The one that tokens are issued under.
     pub secret: Secret,
     pub tokens: Tokens,
@@ -45,39 +47,46 @@ impl State {
     /// For the daemon. Refuses secrets that cannot open what the store knows to be alive.
     pub async fn open(
         config: &Config,
-        clock: &Arc<dyn Clock>,
+        time: impl TimeSource + 'static,
         random: &Arc<dyn Random>,
     ) -> Result<Self, StateError> {
         let store = match &config.store {
             config::Store::Sqlite => Store::open(&config.state_dir)?,
             config::Store::Postgres(url) => Store::connect(url).await?,
         };
+        let clock = find_clock(&store, time).await?;
         let secret = match &config.secret {
             Some(secret) => secret.clone(),
-            None => kept_secret(config, &store, &**clock, &**random).await?,
+            None => kept_secret(config, &store, &*clock, &**random).await?,
         };
         let keyring = Keyring::new(&secret, &config.previous_secrets);
         check_issuers(&store, &keyring, clock.now()).await?;
-        let (clock, random) = (clock.clone(), random.clone());
-        let tokens = Tokens::load(keyring, policy(config), store.clone(), clock, random).await?;
+        let (same, random) = (clock.clone(), random.clone());
+        let tokens = Tokens::load(keyring, policy(config), store.clone(), same, random).await?;
         Ok(Self {
             store,
+            clock,
             secret,
             tokens,
         })
     }
 
     /// For a command, beside the daemon.
-    pub async fn find(config: &Config) -> Result<Self, StateError> {
+    pub async fn find(
+        config: &Config,
+        time: impl TimeSource + 'static,
+    ) -> Result<Self, StateError> {
         let store = find_store(config).await?;
+        let clock = find_clock(&store, time).await?;
         let secret = find_secret(config)?.ok_or_else(|| StateError::NoSecret {
             state_dir: config.state_dir.clone(),
         })?;
         let keyring = Keyring::new(&secret, &config.previous_secrets);
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-        let tokens = Tokens::load(keyring, policy(config), store.clone(), clock, random).await?;
+        let (same, random) = (clock.clone(), Arc::new(SystemRandom));
+        let tokens = Tokens::load(keyring, policy(config), store.clone(), same, random).await?;
         Ok(Self {
             store,
+            clock,
             secret,
             tokens,
         })
@@ -90,6 +99,14 @@ pub async fn find_store(config: &Config) -> Result<Store, StateError> {
         config::Store::Sqlite => Store::open_existing(&config.state_dir)?,
         config::Store::Postgres(url) => Store::connect(url).await?,
     })
+}
+
+/// The time by which the daemon dates what is in its store.
+pub async fn find_clock(
+    store: &Store,
+    time: impl TimeSource + 'static,
+) -> Result<Arc<Timekeeper>, StoreError> {
+    Ok(Arc::new(Timekeeper::new(time, store.time_origin().await?)))
 }
 
 /// The configured secret, or the one that the daemon has made.

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
+use super::send::error::SendError;
 use crate::{
     app::{Failed, StartError, state::StateError},
     config::Report,
@@ -67,6 +68,8 @@ pub enum CliError {
          server, or it depends on a secret that is neither in `secret` nor in `previous_secrets`"
     )]
     Foreign(#[source] InspectError),
+    #[error("{0}")]
+    Send(#[from] SendError),
     #[error("the endpoint is not a URL; copy it exactly as the app received it")]
     NoUrl(#[source] ureq::http::uri::InvalidUri),
     #[error("the endpoint does not start with http:// or https://")]
@@ -81,6 +84,8 @@ pub enum CliError {
     TemporaryDirectory { path: PathBuf, source: io::Error },
     #[error("cannot write {}: {source}; set TMPDIR to a directory that is writable", .path.display())]
     TemporaryFile { path: PathBuf, source: io::Error },
+    #[error("cannot write {}: {source}; name a directory that you may write to", .path.display())]
+    Manual { path: PathBuf, source: io::Error },
     #[error("cannot start the simulated XMPP server: {0}")]
     DemoServer(#[source] io::Error),
     #[error(transparent)]

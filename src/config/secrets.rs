@@ -19,7 +19,7 @@ use crate::{
     store::PostgresUrlError,
 };
 
-const GENERATE: &str = "make one with `unified-push gen-secret`";
+const GENERATE: &str = "generate one with `unified-push gen-secret`";
 
 /// None when it is not set or wrong, and so are the others; if that is a fault, the report says so.
 pub fn component_secret(settings: &mut Settings) -> Option<Secret> {
@@ -56,7 +56,7 @@ pub fn previous_secrets(settings: &mut Settings) -> Option<Vec<Secret>> {
         }
     };
     if let Some(index) = secrets.iter().position(|secret| !secret.is_strong()) {
-        let what = too_short(&format!("has as number {} a secret that is", index + 1));
+        let what = too_short(&format!("has a secret, number {}, that is", index + 1));
         settings.complain(about, what, GENERATE);
         return None;
     }
@@ -158,8 +158,8 @@ fn written<F: Form>(
         }
         (Some(_), Some(in_file)) => {
             let file = file.about().path;
-            let what = format!("is set, and so is {file} ({})", in_file.origin);
-            settings.complain(about, what, "keep one of the two");
+            let what = format!("is set, but so is {file} ({})", in_file.origin);
+            settings.complain(about, what, "keep only one of the two");
             None
         }
         (None, None) => {
@@ -188,7 +188,7 @@ fn read(settings: &mut Settings, about: &About, path: &Path) -> Option<Vec<u8>> 
                 && let Some(setting) = settings.find(about)
             {
                 settings.warn(format!(
-                    "{} ({}): {} can be read by its group or by everybody; `chmod 600` it",
+                    "{} ({}): its group or everybody can read {}; run `chmod 600` on it",
                     about.path,
                     setting.origin,
                     path.display()
@@ -199,7 +199,7 @@ fn read(settings: &mut Settings, about: &About, path: &Path) -> Option<Vec<u8>> 
         Err(error) => {
             let remedy = match error.kind() {
                 io::ErrorKind::NotFound => how_to_make(about, &path),
-                _ => format!("let the daemon's user read {}", path.display()),
+                _ => format!("let the user who runs unified-push read {}", path.display()),
             };
             settings.complain(about, format!("cannot be read: {error}"), remedy);
             None
@@ -212,13 +212,15 @@ fn how_to_make(about: &About, path: &Path) -> String {
     let path = path.display();
     match about.path {
         "component.secret_file" => {
-            format!("put into {path} the component's secret, as the XMPP server has it")
+            format!(
+                "write the component's secret into {path}, as in the XMPP server's configuration"
+            )
         }
         "previous_secrets_file" => {
-            format!("put into {path} the secrets before the current one, or set it to \"\"")
+            format!("write the earlier secrets into {path}, or set the option to \"\"")
         }
-        "store.url_file" => format!("put into {path} the database's URL"),
-        _ => format!("make {path}; `unified-push gen-secret` prints a secret to put into it"),
+        "store.url_file" => format!("write the database's URL into {path}"),
+        _ => format!("create {path}; `unified-push gen-secret` prints a secret to put into it"),
     }
 }
 

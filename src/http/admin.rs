@@ -51,6 +51,8 @@ async fn ready(State(health): State<Health>) -> Response {
     };
     let link = health.link().name();
     let store = if health.store_ok() { "ok" } else { "failing" };
-    let body = format!(r#"{{"ready":{ready},"link":"{link}","store":"{store}"}}"#);
+    let clock = if health.clock_ok() { "ok" } else { "wrong" };
+    let body =
+        format!(r#"{{"ready":{ready},"link":"{link}","store":"{store}","clock":"{clock}"}}"#);
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -100,6 +100,10 @@ pub fn outcome(outcome: &Outcome, public_url: &PublicUrl) -> (PushResult, Respon
             unavailable("10", "The XMPP server accepts messages too slowly.\n"),
         ),
         Outcome::StoreFailed => (PushResult::StoreFailed, store_failed()),
+        Outcome::ClockWrong => (
+            PushResult::ClockWrong,
+            unavailable("60", "The server's clock is wrong at the moment.\n"),
+        ),
         Outcome::AccountFull => (
             PushResult::AccountFull,
             unavailable(
@@ -186,7 +190,7 @@ fn too_large() -> Response {
 }
 
 /// Ends the connection as well: the rest of the body would have to be read to reuse it.
-fn closing(mut response: Response) -> Response {
+pub fn closing(mut response: Response) -> Response {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);
     response

@@ -84,7 +84,7 @@ pub(super) struct Pushes {
     pub take: Arc<Take>,
 }
 
-type Take = dyn Fn(Request<Body>, Peer) -> BoxFuture<'static, Response> + Send + Sync;
+type Take = dyn Fn(Request<Body>) -> BoxFuture<'static, Response> + Send + Sync;
 
 impl Pushes {
     fn are_meant(&self, request: &Request<Body>) -> bool {
@@ -96,19 +96,20 @@ impl Site {
     /// Answers a request, and logs how that ended. A panic ends in a 500 that tells nothing.
     pub(super) fn answer(
         &self,
-        request: Request<Body>,
+        mut request: Request<Body>,
         peer: Peer,
         metrics: &Arc<Metrics>,
     ) -> impl Future<Output = Response> + Send + use<> {
         let (cors, metrics) = (self.cors, metrics.clone());
         let method = request.method().clone();
+        request.extensions_mut().insert(peer);
         let (resource, response) = match &self.pushes {
             Some(pushes) if pushes.are_meant(&request) => {
-                ("push", Either::Left((pushes.take)(request, peer)))
+                ("push", Either::Left((pushes.take)(request)))
             }
             _ => (
                 resource(request.uri().path()),
-                Either::Right(self.route(request, peer)),
+                Either::Right(self.route(request)),
             ),
         };
         // An async block of all of this would hold the request as well.
@@ -128,15 +129,10 @@ impl Site {
         }
     }
 
-    fn route(
-        &self,
-        mut request: Request<Body>,
-        peer: Peer,
-    ) -> impl Future<Output = Response> + Send + use<> {
+    fn route(&self, request: Request<Body>) -> impl Future<Output = Response> + Send + use<> {
         if self.cors && request.method() == Method::OPTIONS {
             return Either::Left(ready(cors::preflight()));
         }
-        request.extensions_mut().insert(peer);
         let is_head = request.method() == Method::HEAD;
         let response = self.router.clone().call(request);
         Either::Right(response.map(move |answered| {
@@ -276,7 +272,9 @@ impl Connection {
 
 /// What a path asks for. The path itself may hold a bearer secret.
 fn resource(path: &str) -> &'static str {
-    const KNOWN: [&str; 5] = ["push", "message", "metrics", "healthz", "readyz"];
+    const KNOWN: [&str; 8] = [
+        "push", "message", "notify", "aesgcm", "generic", "metrics", "healthz", "readyz",
+    ];
     let mut last = path.rsplit('/').take(2);
     last.find_map(|segment| KNOWN.into_iter().find(|known| *known == segment))
         .unwrap_or("other")

@@ -4,9 +4,12 @@
 use std::sync::{Arc, Mutex};
 
 use super::{client::Peer, *};
-use crate::model::{
-    listen::Listen,
-    message::{MessageId, Topic, Ttl, Urgency},
+use crate::{
+    metrics::LinkState,
+    model::{
+        listen::Listen,
+        message::{MessageId, Topic, Ttl, Urgency},
+    },
 };
 use axum::{
     body::Body,
@@ -17,13 +20,15 @@ use jid::BareJid;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::JoinHandle,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 mod admin;
+mod gateways;
+mod matrix;
 mod message;
 mod routes;
 mod senders;
@@ -61,7 +66,8 @@ fn every_outcome() -> Vec<Outcome> {
         Outcome::RateLimited => Some(Outcome::MemoryFull),
         Outcome::MemoryFull => Some(Outcome::LinkBusy),
         Outcome::LinkBusy => Some(Outcome::StoreFailed),
-        Outcome::StoreFailed => Some(Outcome::AccountFull),
+        Outcome::StoreFailed => Some(Outcome::ClockWrong),
+        Outcome::ClockWrong => Some(Outcome::AccountFull),
         Outcome::AccountFull => Some(Outcome::QueueFull),
         Outcome::QueueFull => None,
     };
@@ -177,6 +183,7 @@ impl Fixture {
             guesses: Arc::new(Limiter::new("1/h, burst 3".parse().unwrap())),
             body_timeout: BODY_TIMEOUT,
             metrics: metrics.clone(),
+            health: Health::new(watch::channel(LinkState::Up).1),
         };
         change(&mut settings);
         Self {

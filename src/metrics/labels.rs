@@ -46,10 +46,13 @@ labels! {
         BadToken = "bad-token",
         Guessing = "guessing",
         Gone = "gone",
+        /// The gateway for Matrix was given another push server's endpoint.
+        Foreign = "foreign",
         RateLimited = "rate-limited",
         MemoryFull = "memory-full",
         LinkBusy = "link-busy",
         StoreFailed = "store-failed",
+        ClockWrong = "clock-wrong",
         AccountFull = "account-full",
         QueueFull = "queue-full",
         BadRequest = "bad-request",
@@ -70,6 +73,7 @@ labels! {
         RateLimited = "rate-limited",
         Busy = "busy",
         StoreFailed = "store-failed",
+        ClockWrong = "clock-wrong",
     }
 }
 

@@ -76,7 +76,10 @@ impl Tokens {
         };
         let (key, mut registration) = said.ok_or(InspectError::Forged)?;
         let grace = self.0.policy.read().grace;
-        registration.expires = registration.expires.saturating_add(grace);
+        // What its phone was told.
+        let told = registration.expires;
+        let told = self.0.clock.to_ours(told, registration.issued);
+        registration.expires = told.saturating_add(grace);
         let content = Content {
             backend,
             key,

@@ -1,3 +1,4 @@
+mod clock;
 mod forgery;
 mod grace;
 mod storage;

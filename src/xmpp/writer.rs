@@ -130,7 +130,7 @@ fn register_error(error: &RegisterError) -> (&'static str, &'static str) {
         RegisterError::TooMany | RegisterError::RateLimited | RegisterError::Busy => {
             ("wait", "resource-constraint")
         }
-        RegisterError::StoreFailed => ("wait", "internal-server-error"),
+        RegisterError::StoreFailed | RegisterError::ClockWrong => ("wait", "internal-server-error"),
     }
 }
 

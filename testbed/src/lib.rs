@@ -13,6 +13,7 @@
 
 pub mod app;
 pub mod bed;
+pub mod clock;
 mod component;
 mod config;
 mod daemon;
@@ -24,10 +25,12 @@ pub mod process;
 mod random;
 pub mod server;
 pub mod suite;
+pub mod webpush;
 pub mod xml;
 
 pub use app::{Behaviour, Pair, Push, Refusal, Registered, Taken};
 pub use bed::Bed;
+pub use clock::MovedClock;
 pub use component::Component;
 pub use config::{Config, SECRET};
 pub use daemon::Daemon;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
 mod bursts;
+mod clock;
 mod config;
 mod demo;
 mod endpoints;
@@ -11,6 +12,7 @@ mod health;
 mod inspect;
 mod journal;
 mod log;
+mod manual;
 mod memory;
 mod metrics;
 mod outage;

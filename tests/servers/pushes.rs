@@ -22,6 +22,7 @@ pub fn on_both() -> Vec<Test> {
         a_push_reaches_the_phone_with_back_end_jwt,
         a_push_reaches_the_phone_with_back_end_storage,
         a_body_has_1_to_4096_bytes,
+        aesgcm_reaches_the_phone_with_its_parameters,
         a_forgotten_registration_is_gone_for_good,
         a_temporary_error_of_the_phone_revokes_nothing,
         a_silent_phone_is_waited_for_and_then_left_alone,
@@ -80,6 +81,23 @@ async fn a_body_has_1_to_4096_bytes(bed: Rc<Bed>) {
         }
     }
     assert!(line.phone.pushed_already().is_none());
+}
+
+async fn aesgcm_reaches_the_phone_with_its_parameters(bed: Rc<Bed>) {
+    let mut line = Line::new(&bed).await;
+    let key = format!("dh={};p256ecdsa={}", "k".repeat(87), "v".repeat(87));
+    let headers = [
+        ("TTL", "60"),
+        ("Content-Encoding", "aesgcm"),
+        ("Encryption", "salt=c2FsdHNhbHRzYWx0c2FsdA"),
+        ("Crypto-Key", &key),
+    ];
+    let body = [b'x'; 4096];
+    let answer = post(&line.endpoint, &headers, &body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let head = format!("aesgcm\nEncryption: {}\nCrypto-Key: {key}\n", headers[2].1);
+    let payload = line.phone.push().await.payload;
+    assert_eq!(payload, [head.as_bytes(), &body].concat());
 }
 
 async fn a_forgotten_registration_is_gone_for_good(bed: Rc<Bed>) {

@@ -27,7 +27,7 @@ fn a_url_comes_in_place_or_from_a_file_and_is_never_shown() {
             panic!("SQLite")
         };
         assert_eq!(url.to_string(), "postgres://db.example/push");
-        let shown = format!("{loaded:?} {}", loaded.effective);
+        let shown = format!("{loaded:?} {}", loaded.effective.toml);
         assert!(!shown.contains("hunter2"), "{shown}");
         assert_eq!(loaded.warnings, Vec::<String>::new());
     }
@@ -59,14 +59,14 @@ fn a_wrong_url_is_a_problem_with_its_place_and_without_its_password() {
 
     let toml = format!("{toml}\nurl = \"sqlite\"");
     let text = files.report(&toml, &[DOMAIN, SECRET, WITH_SECRET]);
-    assert!(text.contains("keep one of the two"), "{text}");
+    assert!(text.contains("keep only one of the two"), "{text}");
     assert!(text.contains("has 1 problem\n"), "{text}");
 }
 
 #[test]
 fn postgres_needs_a_secret_that_all_share() {
     let text = report("", &[(URL_VARIABLE, URL)]);
-    assert!(text.contains("must not each make their own"), "{text}");
+    assert!(text.contains("must not each generate their own"), "{text}");
     assert!(load_with("", &[(URL_VARIABLE, URL), WITH_SECRET]).is_ok());
 }
 

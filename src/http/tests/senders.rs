@@ -23,6 +23,8 @@ struct Sender {
     /// Its headers, beside Host and Content-Length.
     headers: &'static str,
     body: &'static str,
+    /// What the phone gets before the body.
+    head: &'static str,
     /// Its reading of 201, 400, 404, 413, 429, 500 and 503, in the order of [`STATUSES`].
     reads: [Reading; STATUSES.len()],
 }
@@ -42,6 +44,8 @@ const SENDERS: [Sender; 10] = [
             Authorization: WebPush eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln\r\n\
             User-Agent: http.rb/5.2.0 (Mastodon/4.3.8; +https://mastodon.example/)\r\n",
         body: "ciphertext",
+        head: "aesgcm\nEncryption: salt=WhpBSpxSDsLWVqNPAjHYSQ\n\
+            Crypto-Key: dh=BPHCLK0GSQ5fyV9FSBTfjmZQ;p256ecdsa=BCVxsr7N_eNgVRqvHtD0zTZs\n",
         // 4xx drop, but for 429; anything else is retried five times.
         reads: [Delivered, Drops, Drops, Drops, Retries, Retries, Retries],
     },
@@ -54,6 +58,7 @@ const SENDERS: [Sender; 10] = [
             Authorization: vapid t=eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln,k=BCVxsr7N\r\n\
             User-Agent: http.rb/5.3.1 (Mastodon/4.4.1; +https://mastodon.example/)\r\n",
         body: "ciphertext",
+        head: "",
         reads: [Delivered, Drops, Drops, Drops, Retries, Retries, Retries],
     },
     Sender {
@@ -64,6 +69,8 @@ const SENDERS: [Sender; 10] = [
             authorization: WebPush eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln\r\n\
             ttl: 0\r\n",
         body: "ciphertext",
+        head: "aesgcm\nEncryption: salt=WhpBSpxSDsLWVqNPAjHYSQ\n\
+            Crypto-Key: dh=BPHCLK0GSQ5fyV9FSBTfjmZQ;p256ecdsa=BCVxsr7N_eNgVRqvHtD0zTZs\n",
         // Every 4xx drops, even 429.
         reads: [Delivered, Drops, Drops, Drops, Drops, Loses, Loses],
     },
@@ -74,6 +81,7 @@ const SENDERS: [Sender; 10] = [
             Authorization: vapid t=eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln,k=BCVxsr7N\r\n\
             User-Agent: sygnal\r\n",
         body: "ciphertext",
+        head: "",
         reads: [Delivered, Drops, Drops, Drops, Drops, Loses, Loses],
     },
     Sender {
@@ -84,6 +92,7 @@ const SENDERS: [Sender; 10] = [
             Urgency: \r\n\
             User-Agent: sygnal\r\n",
         body: "ciphertext",
+        head: "",
         reads: [Delivered, Drops, Drops, Drops, Drops, Loses, Loses],
     },
     Sender {
@@ -96,6 +105,7 @@ const SENDERS: [Sender; 10] = [
             Urgency: normal\r\n\
             Accept-Encoding: gzip\r\n",
         body: "ciphertext",
+        head: "",
         reads: [Delivered, Drops, Drops, Loses, Retries, Retries, Retries],
     },
     Sender {
@@ -106,6 +116,7 @@ const SENDERS: [Sender; 10] = [
             Urgency: normal\r\n\
             Accept-Encoding: gzip\r\n",
         body: r#"{"notification":{"event_id":"$x","room_id":"!y:example.org"}}"#,
+        head: "",
         // 200, 201, 413, 429 and 5xx are expected; any other becomes a rejected pushkey.
         reads: [Delivered, Drops, Drops, Loses, Retries, Retries, Retries],
     },
@@ -118,6 +129,7 @@ const SENDERS: [Sender; 10] = [
             authorization: vapid t=eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln,k=BCVxsr7N\r\n\
             accept: */*\r\n",
         body: r#"{"urgent":true}"#,
+        head: "",
         // Only its test of a new endpoint looks at the status.
         reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses],
     },
@@ -130,6 +142,7 @@ const SENDERS: [Sender; 10] = [
             Prefer: respond-async\r\n\
             X-Never-Heard-Of: it\r\n",
         body: "ciphertext",
+        head: "",
         reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses],
     },
     Sender {
@@ -138,6 +151,7 @@ const SENDERS: [Sender; 10] = [
             Accept: */*\r\n\
             Content-Type: application/x-www-form-urlencoded\r\n",
         body: "hello",
+        head: "",
         reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses],
     },
 ];
@@ -157,7 +171,7 @@ fn lasts(outcome: &Outcome) -> bool {
         Outcome::SentUnanswered { .. } => false,
         Outcome::Unanswered | Outcome::PhoneError | Outcome::LinkDown => false,
         Outcome::RateLimited | Outcome::MemoryFull => false,
-        Outcome::LinkBusy | Outcome::StoreFailed => false,
+        Outcome::LinkBusy | Outcome::StoreFailed | Outcome::ClockWrong => false,
         Outcome::AccountFull | Outcome::QueueFull => false,
         Outcome::Revoked | Outcome::BadToken | Outcome::Gone => true,
     }
@@ -179,7 +193,8 @@ async fn the_requests_of_all_senders_are_taken() {
         assert_eq!(statuses(&answer), ["201"], "{}: {answer}", sender.name);
         let taken = fixture.fake.taken();
         assert_eq!(taken.len(), 1, "{}", sender.name);
-        assert_eq!(taken[0].body, sender.body.as_bytes(), "{}", sender.name);
+        let body = [sender.head, sender.body].concat();
+        assert_eq!(taken[0].body, body.as_bytes(), "{}", sender.name);
     }
 }
 

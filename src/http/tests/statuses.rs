@@ -36,6 +36,7 @@ fn expected(outcome: &Outcome) -> (u16, PushResult, &'static [(&'static str, &'s
         Outcome::MemoryFull => (503, PushResult::MemoryFull, SHORTLY),
         Outcome::LinkBusy => (503, PushResult::LinkBusy, SHORTLY),
         Outcome::StoreFailed => (503, PushResult::StoreFailed, SOON),
+        Outcome::ClockWrong => (503, PushResult::ClockWrong, LATER),
         Outcome::AccountFull => (503, PushResult::AccountFull, LATER),
         Outcome::QueueFull => (503, PushResult::QueueFull, LATER),
     }
@@ -69,7 +70,10 @@ async fn a_404_tells_nothing_about_its_reason() {
         "/",
         "/base/push/",
         "/base/message/",
-        "/_matrix/push/v1/notify",
+        "/aesgcm",
+        "/generic?e=",
+        "/aesgcm?e=https://other.example/push/good",
+        "/aesgcm?e=https://up.example.org/elsewhere",
     ] {
         assert_eq!(bad, fixture.ask("POST", path, &[], "x").await, "{path}");
     }

@@ -45,7 +45,7 @@ impl<'a> FromSql<'a> for Timestamp {
 
 impl<'a> FromSql<'a> for Payload {
     fn from_sql(_: &Type, raw: &'a [u8]) -> std::result::Result<Self, Fault> {
-        Ok(Self::new(Bytes::copy_from_slice(raw))?)
+        Ok(Self::restored(Bytes::copy_from_slice(raw))?)
     }
 
     accepts!(BYTEA);

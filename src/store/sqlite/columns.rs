@@ -39,7 +39,7 @@ impl FromSql for Timestamp {
 impl FromSql for Payload {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let bytes = Bytes::copy_from_slice(value.as_blob()?);
-        Self::new(bytes).map_err(FromSqlError::other)
+        Self::restored(bytes).map_err(FromSqlError::other)
     }
 }
 
@@ -97,7 +97,7 @@ pub fn full_jid(row: &Row<'_>, index: usize) -> rusqlite::Result<Jid> {
     Jid::new(&text).map_err(|e| unreadable(index, e))
 }
 
-fn unreadable(index: usize, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {
+pub fn unreadable(index: usize, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
 }
 

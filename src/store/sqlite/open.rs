@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
 ];
 
 /// As `PRAGMA auto_vacuum` shows it.
@@ -317,11 +318,12 @@ mod tests {
         const FILLED: &[&str] = &[
             include_str!("schema/1.filled.sql"),
             include_str!("schema/2.filled.sql"),
+            include_str!("schema/3.filled.sql"),
         ];
         assert_eq!(FILLED.len() + 1, MIGRATIONS.len(), "one of each");
         let fresh = tempfile::tempdir().unwrap();
         let present = schema(&open(fresh.path()).unwrap());
-        for dump in FILLED {
+        for (number, dump) in FILLED.iter().enumerate() {
             let dir = tempfile::tempdir().unwrap();
             let old = Connection::open(dir.path().join(FILE)).unwrap();
             old.execute_batch(dump).unwrap();
@@ -334,7 +336,11 @@ mod tests {
             assert!(!tables.is_empty());
             for (query, rows) in tables.iter().zip(before) {
                 assert!(!rows.is_empty(), "{query}");
-                assert_eq!(texts(&db, &without_grace(query)), rows);
+                let query = match number {
+                    0 | 1 => &without_grace(query),
+                    _ => query,
+                };
+                assert_eq!(texts(&db, query), rows);
             }
         }
     }

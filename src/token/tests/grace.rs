@@ -2,8 +2,8 @@
 
 use super::*;
 
-const DAY: Duration = Duration::from_secs(86400);
-const GRACE: Duration = Duration::from_secs(28 * 86400);
+pub(super) const DAY: Duration = Duration::from_secs(86400);
+pub(super) const GRACE: Duration = Duration::from_secs(28 * 86400);
 
 impl Rig {
     async fn with_grace(backend: Backend) -> Self {
@@ -28,7 +28,7 @@ impl Rig {
     }
 }
 
-fn policy(backend: Backend) -> Policy {
+pub(super) fn policy(backend: Backend) -> Policy {
     Policy {
         backend,
         ttl: WEEK,
@@ -37,7 +37,7 @@ fn policy(backend: Backend) -> Policy {
     }
 }
 
-async fn issued(tokens: &Tokens) -> Issued {
+pub(super) async fn issued(tokens: &Tokens) -> Issued {
     let jid = Jid::new("romeo@example.org/orchard").unwrap();
     let (application, instance) = (Digest::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
     tokens.issue(&jid, application, instance).await.unwrap()

@@ -172,6 +172,11 @@ fn a_refused_registration_has_prosodys_conditions_and_texts() {
             ErrorType::Wait,
             Condition::InternalServerError,
         ),
+        (
+            RegisterError::ClockWrong,
+            ErrorType::Wait,
+            Condition::InternalServerError,
+        ),
     ] {
         let (said_kind, said_condition, text) = said(error);
         assert_eq!((said_kind, said_condition), (kind, condition));
