@@ -9,9 +9,11 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    extract::State,
     http::{HeaderMap, HeaderName, Method, header},
     routing::get,
 };
+use futures::FutureExt;
 use ipnet::IpNet;
 use jid::BareJid;
 use tower_http::cors::{Any, CorsLayer};
@@ -40,6 +42,7 @@ mod vapid;
 
 pub use admin::admin;
 pub use listener::{BindError, Listener};
+use serve::Pushes;
 pub use serve::{ServeSettings, Site, serve};
 pub use vapid::Signatures;
 
@@ -142,8 +145,16 @@ pub fn public<D: Deliver>(public: Public<D>) -> Site {
     router = router.route(matrix::PATH, matrix);
     // Wherever else a token stands.
     let router = router.fallback_service(endpoint.with_state(state.clone()));
+    let pushes = Pushes {
+        path: format!("{}/push/", state.public_url.path()).into(),
+        take: {
+            let state = state.clone();
+            Arc::new(move |request| push::post(State(state.clone()), request).boxed())
+        },
+    };
     Site {
         router: router.with_state(state),
+        pushes: Some(pushes).filter(|pushes| !matrix::PATH.starts_with(&*pushes.path)),
         cors: Some(cors()),
     }
 }

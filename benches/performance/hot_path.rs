@@ -9,12 +9,14 @@ use std::{
     hint::black_box,
     path::Path,
     process::{Command, Stdio, exit},
+    time::Duration,
 };
 
 use bytes::{BufMut, Bytes};
 use clap::ValueEnum;
 use jid::{BareJid, Jid};
-use testbed::vapid::Sender;
+use rustix::process::Signal;
+use testbed::{PATIENCE, vapid::Sender};
 use tokio::{net::TcpStream, time::Instant};
 use unified_push::{
     link::{PushStanza, Sent},
@@ -33,6 +35,7 @@ use unified_push::{
 
 use crate::{
     Options,
+    bare::Bare,
     daemon::{Daemon, Start},
     host::DOMAIN,
     in_flight::Bench,
@@ -52,7 +55,7 @@ const PUSHES: [u32; 2] = [200, 1200];
 const BODY: usize = 200;
 
 /// What may grow without a word, in percent.
-const TOLERANCE: u64 = 10;
+const TOLERANCE: u64 = 5;
 
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Case {
@@ -94,6 +97,11 @@ pub async fn run(options: &Options, check: bool) {
         *run = count_signed(options, times).await;
     }
     counts.insert("push-vapid".to_owned(), per_time(runs, PUSHES));
+    let mut bare = [0; 2];
+    for (run, times) in bare.iter_mut().zip(PUSHES) {
+        *run = count_bare(times).await;
+    }
+    counts.insert("push-bare-axum-handler".to_owned(), per_time(bare, PUSHES));
     let grown = compare(&counts, &committed(), options.write);
     if options.write {
         let lines = counts
@@ -154,6 +162,18 @@ fn count_repeated(case: &str, times: u32) -> u64 {
     counted(dir.path())
 }
 
+/// Runs the bare handler under valgrind, with the same requests.
+async fn count_bare(times: u32) -> u64 {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bare = Bare::under(&valgrind(dir.path()), Duration::ZERO).await;
+    // As long as a token of the back end paseto.
+    let endpoint = format!("http://127.0.0.1:{}/push/{}", bare.port, "x".repeat(249));
+    push(bare.port, &requests(&[endpoint], BODY)[0], times).await;
+    bare.process.signal(Signal::TERM);
+    bare.process.exit(PATIENCE).await;
+    counted(dir.path())
+}
+
 /// Runs the daemon under valgrind; one connection pushes.
 async fn count_pushes(options: &Options, backend: Backend, times: u32) -> u64 {
     let dir = tempfile::tempdir().unwrap();
@@ -179,12 +199,7 @@ async fn count_signed(options: &Options, times: u32) -> u64 {
 }
 
 async fn count_exchanges(dir: &Path, daemon: Daemon, request: &[u8], times: u32) -> u64 {
-    let mut stream = TcpStream::connect(("127.0.0.1", daemon.port()))
-        .await
-        .unwrap();
-    for _ in 0..times {
-        exchange(&mut stream, request).await.unwrap();
-    }
+    push(daemon.port(), request, times).await;
     daemon.stop().await;
     counted(dir)
 }
@@ -196,6 +211,13 @@ fn signed(sender: &Sender, origin: &str, request: &[u8]) -> Vec<u8> {
     let end_of_head = request.windows(4).position(|four| four == b"\r\n\r\n");
     let (head, rest) = request.split_at(end_of_head.unwrap());
     [head, header.as_bytes(), rest].concat()
+}
+
+async fn push(port: u16, request: &[u8], times: u32) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    for _ in 0..times {
+        exchange(&mut stream, request).await.unwrap();
+    }
 }
 
 fn valgrind(dir: &Path) -> [String; 4] {

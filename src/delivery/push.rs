@@ -337,7 +337,13 @@ impl Admission {
     }
 
     fn admit(&self, registration: &Registration, payload: &Payload) -> Result<Share, Outcome> {
-        if !self.endpoint_rate.admit(&registration.key()) {
+        let Registration {
+            application,
+            instance,
+            ..
+        } = registration;
+        let endpoint = (registration.account(), application, instance);
+        if !self.endpoint_rate.admit(&endpoint) {
             return Err(Outcome::RateLimited);
         }
         let bytes = u32::try_from(payload.len() + OVERHEAD).unwrap_or(u32::MAX);

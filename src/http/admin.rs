@@ -25,7 +25,11 @@ pub fn admin(metrics: Arc<Metrics>, health: Health) -> Site {
         .route("/readyz", get(ready))
         .fallback(|| async { answer::not_found() })
         .with_state(health);
-    Site { router, cors: None }
+    Site {
+        router,
+        pushes: None,
+        cors: None,
+    }
 }
 
 fn render(metrics: &Metrics) -> Response {

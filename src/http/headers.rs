@@ -5,12 +5,16 @@
 //! A 400 costs some senders their subscription: it is for what no real sender sends. Gateways add a TTL
 //! to the sender's own, which comes first; libraries send headers that they have no value for.
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 
 use crate::model::{
     message::{Topic, Ttl, Urgency},
     payload::Head,
 };
+
+static TTL: HeaderName = HeaderName::from_static("ttl");
+static URGENCY: HeaderName = HeaderName::from_static("urgency");
+static TOPIC: HeaderName = HeaderName::from_static("topic");
 
 /// A bad header, as its sender's author is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,11 +46,11 @@ impl PushHeaders {
         if require_ttl && ttl.is_none() {
             return Err(HeaderError::TtlMissing);
         }
-        let urgency = at_most_one(headers, "urgency", Urgency::parse, HeaderError::Urgency)?;
+        let urgency = at_most_one(headers, &URGENCY, Urgency::parse, HeaderError::Urgency)?;
         Ok(Self {
             ttl,
             urgency: urgency.unwrap_or_default(),
-            topic: at_most_one(headers, "topic", Topic::parse, HeaderError::Topic)?,
+            topic: at_most_one(headers, &TOPIC, Topic::parse, HeaderError::Topic)?,
             head: aesgcm(headers)?,
         })
     }
@@ -79,10 +83,10 @@ fn joined(headers: &HeaderMap, name: &str) -> Vec<u8> {
 
 /// The first valid one of several, which may come in one line as well (RFC 9110 §5.3).
 fn first_ttl(headers: &HeaderMap) -> Result<Option<Ttl>, HeaderError> {
-    let lines = headers.get_all("ttl").iter();
+    let lines = headers.get_all(&TTL).iter();
     let mut values = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     match values.find_map(|value| Ttl::parse(value.trim_ascii())) {
-        None if headers.contains_key("ttl") => Err(HeaderError::Ttl),
+        None if headers.contains_key(&TTL) => Err(HeaderError::Ttl),
         first => Ok(first),
     }
 }
@@ -90,7 +94,7 @@ fn first_ttl(headers: &HeaderMap) -> Result<Option<Ttl>, HeaderError> {
 /// An empty one is none.
 fn at_most_one<T>(
     headers: &HeaderMap,
-    name: &'static str,
+    name: &HeaderName,
     parse: impl Fn(&[u8]) -> Option<T>,
     error: HeaderError,
 ) -> Result<Option<T>, HeaderError> {

@@ -77,12 +77,14 @@ pub fn is_endpoint(path: &str) -> bool {
 /// The token in a [decoded] path: an authentic one, as long as there is one, else the last that looks
 /// like one. None when nothing does.
 pub fn token(path: &str, is_authentic: impl Fn(&str) -> bool) -> Option<&str> {
-    let last = candidates(path).next()?;
+    let mut candidates = candidates(path);
+    let last = candidates.next()?;
     // Whoever opens the only one sees for itself whether it is authentic.
-    if candidates(path).nth(1).is_none() {
+    let Some(other) = candidates.next() else {
         return Some(last);
-    }
-    let authentic = candidates(path).find(|segment| is_authentic(segment));
+    };
+    let mut candidates = [last, other].into_iter().chain(candidates);
+    let authentic = candidates.find(|segment| is_authentic(segment));
     Some(authentic.unwrap_or(last))
 }
 

@@ -3,6 +3,16 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::{client::Peer, *};
+use crate::{
+    metrics::LinkState,
+    model::{
+        listen::Listen,
+        message::{MessageId, Topic, Ttl, Urgency},
+        time::SystemClock,
+        vapid::{Signature, Unauthorized},
+    },
+};
 use axum::{
     body::Body,
     http::{HeaderMap, Request},
@@ -18,17 +28,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tower::Service;
-
-use super::*;
-use crate::{
-    metrics::LinkState,
-    model::{
-        listen::Listen,
-        message::{MessageId, Topic, Ttl, Urgency},
-        time::SystemClock,
-        vapid::{Signature, Unauthorized},
-    },
-};
 
 mod admin;
 mod gateways;
@@ -241,7 +240,8 @@ async fn ask(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Body::from(body.to_owned())).unwrap();
+    let mut request = request.body(Body::from(body.to_owned())).unwrap();
+    request.extensions_mut().insert(Peer::Local);
     let mut service = site.clone().service(metrics.clone());
     let response = service.call(request).await.unwrap();
     let (parts, body) = response.into_parts();

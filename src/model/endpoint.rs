@@ -44,7 +44,7 @@ impl PublicUrl {
 
     /// The message resource of a message (RFC 8030 §5).
     pub fn message(&self, id: MessageId) -> String {
-        format!("{}/message/{id}", self.0)
+        [&self.0, "/message/", &id.encoded()].concat()
     }
 
     pub fn is_encrypted(&self) -> bool {

@@ -84,6 +84,12 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// The bare JID that registered.
+    pub fn account(&self) -> &str {
+        let owner = self.owner.as_str();
+        owner.split_once('/').map_or(owner, |(account, _)| account)
+    }
+
     pub fn key(&self) -> RegistrationKey {
         RegistrationKey {
             owner: self.owner.to_bare(),

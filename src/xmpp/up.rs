@@ -3,7 +3,7 @@
 //! Reading never waits for writing: a server that stops reading stalls the pushes, until the link
 //! is given up, but never the answers and registrations that arrive.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -86,6 +86,7 @@ impl<'a> Up<'a> {
         self.handle_read()?;
         let mut check = interval(check_every(&self.settings.timings));
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut cancelled = pin!(shutdown.cancelled());
         loop {
             if self.outbox.pending().is_empty() {
                 self.fill();
@@ -100,7 +101,7 @@ impl<'a> Up<'a> {
             } = &mut self.connection;
             let mut buffer = reader.buffer();
             tokio::select! {
-                () = shutdown.cancelled() => return self.close().await,
+                () = &mut cancelled => return self.close().await,
                 read = read.read_buf(&mut buffer) => {
                     if read.map_err(Loss::Cut)? == 0 {
                         return Err(Loss::Closed);
@@ -115,8 +116,11 @@ impl<'a> Up<'a> {
                 Some(reply) = self.queues.replies.recv(), if idle => self.put_reply(&reply),
                 Some(push) = self.queues.pushes.recv(), if idle => {
                     self.put_push(push, Instant::now());
-                    // The requests that are ready now get to send first: one write for them all.
-                    yield_now().await;
+                    // When others push as well, all that are ready now get to send first: one write
+                    // for them all.
+                    if !self.queues.pushes.is_empty() {
+                        yield_now().await;
+                    }
                     self.fill();
                 }
                 _ = check.tick() => self.check()?,

@@ -261,8 +261,11 @@ fn put(out: &mut Vec<u8>, text: &str) {
 /// For an attribute's value or a text. White space that a parser would change is written as a
 /// reference; what XML cannot carry becomes U+FFFD.
 pub(crate) fn escaped(out: &mut Vec<u8>, text: &str) {
-    // As good as always; told from the bytes in a quarter of the time.
-    if text.bytes().all(is_plain) {
+    // As good as always. Without an end in between, so that many bytes are looked at at once.
+    if text
+        .bytes()
+        .fold(true, |plain, byte| plain & is_plain(byte))
+    {
         return put(out, text);
     }
     let mut plain = 0;
