@@ -17,6 +17,7 @@ use rustls::{
         pem::{self, PemObject},
     },
     server::ParsedCertificate,
+    sign::CertifiedKey,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -160,9 +161,14 @@ impl Tls {
             })?;
             Ok((chain, key))
         });
+        let client = client.transpose()?;
+        if let Some((chain, key)) = &client {
+            CertifiedKey::from_der(chain.clone(), key.clone_key(), &tls::provider())
+                .map_err(TlsSetupError::Pair)?;
+        }
         Ok(Files {
             authorities: authorities.transpose()?,
-            client: client.transpose()?,
+            client,
         })
     }
 
