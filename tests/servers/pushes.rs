@@ -6,6 +6,7 @@ use std::{rc::Rc, time::Duration};
 use testbed::{
     Account, Behaviour, PATIENCE, Phone, eventually,
     http::{post, push},
+    server::DOMAIN,
     tests,
 };
 use tokio::time::Instant;
@@ -74,7 +75,9 @@ async fn reaches(bed: &Bed, backend: &str, form: &str) {
 async fn a_component_whose_name_is_not_ascii_works_as_any_other(bed: Rc<Bed>) {
     let server = bed.server().await;
     let account = Account::unicode();
+    // The domain above the component has no accounts.
     let settings = bed.config(&server).component(&account);
+    let settings = settings.value("acl", format!("[{DOMAIN:?}]"));
     let phone = Phone::log_in(&server, &bed.user("romeo")).await;
     let mut line = Line::with(&bed, settings, phone).await;
     assert!(line.endpoint.is_ascii(), "{}", line.endpoint);
