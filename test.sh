@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs every test, those against real Prosody, ejabberd, PostgreSQL and reverse proxies too. What they
-# need comes from Debian's packages, as root or with sudo; no service is started. Arguments go to cargo
-# test.
+# Runs every test, those against real Prosody, ejabberd, PostgreSQL, reverse proxies and Chromium too.
+# What they need comes from Debian's packages, as root or with sudo; no service is started. Arguments go
+# to cargo test.
 set -eu
 cd "$(dirname "$0")"
 
@@ -22,6 +22,8 @@ need /usr/sbin/apache2 apache2
 need /usr/bin/caddy caddy
 need /usr/sbin/haproxy haproxy
 need /usr/sbin/nginx nginx
+need /usr/bin/chromium chromium
+need /usr/bin/chromedriver chromium-driver
 install_packages
 
 UNIFIED_PUSH_TEST_REQUIRE=1 exec cargo test --locked "$@"

@@ -81,7 +81,7 @@ in
       {
         assertion = settings.store.url == null || cfg.store.urlFile == null;
         message = ''
-          ${at}.settings.store.url and ${at}.store.urlFile are both set: keep one of the two.
+          ${at}.settings.store.url and ${at}.store.urlFile are both set: keep only one of the two.
         '';
       }
     ]

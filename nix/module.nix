@@ -253,6 +253,8 @@ in
         "prosody.service"
         "ejabberd.service"
         "postgresql.target"
+        # Waits only if a service such as systemd-time-wait-sync.service is enabled.
+        "time-sync.target"
       ];
       # A daemon that cannot start tries again for ever; the journal says why.
       startLimitIntervalSec = 0;

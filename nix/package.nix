@@ -1,6 +1,7 @@
 {
   lib,
   rustPlatform,
+  stdenv,
 }:
 
 let
@@ -29,6 +30,10 @@ rustPlatform.buildRustPackage {
 
   # The other tests want real XMPP servers: nix/tests has those.
   cargoTestFlags = [ "--lib" ];
+
+  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    $out/bin/unified-push manual $out/share
+  '';
 
   meta = {
     inherit (manifest.package) description;

@@ -34,6 +34,12 @@ in
       A phone that was off when it should have renewed its endpoints then finds its subscriptions
       alive. (duration such as `"28d"`, or a number of seconds; from `"0s"` to `"366d"`)
     '';
+    vapid = option (types.enum [ "off" "registered" "required" ]) "registered" ''
+      What to do about the signatures of application servers (VAPID). With `registered`, an endpoint
+      that was registered with an application server's public key takes only messages signed by that
+      key. With `required`, nothing is registered without a key. With `off`, keys and signatures are
+      ignored.
+    '';
     store = {
       url = option (types.nullOr types.str) null ''
         Where registrations, revocations and waiting messages are kept. `sqlite` keeps them in

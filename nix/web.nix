@@ -74,26 +74,32 @@ in
         services.unified-push.settings.http.public_url = lib.mkDefault url;
         services.nginx = {
           enable = true;
-          virtualHosts.${domain} = {
-            forceSSL = lib.mkDefault true;
-            # After a 301, which is the default, senders follow with a GET, and the push is lost.
-            redirectCode = lib.mkDefault 308;
-            enableACME = lib.mkDefault true;
-            locations."/" = {
+          virtualHosts.${domain} =
+            let
               # While the daemon is down this answers 502, which senders try again, never 404.
-              proxyPass = "http://${listen}";
-              # They would send a second X-Forwarded-For.
-              recommendedProxySettings = false;
-              extraConfig = ''
-                proxy_set_header Host $host;
-                proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-                client_max_body_size 16k;
-                # Who knows a push URL can push. The error log has that of each request that fails.
-                access_log off;
-                error_log stderr crit;
-              '';
+              pass = size: {
+                proxyPass = "http://${listen}";
+                # They would send a second X-Forwarded-For.
+                recommendedProxySettings = false;
+                extraConfig = ''
+                  proxy_set_header Host $host;
+                  proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+                  client_max_body_size ${size};
+                  # Who knows a push URL can push. The error log has that of each request that fails.
+                  access_log off;
+                  error_log stderr crit;
+                '';
+              };
+            in
+            {
+              forceSSL = lib.mkDefault true;
+              # After a 301, which is the default, senders follow with a GET, and the push is lost.
+              redirectCode = lib.mkDefault 308;
+              enableACME = lib.mkDefault true;
+              locations."/" = pass "16k";
+              # Some Matrix servers send whole events.
+              locations."= /_matrix/push/v1/notify" = pass "512k";
             };
-          };
         };
       })
     ]

@@ -9,9 +9,9 @@ mod sockets;
 pub mod state;
 mod upkeep;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -25,13 +25,13 @@ use self::{
 pub use self::{reload::Reloads, sockets::Sockets};
 use crate::{
     config::Config,
-    http::{self, BODY_TIMEOUT, BindError, Listener, Public, ServeSettings, Site},
+    http::{self, BODY_TIMEOUT, BindError, Listener, Public, ServeSettings, Signatures, Site},
     link::RegisterReply,
     metrics::Metrics,
     model::{
         listen::Listen,
         random::{Random, SystemRandom},
-        time::{Clock, SystemClock},
+        time::SystemClock,
     },
     registrar::worker,
     runtime::lifecycle,
@@ -46,6 +46,9 @@ use crate::{
 const ADMIN_CONNECTIONS: usize = 64;
 /// Files open beside HTTP connections: the admin's, the store, the link, the runtime.
 const OTHER_FILES: usize = ADMIN_CONNECTIONS + 64;
+
+/// How long the stop waits to keep the time for the next start.
+const LAST_NOTE: Duration = Duration::from_secs(1);
 
 /// Why the daemon does not start. Nothing was touched but the state directory, or the database.
 #[derive(Debug, thiserror::Error)]
@@ -98,14 +101,14 @@ impl App {
         let http = listener("http.listen", &config.http.listen, sockets.http).await?;
         let admin = listener("admin.listen", &config.admin.listen, sockets.admin).await?;
 
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let metrics = Arc::new(Metrics::new());
-        let state = State::open(&config, &clock, &random).await?;
+        let state = State::open(&config, SystemClock, &random).await?;
         let settings = Settings::new(&config);
         let link = LinkSettings {
             domain: config.component.domain.clone(),
             login: settings.login.subscribe(),
+            extensions: settings.extensions.clone(),
             timings: Timings::default(),
         };
         let (handle, link) = channel(link, metrics.clone(), random);
@@ -141,6 +144,7 @@ impl App {
         reloads: Option<Reloads>,
     ) -> Result<(), Failed> {
         let services = self.services.clone();
+        services.look_at_clock();
         let shutdown = Shutdown::new(stop.clone());
         let mut tasks = self.start(&shutdown, reloads);
         lifecycle::notify_ready();
@@ -158,6 +162,8 @@ impl App {
         services.health.set_stopping();
         lifecycle::notify_stopping();
         shutdown.run(&services.delivery).await;
+        // If the disk is too slow, the next start goes by what was kept before.
+        let _ = timeout(LAST_NOTE, services.keep_time(&mut None)).await;
         info!("stopped");
         outcome
     }
@@ -181,7 +187,11 @@ impl App {
         let token = || intake.token.clone();
         let public = http::serve(self.http, self.routes.http, http_settings, token());
         tasks.spawn(intake.tasks.track_future(public));
-        tasks.spawn(delivery.clone().forward(token()));
+        let (forwarding, begun) = (delivery.clone().forward(token()), services.begun.clone());
+        tasks.spawn(async move {
+            begun.cancelled().await;
+            forwarding.await;
+        });
         let token = || farewell.token.clone();
         let admin = http::serve(self.admin, self.routes.admin, admin_settings, token());
         tasks.spawn(farewell.tasks.track_future(admin));
@@ -213,9 +223,11 @@ fn routes(config: &Config, services: &Services) -> Routes {
             public_url: config.http.public_url.clone(),
             domain: config.component.domain.clone(),
             rules: services.settings.rules.clone(),
+            signatures: Signatures::new(&config.http.public_url, services.clock.clone()),
             guesses: services.guesses.clone(),
             body_timeout: BODY_TIMEOUT,
             metrics: services.metrics.clone(),
+            health: services.health.clone(),
         }),
         admin: http::admin(services.metrics.clone(), services.health.clone()),
     }

@@ -2,10 +2,12 @@
 //! configuration, 130 ended by a second signal.
 
 mod accounts;
+mod agent;
 mod demo;
 mod error;
 mod healthcheck;
 mod inspect;
+mod manual;
 mod queue;
 mod registrations;
 mod send;
@@ -17,7 +19,7 @@ use std::{
     sync::Arc,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime;
 use tracing::{error, info, warn};
 
@@ -48,17 +50,23 @@ enum Command {
     /// Check the configuration and report every problem at once
     CheckConfig {
         /// Show the effective configuration and where each value comes from
-        #[arg(long)]
-        print: bool,
+        #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true)]
+        #[arg(default_missing_value = "toml")]
+        print: Option<Format>,
     },
     /// Ask the running daemon whether it is ready
     Healthcheck,
     /// Print a fresh secret
     GenSecret,
+    /// Write the manual pages and the completions for bash, zsh and fish
+    Manual {
+        /// A directory that is laid out like /usr/share, such as ~/.local/share
+        directory: PathBuf,
+    },
     /// Demonstrate a push on loopback, without an XMPP server
     Demo,
     /// Send a test push and explain the answer
-    Send(send::Args),
+    Send(Box<send::Args>),
     /// Show to whom an endpoint belongs and whether it works
     Inspect {
         /// An endpoint or its token; `-` reads it from standard input
@@ -72,6 +80,13 @@ enum Command {
     /// List or revoke registrations; works while the daemon runs
     #[command(subcommand)]
     Registrations(registrations::Command),
+}
+
+/// How a configuration is printed.
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Toml,
+    Json,
 }
 
 /// Parses the arguments, runs the subcommand and tells how it ended.
@@ -100,8 +115,9 @@ fn run(path: Option<&Path>, command: Command) -> Result<Exit, CliError> {
             println!("{}", gen_secret(&SystemRandom));
             Ok(Exit::Done)
         }
+        Command::Manual { directory } => manual::run(&directory),
         Command::Demo => block_on(demo::run())?,
-        Command::Send(args) => send::run(args),
+        Command::Send(args) => send::run(*args),
         Command::Inspect { endpoint } => block_on(inspect::run(&load(path)?, &endpoint))?,
         Command::Queue(command) => block_on(queue::run(&load(path)?, command))?,
         Command::Registrations(command) => block_on(registrations::run(&load(path)?, command))?,
@@ -151,15 +167,19 @@ fn serve(path: Option<&Path>) -> Result<Exit, CliError> {
     })
 }
 
-fn check_config(path: Option<&Path>, print: bool) -> Result<Exit, CliError> {
+fn check_config(path: Option<&Path>, print: Option<Format>) -> Result<Exit, CliError> {
     let loaded = read_config(path)?;
     let verdict = format!("{}{}", loaded.verdict(), endpoints(&loaded.config));
-    if print {
-        println!("{}", loaded.effective);
-        eprintln!("{verdict}");
-    } else {
-        println!("{verdict}");
-    }
+    let printed = match print {
+        None => {
+            println!("{verdict}");
+            return Ok(Exit::Done);
+        }
+        Some(Format::Toml) => loaded.effective.toml,
+        Some(Format::Json) => format!("{:#}", loaded.effective.json),
+    };
+    println!("{printed}");
+    eprintln!("{verdict}");
     Ok(Exit::Done)
 }
 

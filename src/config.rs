@@ -1,12 +1,13 @@
 //! The configuration, validated. Built by layers (defaults, file, environment) with every problem
-//! reported at once. It reads the file and the secrets' files, and nothing else: the environment
-//! comes as data, and no name is resolved.
+//! reported at once. It reads the file, the files that it names and what is mounted, and nothing
+//! else: the environment comes as data, and no name is resolved.
 
 mod effective;
 mod forms;
 mod key;
 mod layers;
 mod lookup;
+mod network;
 mod options;
 mod read;
 mod report;
@@ -19,6 +20,7 @@ mod tests;
 
 use std::{
     ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -34,6 +36,7 @@ use crate::{
         message::{Ttl, Urgency},
         rate::Rate,
         secret::Secret,
+        vapid::Vapid,
     },
     store::{PostgresSettings, PostgresUrl},
     token::Backend,
@@ -66,6 +69,7 @@ pub struct Config {
     pub registration_ttl: Duration,
     /// Beyond what a phone is told.
     pub registration_grace: Duration,
+    pub vapid: Vapid,
     /// None: the one in `state_dir`, made on the first start. Never with PostgreSQL.
     pub secret: Option<Secret>,
     pub previous_secrets: Vec<Secret>,
@@ -89,6 +93,16 @@ pub enum Store {
     Sqlite,
     /// For any number of daemons.
     Postgres(PostgresUrl),
+}
+
+impl Store {
+    /// Whether a reload can lead from one to the other.
+    fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Postgres(one), Self::Postgres(other)) => one.is_same_database(other),
+            _ => self == other,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -166,8 +180,20 @@ pub fn load(
     cli_path: Option<&Path>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Report> {
+    // Where the kernel does not say what is mounted, nothing is said of it.
+    let mounts = fs::read_to_string(network::MOUNTS).unwrap_or_default();
+    load_where(mounts, cli_path, environment)
+}
+
+/// The same with what is mounted.
+fn load_where(
+    mounts: String,
+    cli_path: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, Report> {
     let variables: Vec<_> = environment.into_iter().collect();
     let mut settings = Settings::default();
+    settings.mounts = mounts;
     settings.credentials = variables
         .iter()
         .find(|(name, value)| name == "CREDENTIALS_DIRECTORY" && !value.is_empty())
@@ -211,7 +237,10 @@ impl Config {
                 &options::STATE_DIR.about,
                 self.state_dir != started.state_dir,
             ),
-            (&options::STORE_URL.about, self.store != started.store),
+            (
+                &options::STORE_URL.about,
+                !self.store.is_same_place(&started.store),
+            ),
             (
                 &options::STORE_CONNECTIONS.about,
                 self.postgres.connections != started.postgres.connections,

@@ -57,7 +57,7 @@ use self::{
 };
 use crate::{
     link::{Answer, PushStanza},
-    metrics::{LinkState, Metrics},
+    metrics::{LinkState, Metrics, SignatureResult},
     model::{
         acl::Acl,
         message::{MessageId, Topic, Ttl, Urgency},
@@ -68,9 +68,10 @@ use crate::{
         secret::Secret,
         sync::Current,
         time::Clock,
+        vapid::{Signature, Unauthorized},
     },
     store::{Caps, Store, StoreError},
-    token::{OpenError, Tokens},
+    token::{Endpoint, OpenError, Tokens},
 };
 
 /// A push as an application server sent it.
@@ -82,6 +83,8 @@ pub struct Message {
     pub topic: Option<Topic>,
     pub urgency: Urgency,
     pub payload: Payload,
+    /// Who has signed it, if anybody.
+    pub signature: Signature,
 }
 
 /// How a push ended. `http::answer` gives each its status.
@@ -107,6 +110,8 @@ pub enum Outcome {
     BadToken,
     /// The token is authentic, but expired or revoked.
     Gone,
+    /// The endpoint takes only what the key that it was registered with has signed.
+    Unauthorized(Unauthorized),
     /// Over `limits.endpoint_rate`.
     RateLimited,
     /// Over `limits.in_flight_memory`.
@@ -117,6 +122,8 @@ pub enum Outcome {
     QueueFull,
     /// The store could not be read or written.
     StoreFailed,
+    /// The system's clock is certainly wrong, and nothing tells what time it is.
+    ClockWrong,
 }
 
 #[derive(Clone)]
@@ -210,19 +217,42 @@ impl Delivery {
 
     /// Opens the token and sends the push to the phone, or keeps it for the phone.
     pub async fn push(self: &Arc<Self>, token: &str, message: Message) -> Outcome {
+        if !self.clock.has_begun() {
+            return match self.tokens.is_authentic(token) {
+                true => Outcome::ClockWrong,
+                false => Outcome::BadToken,
+            };
+        }
         let arrival = Instant::now();
         let deadline = arrival + self.settings.read().ack_timeout;
-        let registration = match timeout_at(deadline, self.tokens.open(token)).await {
-            Ok(Ok(registration)) => registration,
+        let endpoint = match timeout_at(deadline, self.tokens.open(token)).await {
+            Ok(Ok(endpoint)) => endpoint,
             Ok(Err(OpenError::Forged)) => return Outcome::BadToken,
             Ok(Err(OpenError::Dead)) => return Outcome::Gone,
             Ok(Err(OpenError::Store(_))) | Err(_) => return Outcome::StoreFailed,
         };
-        match self.begin(registration, message, arrival, deadline) {
+        if let Err(refusal) = self.authorize(&endpoint, message.signature) {
+            return Outcome::Unauthorized(refusal);
+        }
+        match self.begin(endpoint.registration, message, arrival, deadline) {
             Begun::Ended(outcome) => outcome,
             Begun::Kept(outcome) => outcome.await,
             Begun::Sent(push, attempt) => self.settle(token, push, attempt).await,
         }
+    }
+
+    /// Counts a signature, and refuses one that the endpoint's key has not made.
+    fn authorize(&self, endpoint: &Endpoint, signature: Signature) -> Result<(), Unauthorized> {
+        let permitted = signature.permits(endpoint.signer);
+        let label = match (signature, permitted) {
+            (Signature::Unread, _) => return Ok(()),
+            (Signature::Absent, _) => SignatureResult::Absent,
+            (Signature::Bad(_), _) => SignatureResult::Bad,
+            (Signature::Good(_), Ok(())) => SignatureResult::Good,
+            (Signature::Good(_), Err(_)) => SignatureResult::OtherKey,
+        };
+        self.metrics.signatures.inc(label);
+        permitted
     }
 
     /// Whether a message waits still (RFC 8030 §6).

@@ -9,9 +9,11 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    http::{HeaderName, Method, header},
+    extract::State,
+    http::{HeaderMap, HeaderName, Method, header},
     routing::get,
 };
+use futures::FutureExt;
 use ipnet::IpNet;
 use jid::BareJid;
 use tower_http::cors::{Any, CorsLayer};
@@ -20,6 +22,7 @@ use crate::{
     delivery::{Delivery, Message, Outcome, StoreFailed},
     metrics::Metrics,
     model::{endpoint::PublicUrl, message::MessageId, rate::Limiter, sync::Current},
+    runtime::health::Health,
 };
 
 mod admin;
@@ -28,16 +31,20 @@ mod client;
 mod headers;
 mod listener;
 mod locate;
+mod matrix;
 mod message;
 mod page;
 mod push;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod vapid;
 
 pub use admin::admin;
 pub use listener::{BindError, Listener};
+use serve::Pushes;
 pub use serve::{ServeSettings, Site, serve};
+pub use vapid::Signatures;
 
 /// How long the body of a push may take to arrive.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -83,17 +90,22 @@ pub struct Public<D> {
     /// What a person enters in the phone's app.
     pub domain: BareJid,
     pub rules: Arc<Current<Rules>>,
+    pub signatures: Signatures,
     /// Tokens that fail authentication, per client. Its owner calls
     /// [`forget_idle`](Limiter::forget_idle) now and then.
     pub guesses: Arc<Limiter>,
     pub body_timeout: Duration,
     pub metrics: Arc<Metrics>,
+    /// What the page says of this server.
+    pub health: Health,
 }
 
 /// How requests are taken.
 pub struct Rules {
     /// Whether a push without a TTL header is refused.
     pub require_ttl: bool,
+    /// Whether signatures are looked at.
+    pub read_signatures: bool,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -103,29 +115,46 @@ pub fn public<D: Deliver>(public: Public<D>) -> Site {
     // Braces mean something to the router.
     let prefix = public.public_url.path();
     let prefix = prefix.replace('{', "{{").replace('}', "}}");
-    let page = page::Page::new(&public.domain);
+    let page = Arc::new(page::Page::new(&public.domain, &public.public_url));
+    let health = public.health.clone();
     let endpoint = get(push::discover)
         .post(push::post::<D>)
+        .put(push::post::<D>)
         .fallback(push::other);
     let message = get(message::get::<D>)
         .delete(message::delete::<D>)
         .post(message::post::<D>)
+        .put(message::post::<D>)
         .fallback(async || message::not_allowed());
-    let root = get(move || async move { page.response() })
+    let root = get(move |headers: HeaderMap| async move { page.response(&headers, &health) })
         .fallback(|| async { answer::method_not_allowed("GET, HEAD, OPTIONS") });
     let mut router = Router::new()
         .without_v07_checks()
         .route(&format!("{prefix}/message/{{id}}"), message)
         .route(&format!("{prefix}/push/{{token}}"), endpoint.clone())
         .route(&format!("{prefix}/"), root.clone());
-    if !prefix.is_empty() {
+    if !prefix.is_empty() && prefix != matrix::PATH {
         router = router.route(&prefix, root);
     }
     let state = Arc::new(public);
+    let matrix = get(matrix::discover)
+        .post(matrix::notify::<D>)
+        .fallback(async || answer::method_not_allowed("GET, HEAD, OPTIONS, POST"))
+        .with_state(Arc::new(matrix::Gateway::new(state.clone())));
+    // At the root of the origin, wherever endpoints are.
+    router = router.route(matrix::PATH, matrix);
     // Wherever else a token stands.
     let router = router.fallback_service(endpoint.with_state(state.clone()));
+    let pushes = Pushes {
+        path: format!("{}/push/", state.public_url.path()).into(),
+        take: {
+            let state = state.clone();
+            Arc::new(move |request| push::post(State(state.clone()), request).boxed())
+        },
+    };
     Site {
         router: router.with_state(state),
+        pushes: Some(pushes).filter(|pushes| !matrix::PATH.starts_with(&*pushes.path)),
         cors: Some(cors()),
     }
 }

@@ -17,6 +17,7 @@
 //! # What everything is made of
 //!
 //! [`model`] holds the words of the field as types that cannot hold a bad value. [`metrics`] counts.
+//! [`tls`] knows whom to believe when we connect to a server.
 //!
 //! # What makes it a program
 //!
@@ -37,5 +38,6 @@ pub mod model;
 pub mod registrar;
 pub mod runtime;
 pub mod store;
+pub mod tls;
 pub mod token;
 pub mod xmpp;

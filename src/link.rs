@@ -9,7 +9,7 @@ use std::sync::{
 use jid::Jid;
 use tokio::time::Instant;
 
-use crate::model::{payload::Payload, registration::Digest, time::Timestamp};
+use crate::model::{payload::Payload, registration::Digest, time::Timestamp, vapid::PublicKey};
 
 /// A push to send as an IQ of type set. The id is unguessable and made by the sender of the push.
 #[derive(Debug)]
@@ -59,13 +59,23 @@ pub enum Answer {
     Failed,
 }
 
-/// A register stanza, its attributes as they came.
+/// A register or unregister stanza, its attributes as they came.
 #[derive(Debug)]
 pub struct RegisterRequest {
     pub from: Jid,
     pub id: String,
     pub application: Option<String>,
     pub instance: Option<String>,
+    pub wish: Wish,
+}
+
+/// What a phone wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// An endpoint. It takes only messages signed by the key `vapid`, if there is one.
+    Register { vapid: Option<String> },
+    /// To have none any more.
+    Unregister,
 }
 
 /// The answer to a [`RegisterRequest`].
@@ -73,12 +83,28 @@ pub struct RegisterRequest {
 pub struct RegisterReply {
     pub to: Jid,
     pub id: String,
-    pub result: Result<Registered, RegisterError>,
+    pub result: Result<Granted, RegisterError>,
+}
+
+#[derive(Debug)]
+pub enum Granted {
+    Registered(Registered),
+    /// There is no such registration any more, whether or not there was one.
+    Unregistered,
 }
 
 pub struct Registered {
     pub endpoint: String,
     pub expires: Timestamp,
+    /// The key that has to sign what comes in.
+    pub vapid: Option<PublicKey>,
+}
+
+/// What this server does beyond the protocol of others, as phones are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// Endpoints that take the messages of one key only.
+    pub vapid: bool,
 }
 
 /// The endpoint is a bearer secret.
@@ -112,6 +138,9 @@ pub enum RegisterError {
     /// wait/internal-server-error
     #[error("the registration could not be stored; try again later")]
     StoreFailed,
+    /// wait/internal-server-error
+    #[error("the server's clock is wrong; try again later")]
+    ClockWrong,
 }
 
 /// What the link hands up. It is called from the link's own task, so every method returns at once.
@@ -129,7 +158,7 @@ pub trait Inbound: Send + Sync + 'static {
     /// Directed presence.
     fn presence(&self, from: &Jid, available: bool);
 
-    /// Takes a registration; its reply goes out on the link's reply channel. A refusal that needs
+    /// Takes a registration, or the end of one; its reply goes out on the link's reply channel. A refusal that needs
     /// no work comes back at once.
     fn register(&self, request: RegisterRequest) -> Result<(), RegisterReply>;
 }

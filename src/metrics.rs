@@ -10,7 +10,9 @@ use prometheus::{
     TextEncoder, process_collector::ProcessCollector,
 };
 
-pub use self::labels::{Label, LinkState, OddStanza, PushResult, QueueEvent, RegistrationResult};
+pub use self::labels::{
+    Label, LinkState, OddStanza, PushResult, QueueEvent, RegistrationResult, SignatureResult,
+};
 
 /// Counters by one label, resolved once.
 pub struct Counters<L> {
@@ -66,6 +68,8 @@ pub struct Metrics {
     registry: Registry,
     /// Pushes from application servers.
     pub pushes: Counters<PushResult>,
+    /// Signatures of pushes for endpoints that live.
+    pub signatures: Counters<SignatureResult>,
     /// From accepting a push to its acknowledgement, in seconds.
     pub acknowledgement_seconds: Histogram,
     /// Pushes that wait for an acknowledgement.
@@ -84,6 +88,8 @@ pub struct Metrics {
     pub queue_events: Counters<QueueEvent>,
     /// Registrations that phones asked for.
     pub registrations: Counters<RegistrationResult>,
+    /// Endpoints that phones gave up, by how that ended.
+    pub unregistrations: Counters<RegistrationResult>,
     /// Endpoints handed out that are too long for some senders.
     pub long_endpoints: IntCounter,
     /// Registrations that gave way to another one of their account.
@@ -125,6 +131,12 @@ impl Metrics {
                 "Pushes from application servers, by how they ended.",
                 "result",
             ),
+            signatures: counters(
+                r,
+                "unified_push_signatures_total",
+                "VAPID signatures of pushes for endpoints that live, by what they are worth.",
+                "result",
+            ),
             acknowledgement_seconds: acknowledgement_seconds(r),
             in_flight: gauge(
                 r,
@@ -134,49 +146,55 @@ impl Metrics {
             in_flight_bytes: gauge(
                 r,
                 "unified_push_in_flight_bytes",
-                "Bytes of the limit in_flight_memory in use.",
+                "Bytes in use of the limit in_flight_memory.",
             ),
             queued: gauge(
                 r,
                 "unified_push_queue_messages",
-                "Messages that wait for their phones.",
+                "Messages that are waiting for their phones.",
             ),
             queued_bytes: gauge(
                 r,
                 "unified_push_queue_bytes",
-                "Bytes of the limit max_queued_bytes in use.",
+                "Bytes in use of the limit max_queued_bytes.",
             ),
             queue_oldest: gauge(
                 r,
                 "unified_push_queue_oldest_seconds",
-                "Age of the oldest message that waits; 0 when none does.",
+                "Age of the oldest waiting message; 0 when none is waiting.",
             ),
             phones_waiting: gauge(
                 r,
                 "unified_push_phones_waiting",
-                "Phones that messages wait for, as this replica knows.",
+                "Phones for which messages are waiting, as far as this daemon knows.",
             ),
             queue_events: counters(
                 r,
                 "unified_push_queue_events_total",
-                "What happened to messages of the queue.",
+                "What happened to queued messages.",
                 "event",
             ),
             registrations: counters(
                 r,
                 "unified_push_registrations_total",
-                "Registrations asked for by phones, by how they ended.",
+                "Registration requests from phones, by result.",
+                "result",
+            ),
+            unregistrations: counters(
+                r,
+                "unified_push_unregistrations_total",
+                "Requests of phones to give an endpoint up, by how they ended.",
                 "result",
             ),
             long_endpoints: counter(
                 r,
                 "unified_push_long_endpoints_total",
-                "Endpoints of more than 500 bytes, which some application servers do not take.",
+                "Endpoints of more than 500 bytes, which some application servers refuse.",
             ),
             displaced_registrations: counter(
                 r,
                 "unified_push_displaced_registrations_total",
-                "Registrations that gave way to a new one of an account at its limit.",
+                "Registrations that gave way to a new one because their account was at its limit.",
             ),
             stored_registrations: gauge(
                 r,
@@ -207,12 +225,12 @@ impl Metrics {
             link_state: StateGauge::new(
                 r,
                 "unified_push_link_state",
-                "State of the link to the XMPP server: 1 for the present one.",
+                "State of the link to the XMPP server: 1 for the current state, 0 for the others.",
             ),
             link_losses: counters(
                 r,
                 "unified_push_link_losses_total",
-                "Connections lost and attempts failed, by cause; each is followed by another try.",
+                "Connections lost and attempts failed, by cause; the daemon tries again after each.",
                 "cause",
             ),
             odd_stanzas: counters(

@@ -3,7 +3,9 @@
 //!
 //! - What is pushed: [`message`] (TTL, topic, urgency, ids), [`payload`]
 //! - To whom: [`registration`], [`revocation`], [`endpoint`] (the URLs we hand out), [`acl`]
+//! - By whom: [`vapid`]
 //! - What comes from outside and is passed in: [`time`], [`random`], [`secret`]
+//! - The daemon's own time: [`timekeeper`]
 //! - What tasks share: [`sync`]
 //! - What the configuration names: [`listen`] (addresses), [`rate`] (limits)
 
@@ -19,3 +21,5 @@ pub mod revocation;
 pub mod secret;
 pub mod sync;
 pub mod time;
+pub mod timekeeper;
+pub mod vapid;

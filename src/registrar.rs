@@ -19,14 +19,15 @@ use tracing::warn;
 
 use self::{refusals::Refusals, renewals::Renewals};
 use crate::{
-    link::{RegisterError, RegisterReply, RegisterRequest, Registered},
-    metrics::{Metrics, QueueEvent, RegistrationResult},
+    link::{Granted, RegisterError, RegisterReply, RegisterRequest, Registered, Wish},
+    metrics::{Counters, Metrics, QueueEvent, RegistrationResult},
     model::{
         acl::Acl,
         endpoint::{LONG_ENDPOINT, PublicUrl},
         rate::{Limiter, Rate},
         registration::{Digest, DigestError, Registration, RegistrationKey},
         sync::Current,
+        vapid::{PublicKey, PublicKeyError, Vapid},
     },
     store::StoreError,
     token::{IssueError, Tokens},
@@ -38,6 +39,7 @@ const MAX_ENDPOINT: usize = 1000;
 
 pub struct Registrar {
     acl: Arc<Current<Acl>>,
+    vapid: Arc<Current<Vapid>>,
     tokens: Tokens,
     /// Keyed by account: only those that the ACL lets in, so strangers fill no table.
     rate: Limiter,
@@ -49,12 +51,36 @@ pub struct Registrar {
     metrics: Arc<Metrics>,
 }
 
-/// A registration that may be: its sender is permitted, its digests are well-formed.
+/// A registration that may be, or the end of one: its sender is permitted, what it names is
+/// well-formed.
 pub struct Screened {
     from: Jid,
     id: String,
     application: Digest,
     instance: Digest,
+    wanted: Wanted,
+}
+
+impl Screened {
+    /// Whether it ends a registration.
+    pub fn is_goodbye(&self) -> bool {
+        matches!(self.wanted, Wanted::Nothing)
+    }
+}
+
+/// What a phone wants, well-formed.
+enum Wanted {
+    /// An endpoint, perhaps for the messages of one key only.
+    Endpoint(Option<PublicKey>),
+    /// To have none any more.
+    Nothing,
+}
+
+/// What a request names.
+struct Named {
+    application: Digest,
+    instance: Digest,
+    wanted: Wanted,
 }
 
 impl Registrar {
@@ -62,6 +88,7 @@ impl Registrar {
     /// account may ask for, and once more for renewals alone.
     pub fn new(
         acl: Arc<Current<Acl>>,
+        vapid: Arc<Current<Vapid>>,
         tokens: Tokens,
         rate: Rate,
         public_url: PublicUrl,
@@ -69,6 +96,7 @@ impl Registrar {
     ) -> Self {
         Self {
             acl,
+            vapid,
             tokens,
             rate: Limiter::new(rate),
             renewals: Renewals::new(rate),
@@ -89,54 +117,121 @@ impl Registrar {
     /// never does. Gives the refusal.
     pub fn screen(&self, request: RegisterRequest) -> Result<Screened, RegisterReply> {
         match self.check(&request) {
-            Ok((application, instance)) => Ok(Screened {
+            Ok(Named {
+                application,
+                instance,
+                wanted,
+            }) => Ok(Screened {
                 from: request.from,
                 id: request.id,
                 application,
                 instance,
+                wanted,
             }),
-            Err(error) => Err(self.reply(request.from, request.id, Err(error))),
+            Err(error) => {
+                let counters = match request.wish {
+                    Wish::Register { .. } => &self.metrics.registrations,
+                    Wish::Unregister => &self.metrics.unregistrations,
+                };
+                Err(self.reply(request.from, request.id, counters, Err(error)))
+            }
         }
     }
 
-    /// Issues the endpoint, and says for what if it was.
+    /// Issues the endpoint, and says for what if it was; or ends the registration.
     pub async fn register(&self, screened: Screened) -> (RegisterReply, Option<Registration>) {
-        let (result, registration) = match self.issue(&screened).await {
-            Ok((registered, registration)) => (Ok(registered), Some(registration)),
-            Err(error) => (Err(error), None),
+        let (result, registration) = match &screened.wanted {
+            Wanted::Nothing => (self.unregister(&screened).await, None),
+            Wanted::Endpoint(key) => match self.issue(&screened, key.as_ref()).await {
+                Ok((registered, registration)) => {
+                    (Ok(Granted::Registered(registered)), Some(registration))
+                }
+                Err(error) => (Err(error), None),
+            },
         };
-        (self.reply(screened.from, screened.id, result), registration)
+        (self.end(screened, result), registration)
     }
 
     /// Too many wait already.
     pub fn busy(&self, screened: Screened) -> RegisterReply {
-        self.reply(screened.from, screened.id, Err(RegisterError::Busy))
+        self.end(screened, Err(RegisterError::Busy))
     }
 
-    fn check(&self, request: &RegisterRequest) -> Result<(Digest, Digest), RegisterError> {
+    fn end(&self, screened: Screened, result: Result<Granted, RegisterError>) -> RegisterReply {
+        let counters = match screened.wanted {
+            Wanted::Endpoint(_) => &self.metrics.registrations,
+            Wanted::Nothing => &self.metrics.unregistrations,
+        };
+        self.reply(screened.from, screened.id, counters, result)
+    }
+
+    fn check(&self, request: &RegisterRequest) -> Result<Named, RegisterError> {
         if !self.acl.read().permits(&request.from) {
             return Err(RegisterError::Forbidden);
         }
         let account = request.from.to_bare();
         let admitted = self.rate.admit(&account);
-        let digests = digests(request);
+        let named = self.named(request);
         if admitted {
-            return digests;
+            return named;
         }
-        let (application, instance) = digests.map_err(|_| RegisterError::RateLimited)?;
+        let named = named.map_err(|_| RegisterError::RateLimited)?;
         let registration = RegistrationKey {
             owner: account,
-            application,
-            instance,
+            application: named.application,
+            instance: named.instance,
         };
         if !self.renewals.admit(&registration) {
             return Err(RegisterError::RateLimited);
         }
-        Ok((application, instance))
+        Ok(named)
     }
+
+    fn named(&self, request: &RegisterRequest) -> Result<Named, RegisterError> {
+        let bad = |name| move |e: DigestError| RegisterError::BadRequest(format!("{name}: {e}"));
+        let instance = Digest::parse(request.instance.as_deref()).map_err(bad("instance"))?;
+        let application =
+            Digest::parse(request.application.as_deref()).map_err(bad("application"))?;
+        let wanted = match &request.wish {
+            Wish::Unregister => Wanted::Nothing,
+            Wish::Register { vapid } => Wanted::Endpoint(self.key(vapid.as_deref())?),
+        };
+        Ok(Named {
+            application,
+            instance,
+            wanted,
+        })
+    }
+
+    fn key(&self, text: Option<&str>) -> Result<Option<PublicKey>, RegisterError> {
+        match (*self.vapid.read(), text) {
+            (Vapid::Off, _) | (Vapid::Registered, None) => Ok(None),
+            (Vapid::Required, None) => Err(RegisterError::BadRequest(
+                "vapid: no value provided, and this server requires the application server's \
+                 public key"
+                    .to_owned(),
+            )),
+            (_, Some(text)) => PublicKey::parse(text).map(Some).map_err(bad_key),
+        }
+    }
+
+    /// Revokes what the account has registered, and says so also when that was nothing.
+    async fn unregister(&self, screened: &Screened) -> Result<Granted, RegisterError> {
+        let registration = RegistrationKey {
+            owner: screened.from.to_bare(),
+            application: screened.application,
+            instance: screened.instance,
+        };
+        let dropped = self.tokens.unregister(registration).await.map_err(failed)?;
+        self.metrics.revocations.inc();
+        self.metrics.queue_events.add(QueueEvent::Revoked, dropped);
+        Ok(Granted::Unregistered)
+    }
+
     async fn issue(
         &self,
         screened: &Screened,
+        key: Option<&PublicKey>,
     ) -> Result<(Registered, Registration), RegisterError> {
         let Screened {
             from,
@@ -144,13 +239,13 @@ impl Registrar {
             instance,
             ..
         } = screened;
-        let issued = self.tokens.issue(from, *application, *instance).await;
-        let issued = issued.map_err(|error| match error {
+        key.map_or(Ok(()), PublicKey::check).map_err(bad_key)?;
+        let signer = key.map(PublicKey::hash);
+        let issued = self.tokens.issue(from, *application, *instance, signer);
+        let issued = issued.await.map_err(|error| match error {
             IssueError::TooMany => RegisterError::TooMany,
-            IssueError::Store(StoreError::Busy) => RegisterError::Busy,
-            IssueError::Store(StoreError::Failed(_) | StoreError::Stopped) => {
-                RegisterError::StoreFailed
-            }
+            IssueError::ClockWrong => RegisterError::ClockWrong,
+            IssueError::Store(error) => failed(error),
         })?;
         let endpoint = self.public_url.endpoint(&issued.token);
         if endpoint.len() > MAX_ENDPOINT {
@@ -167,6 +262,7 @@ impl Registrar {
         let registered = Registered {
             endpoint,
             expires: issued.told,
+            vapid: key.cloned(),
         };
         Ok((registered, issued.registration))
     }
@@ -183,15 +279,16 @@ impl Registrar {
         }
     }
 
-    /// Counts how a registration ended, and reports a refusal.
+    /// Counts how a request ended, and reports a refusal.
     fn reply(
         &self,
         from: Jid,
         id: String,
-        result: Result<Registered, RegisterError>,
+        counters: &Counters<RegistrationResult>,
+        result: Result<Granted, RegisterError>,
     ) -> RegisterReply {
         let label = label(&result);
-        self.metrics.registrations.inc(label);
+        counters.inc(label);
         if let Err(error) = &result {
             self.refusals.report(&from, label, error);
         }
@@ -209,14 +306,18 @@ impl Registrar {
     }
 }
 
-fn digests(request: &RegisterRequest) -> Result<(Digest, Digest), RegisterError> {
-    let bad = |name| move |e: DigestError| RegisterError::BadRequest(format!("{name}: {e}"));
-    let instance = Digest::parse(request.instance.as_deref()).map_err(bad("instance"))?;
-    let application = Digest::parse(request.application.as_deref()).map_err(bad("application"))?;
-    Ok((application, instance))
+fn bad_key(error: PublicKeyError) -> RegisterError {
+    RegisterError::BadRequest(format!("vapid: {error}"))
 }
 
-fn label(result: &Result<Registered, RegisterError>) -> RegistrationResult {
+fn failed(error: StoreError) -> RegisterError {
+    match error {
+        StoreError::Busy => RegisterError::Busy,
+        StoreError::Failed(_) | StoreError::Stopped => RegisterError::StoreFailed,
+    }
+}
+
+fn label(result: &Result<Granted, RegisterError>) -> RegistrationResult {
     match result {
         Ok(_) => RegistrationResult::Accepted,
         Err(RegisterError::Forbidden) => RegistrationResult::Forbidden,
@@ -226,5 +327,6 @@ fn label(result: &Result<Registered, RegisterError>) -> RegistrationResult {
         Err(RegisterError::RateLimited) => RegistrationResult::RateLimited,
         Err(RegisterError::Busy) => RegistrationResult::Busy,
         Err(RegisterError::StoreFailed) => RegistrationResult::StoreFailed,
+        Err(RegisterError::ClockWrong) => RegistrationResult::ClockWrong,
     }
 }

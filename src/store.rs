@@ -17,10 +17,12 @@ mod sqlite;
 
 use std::{fmt, path::Path, sync::Arc};
 
+use crate::model::timekeeper::{Kept, Origin};
+
 pub use self::{
     error::{Failure, OpenError, StoreError},
     messages::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Waiting},
-    postgres::{PostgresSettings, PostgresUrl, PostgresUrlError},
+    postgres::{PostgresSettings, PostgresUrl, PostgresUrlError, TlsSetupError},
     registrations::{
         Found, Generation, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash,
     },
@@ -71,6 +73,32 @@ impl Store {
         match &*self.0 {
             Opened::Sqlite(_) => true,
             Opened::Postgres(postgres) => postgres.hears(),
+        }
+    }
+
+    /// What time is to be counted from. Those who share a store date what they write by the wall
+    /// clock, which they have in common.
+    pub async fn time_origin(&self) -> Result<Origin, StoreError> {
+        Ok(match &*self.0 {
+            Opened::Sqlite(sqlite) => Origin::Own(sqlite.kept_time().await?),
+            Opened::Postgres(_) => Origin::Wall,
+        })
+    }
+
+    /// Keeps the time for the next start.
+    pub async fn keep_time(&self, kept: &Kept) -> Result<(), StoreError> {
+        match &*self.0 {
+            Opened::Sqlite(sqlite) => sqlite.keep_time(kept).await,
+            Opened::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Goes on with the user, the password and the certificates of this URL, unless it is of another
+    /// database, or of none before.
+    pub async fn renew(&self, url: &PostgresUrl) -> Result<(), OpenError> {
+        match &*self.0 {
+            Opened::Sqlite(_) => Ok(()),
+            Opened::Postgres(postgres) => Ok(postgres.renew(url).await?),
         }
     }
 

@@ -10,6 +10,7 @@ mod inspect;
 mod issuers;
 mod jwt;
 mod keyring;
+mod length;
 mod opened;
 mod paseto;
 mod state_secret;
@@ -30,16 +31,18 @@ pub use self::{
     inspect::{InspectError, Inspection},
     issuers::{IssuersError, KeyIds, check_issuers},
     keyring::Keyring,
+    length::length,
+    opened::Endpoint,
     state_secret::{StateSecret, StateSecretError, gen_secret},
 };
 use crate::{
     model::{
         random::{Random, random_array},
-        registration::{Digest, Registration},
+        registration::{Digest, Registration, RegistrationKey},
         revocation::{Revocation, RevocationList, Scope},
-        secret::Secret,
         sync::Current,
         time::{Clock, Timestamp},
+        vapid::KeyHash,
     },
     store::{Generation, NewRegistration, Registered, Store, StoreError},
 };
@@ -72,32 +75,6 @@ impl fmt::Display for Backend {
             Self::Storage => "storage",
         })
     }
-}
-
-/// How many bytes the tokens of full JIDs of so many bytes will have.
-pub fn length(backend: Backend, jid: usize, random: &dyn Random) -> usize {
-    let keyring = Keyring::new(&Secret::new([0; 32]), &[]);
-    let key = keyring.current();
-    let account = "a@b.example/";
-    let resource = "x".repeat(jid.saturating_sub(account.len()).max(1));
-    let registration = Registration {
-        owner: Jid::new(&[account, &resource].concat()).expect("it is a JID"),
-        application: Digest::from_bytes([0; 32]),
-        instance: Digest::from_bytes([0; 32]),
-        issued: Timestamp::from_millis(1_800_000_000_001),
-        expires: Timestamp::from_secs(1_900_000_000),
-    };
-    let token = match backend {
-        Backend::Paseto => paseto::seal(key, &registration),
-        Backend::Jwt => jwt::sign(key, &registration, random),
-        Backend::Storage => stored::TokenId::new(
-            key,
-            &registration.key(),
-            &Generation::from_bytes(random_array(random)),
-        )
-        .token(key),
-    };
-    token.len()
 }
 
 /// How tokens are issued.
@@ -142,6 +119,9 @@ pub struct Issued {
 pub enum IssueError {
     #[error("the account holds as many registrations as it may")]
     TooMany,
+    /// What expires could not be told.
+    #[error("the system's clock is wrong")]
+    ClockWrong,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -189,24 +169,32 @@ impl Tokens {
         self.0.opened.forget_all();
     }
 
+    /// `signer` is the only key that may sign messages to the endpoint. With [`Backend::Storage`] a
+    /// renewal changes it; the other tokens each keep their own.
     pub async fn issue(
         &self,
         owner: &Jid,
         application: Digest,
         instance: Digest,
+        signer: Option<KeyHash>,
     ) -> Result<Issued, IssueError> {
-        let now = self.0.clock.now();
+        let clock = &self.0.clock;
+        // First: it takes note when the system's clock was set.
+        let wall = clock.wall().ok_or(IssueError::ClockWrong)?;
+        let now = clock.now();
         let (keyring, policy) = (self.keyring(), *self.0.policy.read());
-        let told = Timestamp::from_secs(now.saturating_add(policy.ttl).as_secs());
+        let told = Timestamp::from_secs(wall.saturating_add(policy.ttl).as_secs());
         let registration = Registration {
             owner: owner.clone(),
             application,
             instance,
             issued: now,
-            expires: told.saturating_add(policy.grace),
+            expires: clock.to_ours(told, now).saturating_add(policy.grace),
         };
         if policy.backend == Backend::Storage {
-            return self.issue_stored(&keyring, registration, policy).await;
+            return self
+                .issue_stored(&keyring, registration, signer, policy)
+                .await;
         }
         let registration = self.dated(&keyring, registration).await?;
         // These carry what the phone is told, as Prosody's do.
@@ -215,8 +203,8 @@ impl Tokens {
             ..registration.clone()
         };
         let token = match policy.backend {
-            Backend::Jwt => jwt::sign(keyring.current(), &as_told, &*self.0.random),
-            _ => paseto::seal(keyring.current(), &as_told),
+            Backend::Jwt => jwt::sign(keyring.current(), &as_told, signer, &*self.0.random),
+            _ => paseto::seal(keyring.current(), &as_told, signer),
         };
         Ok(Issued {
             token,
@@ -251,6 +239,7 @@ impl Tokens {
         &self,
         keyring: &Keyring,
         registration: Registration,
+        signer: Option<KeyHash>,
         policy: Policy,
     ) -> Result<Issued, IssueError> {
         let key = keyring.current();
@@ -264,6 +253,7 @@ impl Tokens {
             limit: policy.registrations_per_jid,
             live_until,
             registration: registration.clone(),
+            signer,
         };
         let mut displaced = None;
         let mut registered = self.0.store.register(new.clone()).await?;
@@ -281,7 +271,8 @@ impl Tokens {
                 expires,
             } => {
                 let token = stored::TokenId::new(key, &owner, &generation).token(key);
-                // It may be at another resource now.
+                let told = self.0.clock.to_wall(expires.saturating_sub(policy.grace));
+                // It may be at another resource now, or have another key.
                 self.0.opened.forget(&token);
                 Ok(Issued {
                     token,
@@ -289,7 +280,7 @@ impl Tokens {
                         expires,
                         ..registration
                     },
-                    told: expires.saturating_sub(policy.grace),
+                    told: Timestamp::from_secs(told.as_secs()),
                     displaced,
                 })
             }
@@ -310,10 +301,10 @@ impl Tokens {
         Ok(Some(dropped))
     }
 
-    /// The registration that a token stands for, if it lives.
-    pub async fn open(&self, token: &str) -> Result<Arc<Registration>, OpenError> {
+    /// What a token stands for, if it lives.
+    pub async fn open(&self, token: &str) -> Result<Endpoint, OpenError> {
         let Inspection {
-            registration,
+            endpoint,
             expired,
             revoked,
             ..
@@ -321,8 +312,8 @@ impl Tokens {
             InspectError::Forged => OpenError::Forged,
             InspectError::Store(error) => OpenError::Store(error),
         })?;
-        match registration {
-            Some(registration) if !expired && !revoked => Ok(registration),
+        match endpoint {
+            Some(endpoint) if !expired && !revoked => Ok(endpoint),
             Some(_) | None => Err(OpenError::Dead),
         }
     }
@@ -340,6 +331,14 @@ impl Tokens {
         Ok(revoked.dropped)
     }
 
+    /// The phone says goodbye: kills what it has registered, whatever is registered next. Says how
+    /// many messages were dropped.
+    pub async fn unregister(&self, key: RegistrationKey) -> Result<u64, StoreError> {
+        let now = self.0.clock.now();
+        let at = self.0.revocations.issue_time(&key, now);
+        self.revoke(Scope::Registration(key), at, now).await
+    }
+
     /// How many revocations are kept.
     pub fn revocations(&self) -> usize {
         self.0.revocations.count()
@@ -354,6 +353,11 @@ impl Tokens {
             self.take_over(revocations);
         }
         Ok(())
+    }
+
+    /// The system's clock was set: what others were told of is to be read anew.
+    pub fn clock_was_set(&self) {
+        self.0.opened.forget_all();
     }
 
     /// Forgets what has expired, and says how many messages that were. To be called now and then.

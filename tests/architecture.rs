@@ -18,8 +18,9 @@ use syn::{Attribute, Item, ItemMod, UseTree, visit::Visit};
 const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("metrics", &[]),
+    ("tls", &[]),
     ("link", &["model"]),
-    ("store", &["link", "model"]),
+    ("store", &["link", "model", "tls"]),
     ("token", &["model", "store"]),
     ("config", &["model", "store", "token"]),
     ("runtime", &["config", "metrics"]),
@@ -47,7 +48,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "app", "config", "demo", "http", "model", "runtime", "store", "token",
+            "app", "config", "demo", "http", "model", "runtime", "store", "tls", "token",
         ],
     ),
 ];

@@ -38,9 +38,17 @@ pub struct Bare {
 
 impl Bare {
     pub async fn start(late: Duration) -> Self {
+        Self::under(&[], late).await
+    }
+
+    /// Run by another command.
+    pub async fn under(wrapper: &[String], late: Duration) -> Self {
         let (port, late) = (free_port(), late.as_millis());
         let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env::current_exe().unwrap());
+        let own = env::current_exe().unwrap();
+        let mut words = wrapper.iter().map(AsRef::as_ref).chain([own.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words);
         command.args(["bare", &port.to_string(), &late.to_string()]);
         let process = Process::start(&mut command, &dir.path().join("log")).unwrap();
         eventually("the bare handler listens", PATIENCE, async || {

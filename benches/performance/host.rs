@@ -94,13 +94,20 @@ impl Host {
 
     /// Registers that many apps, of a phone each, and returns their endpoints.
     pub fn register(&mut self, count: usize) -> Vec<String> {
+        self.register_with(count, "")
+    }
+
+    /// The same with one more attribute of the element, or none.
+    pub fn register_with(&mut self, count: usize, attribute: &str) -> Vec<String> {
         let mut endpoints = Vec::with_capacity(count);
         let mut asked = 0;
         while endpoints.len() < count {
             let batch = AT_ONCE
                 .min(count - asked)
                 .min(AT_ONCE - (asked - endpoints.len()));
-            let stanzas: String = (0..batch).map(|_| self.next_registration()).collect();
+            let stanzas: String = (0..batch)
+                .map(|_| self.next_registration(attribute))
+                .collect();
             self.shared.write(stanzas.as_bytes()).unwrap();
             asked += batch;
             endpoints.push(self.endpoints.recv_timeout(PATIENCE).unwrap());
@@ -109,7 +116,7 @@ impl Host {
         endpoints
     }
 
-    fn next_registration(&mut self) -> String {
+    fn next_registration(&mut self, attribute: &str) -> String {
         self.registered += 1;
         let n = self.registered;
         let mut digest = [0; 32];
@@ -119,7 +126,7 @@ impl Host {
         format!(
             "<iq type='set' id='r{n}' from='{phone}' \
              to='{DOMAIN}'><register xmlns='{namespace}' application='{digest}' \
-             instance='{digest}'/></iq>"
+             instance='{digest}'{attribute}/></iq>"
         )
     }
 }

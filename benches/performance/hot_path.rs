@@ -9,15 +9,22 @@ use std::{
     hint::black_box,
     path::Path,
     process::{Command, Stdio, exit},
+    time::Duration,
 };
 
 use bytes::{BufMut, Bytes};
 use clap::ValueEnum;
 use jid::{BareJid, Jid};
+use rustix::process::Signal;
+use testbed::{PATIENCE, vapid::Sender};
 use tokio::{net::TcpStream, time::Instant};
 use unified_push::{
     link::{PushStanza, Sent},
-    model::{payload::Payload, registration::Digest},
+    model::{
+        payload::Payload,
+        registration::Digest,
+        time::{Clock, SystemClock},
+    },
     token::Backend,
     xmpp::{
         reader::{Event, Reader},
@@ -28,7 +35,8 @@ use unified_push::{
 
 use crate::{
     Options,
-    daemon::Start,
+    bare::Bare,
+    daemon::{Daemon, Start},
     host::DOMAIN,
     in_flight::Bench,
     load::{exchange, requests},
@@ -47,7 +55,7 @@ const PUSHES: [u32; 2] = [200, 1200];
 const BODY: usize = 200;
 
 /// What may grow without a word, in percent.
-const TOLERANCE: u64 = 10;
+const TOLERANCE: u64 = 5;
 
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Case {
@@ -84,6 +92,16 @@ pub async fn run(options: &Options, check: bool) {
         }
         counts.insert(format!("push-{backend}"), per_time(runs, PUSHES));
     }
+    let mut runs = [0; 2];
+    for (run, times) in runs.iter_mut().zip(PUSHES) {
+        *run = count_signed(options, times).await;
+    }
+    counts.insert("push-vapid".to_owned(), per_time(runs, PUSHES));
+    let mut bare = [0; 2];
+    for (run, times) in bare.iter_mut().zip(PUSHES) {
+        *run = count_bare(times).await;
+    }
+    counts.insert("push-bare-axum-handler".to_owned(), per_time(bare, PUSHES));
     let grown = compare(&counts, &committed(), options.write);
     if options.write {
         let lines = counts
@@ -144,21 +162,62 @@ fn count_repeated(case: &str, times: u32) -> u64 {
     counted(dir.path())
 }
 
+/// Runs the bare handler under valgrind, with the same requests.
+async fn count_bare(times: u32) -> u64 {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bare = Bare::under(&valgrind(dir.path()), Duration::ZERO).await;
+    // As long as a token of the back end paseto.
+    let endpoint = format!("http://127.0.0.1:{}/push/{}", bare.port, "x".repeat(249));
+    push(bare.port, &requests(&[endpoint], BODY)[0], times).await;
+    bare.process.signal(Signal::TERM);
+    bare.process.exit(PATIENCE).await;
+    counted(dir.path())
+}
+
 /// Runs the daemon under valgrind; one connection pushes.
 async fn count_pushes(options: &Options, backend: Backend, times: u32) -> u64 {
     let dir = tempfile::tempdir().unwrap();
     let wrapper = valgrind(dir.path());
     let start = Start::new(&options.daemon, backend).under(&wrapper);
     let (daemon, mut host) = start.run().await;
-    let requests = requests(&host.register(1), BODY);
-    let mut stream = TcpStream::connect(("127.0.0.1", daemon.port()))
-        .await
-        .unwrap();
-    for _ in 0..times {
-        exchange(&mut stream, &requests[0]).await.unwrap();
-    }
+    let request = requests(&host.register(1), BODY)[0].clone();
+    count_exchanges(dir.path(), daemon, &request, times).await
+}
+
+/// The same with a signature that the endpoint asks for; with the back end paseto.
+async fn count_signed(options: &Options, times: u32) -> u64 {
+    let dir = tempfile::tempdir().unwrap();
+    let wrapper = valgrind(dir.path());
+    let start = Start::new(&options.daemon, Backend::Paseto).under(&wrapper);
+    let (daemon, mut host) = start.run().await;
+    let sender = Sender::new();
+    let vapid = format!(" vapid='{}'", sender.key());
+    let request = requests(&host.register_with(1, &vapid), BODY)[0].clone();
+    let origin = format!("http://127.0.0.1:{}", daemon.port());
+    let request = signed(&sender, &origin, &request);
+    count_exchanges(dir.path(), daemon, &request, times).await
+}
+
+async fn count_exchanges(dir: &Path, daemon: Daemon, request: &[u8], times: u32) -> u64 {
+    push(daemon.port(), request, times).await;
     daemon.stop().await;
-    counted(dir.path())
+    counted(dir)
+}
+
+/// A request with one more header.
+fn signed(sender: &Sender, origin: &str, request: &[u8]) -> Vec<u8> {
+    let exp = SystemClock.now().as_secs() + 12 * 3600;
+    let header = format!("\r\nauthorization: {}", sender.authorization(origin, exp));
+    let end_of_head = request.windows(4).position(|four| four == b"\r\n\r\n");
+    let (head, rest) = request.split_at(end_of_head.unwrap());
+    [head, header.as_bytes(), rest].concat()
+}
+
+async fn push(port: u16, request: &[u8], times: u32) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    for _ in 0..times {
+        exchange(&mut stream, request).await.unwrap();
+    }
 }
 
 fn valgrind(dir: &Path) -> [String; 4] {
@@ -222,7 +281,12 @@ fn build_stanza(times: u32) {
 
 fn read_answer(times: u32) {
     let domain = BareJid::new(DOMAIN).unwrap();
-    let session = Session::new(domain, Default::default(), "ping".to_owned());
+    let session = Session::new(
+        domain,
+        Default::default(),
+        Default::default(),
+        "ping".to_owned(),
+    );
     let answer = format!(
         "<iq type='result' id='{}' from='user-1@example.org/Conversations.AbCd' to='{DOMAIN}'/>",
         "x".repeat(51)

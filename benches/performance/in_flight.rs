@@ -23,6 +23,7 @@ use unified_push::{
         secret::Secret,
         sync::Current,
         time::SystemClock,
+        vapid::Signature,
     },
     store::{Caps, Store},
     token::{Backend, Keyring, Policy, Tokens},
@@ -103,7 +104,7 @@ impl Bench {
         let phone = Jid::new(&format!("user-{phone}@example.org/Conversations.AbCd")).unwrap();
         let digest = Digest::from_bytes([7; 32]);
         self.tokens
-            .issue(&phone, digest, digest)
+            .issue(&phone, digest, digest, None)
             .await
             .unwrap()
             .token
@@ -116,6 +117,7 @@ pub fn message(body: usize) -> Message {
         topic: None,
         urgency: Urgency::High,
         payload: Payload::new(Bytes::from(vec![b'x'; body])).unwrap(),
+        signature: Signature::Absent,
     }
 }
 

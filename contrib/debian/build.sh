@@ -20,6 +20,10 @@ put() {
 
 install -d $tree/usr/bin
 strip --strip-unneeded -o $tree/usr/bin/unified-push "$program"
+"$program" manual $tree/usr/share
+# Debian's zsh looks elsewhere than most.
+mv $tree/usr/share/zsh/site-functions $tree/usr/share/zsh/vendor-completions
+find $tree/usr/share/man -type f -exec gzip --best --no-name {} +
 for unit in contrib/systemd/*; do
     put "$unit" "lib/systemd/system/$(basename "$unit")"
 done
@@ -27,7 +31,7 @@ put contrib/debian/config.toml etc/unified-push/config.toml
 
 documents=usr/share/doc/unified-push
 put contrib/debian/copyright $documents/copyright
-for file in README.md CHANGELOG.md unified-push.example.toml docs/*.md docs/performance/*.md; do
+for file in README.md CHANGELOG.md unified-push.example.toml docs/*.md docs/performance/*.md docs/pictures/*; do
     put "$file" "$documents/$file"
 done
 for file in alerts.yaml dashboard.json; do

@@ -112,10 +112,10 @@ to look for its IngressClass takes a right that whoever installs the chart may l
     (dict "path" "config.store.url" "value" (ne $config.store.url "sqlite" | ternary $config.store.url "") "file" $config.store.url_file "key" $existing.storeUrlKey) }}
 {{- if and $secret.value $secret.file }}
 {{- $file := $secret.path | splitList "." | last }}
-{{- $wrong = append $wrong (printf "%s is set, and so is %s_file: keep one of the two" $secret.path $file) }}
+{{- $wrong = append $wrong (printf "%s is set, but so is %s_file: keep only one of the two" $secret.path $file) }}
 {{- end }}
 {{- if and $secret.value $existing.name }}
-{{- $wrong = append $wrong (printf "%s is set, and so is existingSecret.name: put it into that Secret" $secret.path) }}
+{{- $wrong = append $wrong (printf "%s is set, but so is existingSecret.name: put it into that Secret" $secret.path) }}
 {{- end }}
 {{- end }}
 {{- if not (regexMatch "^(sqlite$|postgres(ql)?://)" $config.store.url) }}

@@ -155,7 +155,7 @@ in
           inherit secretFile;
           settings.store.url = "postgres://unified-push:password@database/unified-push";
         });
-    two-databases = refused "are both set: keep one of the two" (of {
+    two-databases = refused "are both set: keep only one of the two" (of {
       inherit secretFile;
       store.urlFile = "/var/lib/secrets/database";
       settings.store.url = "postgres://unified-push@database/unified-push";

@@ -85,10 +85,14 @@ let
       server {
           listen 127.0.0.1:80;
           server_name ${domain};
-          location / {
-              proxy_pass ${host.locations."/".proxyPass};
-              ${host.locations."/".extraConfig}
-          }
+          ${lib.concatStringsSep "" (
+            lib.mapAttrsToList (path: location: ''
+              location ${path} {
+                  proxy_pass ${location.proxyPass};
+                  ${location.extraConfig}
+              }
+            '') host.locations
+          )}
       }
     '') (checked.services.nginx.virtualHosts or { })
   );

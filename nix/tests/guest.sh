@@ -31,6 +31,13 @@ case $(via_nginx --data-binary @largest "http://127.0.0.1:80$path") in
 *) exit 1 ;;
 esac
 
+step "nginx lets a Matrix server's whole events through"
+[ "$(via_nginx http://127.0.0.1:80/_matrix/push/v1/notify)" = 200 ]
+printf '{"notification":{"devices":[{"pushkey":"https://other.example/"}],"content":"%s"}}' \
+    "$(head -c 200000 /dev/zero | tr '\0' x)" >event
+[ "$(via_nginx --data-binary @event http://127.0.0.1:80/_matrix/push/v1/notify)" = 200 ]
+echo yes
+
 step "nothing is lost while it restarts"
 $relay --during 'systemctl restart unified-push.service'
 step "nor when it restarts again and again"

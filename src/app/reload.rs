@@ -11,7 +11,7 @@ use super::{
     state::{StateError, find_secret, policy},
 };
 use crate::{
-    config::{Config, Loaded, Report},
+    config::{self, Config, Loaded, Report},
     runtime::{
         lifecycle::{self, Signal},
         logging::LevelControl,
@@ -85,6 +85,9 @@ impl Services {
         })?;
         let keyring = Keyring::new(&secret, &config.previous_secrets);
         check_issuers(&self.store, &keyring, self.clock.now()).await?;
+        if let config::Store::Postgres(url) = &config.store {
+            self.store.renew(url).await?;
+        }
 
         self.tokens.reconfigure(keyring, policy(config));
         self.settings.set(config);

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::state::State;
 use crate::{
     config::Config,
     delivery::{self, Delivery, Dependencies},
     http::Rules,
+    link::Extensions,
     metrics::Metrics,
     model::{
         acl::Acl,
@@ -16,6 +18,8 @@ use crate::{
         rate::Limiter,
         sync::Current,
         time::Clock,
+        timekeeper::Timekeeper,
+        vapid::Vapid,
     },
     registrar::Registrar,
     runtime::health::Health,
@@ -27,6 +31,9 @@ use crate::{
 /// What several parts look at, and a reload changes.
 pub struct Settings {
     pub acl: Arc<Current<Acl>>,
+    pub vapid: Arc<Current<Vapid>>,
+    /// What the link announces.
+    pub extensions: Arc<Current<Extensions>>,
     pub rules: Arc<Current<Rules>>,
     pub login: watch::Sender<Login>,
 }
@@ -35,6 +42,8 @@ impl Settings {
     pub fn new(config: &Config) -> Self {
         Self {
             acl: Arc::new(Current::new(config.acl.clone())),
+            vapid: Arc::new(Current::new(config.vapid)),
+            extensions: Arc::new(Current::new(extensions(config))),
             rules: Arc::new(Current::new(rules(config))),
             login: watch::Sender::new(login(config)),
         }
@@ -42,6 +51,8 @@ impl Settings {
 
     pub fn set(&self, config: &Config) {
         self.acl.set(config.acl.clone());
+        self.vapid.set(config.vapid);
+        self.extensions.set(extensions(config));
         self.rules.set(rules(config));
         self.login.send_if_modified(|current| {
             let before = std::mem::replace(current, login(config));
@@ -50,9 +61,16 @@ impl Settings {
     }
 }
 
+fn extensions(config: &Config) -> Extensions {
+    Extensions {
+        vapid: config.vapid != Vapid::Off,
+    }
+}
+
 fn rules(config: &Config) -> Rules {
     Rules {
         require_ttl: config.http.require_ttl,
+        read_signatures: config.vapid != Vapid::Off,
         trusted_proxies: config.http.trusted_proxies.clone(),
     }
 }
@@ -75,7 +93,12 @@ pub struct Services {
     /// Of clients that try made-up endpoints.
     pub guesses: Arc<Limiter>,
     pub health: Health,
+    /// The daemon's own time, which it has to begin and to keep.
+    pub keeper: Arc<Timekeeper>,
+    /// What all daemons of this store go by.
     pub clock: Arc<dyn Clock>,
+    /// Cancelled once the time is known: from then on what waits is forwarded.
+    pub begun: CancellationToken,
     pub metrics: Arc<Metrics>,
 }
 
@@ -89,6 +112,7 @@ impl Services {
     ) -> Result<Self, StoreError> {
         let State {
             store,
+            keeper,
             secret,
             tokens,
             clock,
@@ -108,6 +132,7 @@ impl Services {
         delivery.recover().await?;
         let registrar = Registrar::new(
             settings.acl.clone(),
+            settings.vapid.clone(),
             tokens.clone(),
             config.limits.registration_rate,
             config.http.public_url.clone(),
@@ -121,7 +146,9 @@ impl Services {
             registrar: Arc::new(registrar),
             guesses: Arc::new(Limiter::new(config.limits.client_guess_rate)),
             health: Health::new(link.state.clone()),
+            keeper,
             clock,
+            begun: CancellationToken::new(),
             metrics,
         })
     }

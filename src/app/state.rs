@@ -10,7 +10,8 @@ use crate::{
     model::{
         random::{Random, SystemRandom},
         secret::Secret,
-        time::{Clock, SystemClock},
+        time::{Clock, TimeSource},
+        timekeeper::Timekeeper,
     },
     store::{self, Store, StoreError},
     token::{IssuersError, Keyring, Policy, StateSecret, StateSecretError, Tokens, check_issuers},
@@ -18,6 +19,8 @@ use crate::{
 
 pub struct State {
     pub store: Store,
+    /// The daemon's own time, which it has to begin and to keep.
+    pub keeper: Arc<Timekeeper>,
     /// The one that tokens are issued under.
     pub secret: Secret,
     pub tokens: Tokens,
@@ -47,14 +50,15 @@ impl State {
     /// For the daemon. Refuses secrets that cannot open what the store knows to be alive.
     pub async fn open(
         config: &Config,
-        clock: &Arc<dyn Clock>,
+        time: impl TimeSource + 'static,
         random: &Arc<dyn Random>,
     ) -> Result<Self, StateError> {
         let store = match &config.store {
             config::Store::Sqlite => Store::open(&config.state_dir)?,
             config::Store::Postgres(url) => Store::connect(url, config.postgres).await?,
         };
-        let clock = store.clock(clock.clone()).await?;
+        let keeper = find_clock(&store, time).await?;
+        let clock = store.clock(keeper.clone()).await?;
         let secret = match &config.secret {
             Some(secret) => secret.clone(),
             None => kept_secret(config, &store, &*clock, &**random).await?,
@@ -65,6 +69,7 @@ impl State {
         let tokens = Tokens::load(keyring, policy(config), store.clone(), same, random).await?;
         Ok(Self {
             store,
+            keeper,
             secret,
             tokens,
             clock,
@@ -72,17 +77,22 @@ impl State {
     }
 
     /// For a command, beside the daemon.
-    pub async fn find(config: &Config) -> Result<Self, StateError> {
+    pub async fn find(
+        config: &Config,
+        time: impl TimeSource + 'static,
+    ) -> Result<Self, StateError> {
         let store = find_store(config).await?;
+        let keeper = find_clock(&store, time).await?;
         let secret = find_secret(config)?.ok_or_else(|| StateError::NoSecret {
             state_dir: config.state_dir.clone(),
         })?;
         let keyring = Keyring::new(&secret, &config.previous_secrets);
-        let clock = store.clock(Arc::new(SystemClock)).await?;
+        let clock = store.clock(keeper.clone()).await?;
         let (same, random) = (clock.clone(), Arc::new(SystemRandom));
         let tokens = Tokens::load(keyring, policy(config), store.clone(), same, random).await?;
         Ok(Self {
             store,
+            keeper,
             secret,
             tokens,
             clock,
@@ -96,6 +106,14 @@ pub async fn find_store(config: &Config) -> Result<Store, StateError> {
         config::Store::Sqlite => Store::open_existing(&config.state_dir)?,
         config::Store::Postgres(url) => Store::connect(url, config.postgres).await?,
     })
+}
+
+/// The time by which the daemon dates what is in its store.
+pub async fn find_clock(
+    store: &Store,
+    time: impl TimeSource + 'static,
+) -> Result<Arc<Timekeeper>, StoreError> {
+    Ok(Arc::new(Timekeeper::new(time, store.time_origin().await?)))
 }
 
 /// The configured secret, or the one that the daemon has made.

@@ -1,4 +1,4 @@
-//! What has to be done now and then: check the store, delete what has expired, count.
+//! What has to be done now and then: check the store and the clock, delete what has expired, count.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,9 +6,17 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use super::services::Services;
-use crate::{metrics::QueueEvent, store::StoreError};
+use crate::{
+    metrics::QueueEvent,
+    model::{
+        time::{Clock, RELEASED},
+        timekeeper::Kept,
+    },
+    runtime::lifecycle,
+    store::StoreError,
+};
 
-/// How soon a failing store, or what the command line revokes, is noticed.
+/// How soon a failing store, a clock that was set, or what the command line revokes, is noticed.
 const LOOK: Duration = Duration::from_secs(1);
 /// Seconds between countings, and between purges.
 const COUNT: u64 = 15;
@@ -22,15 +30,18 @@ impl Services {
     pub async fn keep_up(self: Arc<Self>) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut kept = None;
         for second in 0.. {
             ticks.tick().await;
             if let Err(StoreStopped) = self.look().await {
                 return;
             }
+            self.look_at_clock();
+            self.keep_time(&mut kept).await;
             if second % COUNT == 0 {
                 self.count().await;
             }
-            if second % PURGE == 0 {
+            if second % PURGE == 0 && self.clock.has_begun() {
                 self.purge().await;
             }
         }
@@ -62,6 +73,53 @@ impl Services {
         self.health.set_store_ok(true);
         self.metrics.store_failing.set(0);
         Ok(())
+    }
+
+    /// Sees whether the system's clock may be right. What depends on it goes on by itself then.
+    pub fn look_at_clock(&self) {
+        let (begins, ok) = (self.keeper.begin(), self.keeper.wall().is_some());
+        if begins || self.keeper.has_begun() {
+            self.begun.cancel();
+        }
+        match (self.health.clock_ok(), ok) {
+            (true, false) => {
+                let says = self.keeper.wall_as_it_is();
+                let until = match self.keeper.has_begun() {
+                    false => "pushes are answered with 503 and registrations are refused",
+                    true => "registrations are refused",
+                };
+                error!(
+                    "the system's clock says {says}, which is before this version of unified-push \
+                     was released ({RELEASED}): until the clock is set, {until}. Set it, and turn on \
+                     time synchronisation (`timedatectl set-ntp true`)"
+                );
+                lifecycle::notify_status(&format!(
+                    "Waiting for the system's clock to be set: it says {says}"
+                ));
+            }
+            (false, true) => {
+                info!("the system's clock is set");
+                lifecycle::notify_status("");
+            }
+            (true, true) | (false, false) => {}
+        }
+        self.health.set_clock_ok(ok);
+    }
+
+    /// Keeps the time for the next start. `kept` is what was kept last.
+    pub async fn keep_time(&self, kept: &mut Option<Kept>) {
+        let Some(time) = self.keeper.kept() else {
+            return;
+        };
+        let before = kept.as_ref();
+        if before.is_some_and(|before| time.knows_more_steps_than(before)) {
+            self.tokens.clock_was_set();
+        }
+        if before.is_none_or(|before| time.is_news_after(before))
+            && self.store.keep_time(&time).await.is_ok()
+        {
+            *kept = Some(time);
+        }
     }
 
     async fn count(&self) {

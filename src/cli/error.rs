@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
+use super::send::error::SendError;
 use crate::{
     app::{Failed, StartError, state::StateError},
     config::Report,
@@ -11,6 +12,7 @@ use crate::{
         secret::{KeyId, KeyIdError},
     },
     store::StoreError,
+    tls::{self, AuthoritiesError},
     token::{InspectError, StateSecretError},
 };
 
@@ -67,6 +69,8 @@ pub enum CliError {
          server, or it depends on a secret that is neither in `secret` nor in `previous_secrets`"
     )]
     Foreign(#[source] InspectError),
+    #[error("{0}")]
+    Send(#[from] SendError),
     #[error("the endpoint is not a URL; copy it exactly as the app received it")]
     NoUrl(#[source] ureq::http::uri::InvalidUri),
     #[error("the endpoint does not start with http:// or https://")]
@@ -77,10 +81,19 @@ pub enum CliError {
          daemon is running"
     )]
     NoAnswer(#[source] Box<ureq::Error>),
+    #[error("no encrypted connection to the endpoint: {source}. {remedy}")]
+    Tls {
+        source: Box<ureq::Error>,
+        remedy: &'static str,
+    },
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
     #[error("cannot create {}: {source}; set TMPDIR to a directory that is writable", .path.display())]
     TemporaryDirectory { path: PathBuf, source: io::Error },
     #[error("cannot write {}: {source}; set TMPDIR to a directory that is writable", .path.display())]
     TemporaryFile { path: PathBuf, source: io::Error },
+    #[error("cannot write {}: {source}; name a directory that you may write to", .path.display())]
+    Manual { path: PathBuf, source: io::Error },
     #[error("cannot start the simulated XMPP server: {0}")]
     DemoServer(#[source] io::Error),
     #[error(transparent)]
@@ -94,6 +107,20 @@ impl CliError {
         match self {
             Self::Config(_) => ExitCode::from(EXIT_CONFIG),
             _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl From<ureq::Error> for CliError {
+    fn from(error: ureq::Error) -> Self {
+        let remedy = match &error {
+            ureq::Error::Io(error) => tls::cause(error).and_then(tls::remedy),
+            _ => None,
+        };
+        let source = Box::new(error);
+        match remedy {
+            Some(remedy) => Self::Tls { source, remedy },
+            None => Self::NoAnswer(source),
         }
     }
 }

@@ -6,12 +6,13 @@ use super::error::{CliError, Exit};
 use crate::{
     app::state::State,
     config::Config,
-    token::{InspectError, Inspection},
+    model::time::{Clock, SystemClock},
+    token::{Endpoint, InspectError, Inspection},
 };
 
 /// Prints what is known; no when a push to the endpoint would not be accepted.
 pub async fn run(config: &Config, endpoint: &str) -> Result<Exit, CliError> {
-    let tokens = State::find(config).await?.tokens;
+    let State { tokens, clock, .. } = State::find(config, SystemClock).await?;
     let endpoint = if endpoint == "-" {
         read_line()?
     } else {
@@ -19,7 +20,7 @@ pub async fn run(config: &Config, endpoint: &str) -> Result<Exit, CliError> {
     };
     let token = endpoint.trim().rsplit('/').next().unwrap_or_default();
     match tokens.inspect(token).await {
-        Ok(inspection) => Ok(print(&inspection, config.registration_grace)),
+        Ok(inspection) => Ok(print(&inspection, config.registration_grace, &*clock)),
         Err(error @ InspectError::Forged) => Err(CliError::Foreign(error)),
         Err(InspectError::Store(error)) => Err(error.into()),
     }
@@ -31,24 +32,34 @@ fn read_line() -> Result<String, CliError> {
     Ok(line)
 }
 
-fn print(inspection: &Inspection, grace: Duration) -> Exit {
+fn print(inspection: &Inspection, grace: Duration, clock: &dyn Clock) -> Exit {
     let Inspection {
         backend,
         key,
-        registration,
+        endpoint,
         expired,
         revoked,
     } = inspection;
     println!("back end:    {backend}");
     println!("key id:      {key}");
-    if let Some(registration) = registration {
+    if let Some(Endpoint {
+        registration,
+        signer,
+    }) = endpoint
+    {
         println!("owner:       {}", registration.owner);
         println!("application: {}", registration.application.to_base64());
         println!("instance:    {}", registration.instance.to_base64());
-        println!("registered:  {}", registration.issued);
+        println!("registered:  {}", clock.to_wall(registration.issued));
         let told = registration.expires.saturating_sub(grace);
-        println!("expires:     {told}");
-        println!("accepted:    until {}", registration.expires);
+        println!("expires:     {}", clock.to_wall(told));
+        let accepted = clock.to_wall(registration.expires);
+        println!("accepted:    until {accepted}");
+        let who = match signer {
+            Some(_) => "only messages signed by the key it was registered with",
+            None => "messages of any sender",
+        };
+        println!("takes:       {who}");
     }
     let state = match (revoked, expired) {
         (true, _) => "revoked: pushes get 404",

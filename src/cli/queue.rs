@@ -8,7 +8,7 @@ use super::{
     error::{CliError, Exit},
 };
 use crate::{
-    app::state::find_store,
+    app::state::{find_clock, find_store},
     config::Config,
     model::time::{Clock, SystemClock},
 };
@@ -32,7 +32,9 @@ pub async fn run(config: &Config, command: Command) -> Result<Exit, CliError> {
 }
 
 async fn list(config: &Config) -> Result<Exit, CliError> {
-    let waiting = find_store(config).await?.waiting(SystemClock.now()).await?;
+    let store = find_store(config).await?;
+    let clock = find_clock(&store, SystemClock).await?;
+    let waiting = store.waiting(clock.now()).await?;
     let heading = format!(
         "{:>8}  {:>12}  {:20}  account",
         "messages", "bytes", "oldest"
@@ -42,7 +44,7 @@ async fn list(config: &Config) -> Result<Exit, CliError> {
             "{:>8}  {:>12}  {:20}  {}",
             waiting.messages,
             waiting.bytes,
-            waiting.oldest.to_string(),
+            clock.to_wall(waiting.oldest).to_string(),
             waiting.owner
         )
     });

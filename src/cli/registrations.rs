@@ -9,7 +9,7 @@ use super::{
     error::{CliError, Exit},
 };
 use crate::{
-    app::state::{State, find_secret, find_store},
+    app::state::{State, find_clock, find_secret, find_store},
     config::Config,
     model::{
         acl::Acl,
@@ -54,7 +54,9 @@ pub async fn run(config: &Config, command: Command) -> Result<Exit, CliError> {
 }
 
 async fn list(config: &Config) -> Result<Exit, CliError> {
-    let owners = find_store(config).await?.owners(SystemClock.now()).await?;
+    let store = find_store(config).await?;
+    let clock = find_clock(&store, SystemClock).await?;
+    let owners = store.owners(clock.now()).await?;
     let heading = format!(
         "{:>13}  {:20}  {:20}  account",
         "registrations", "last registered", "accepted until"
@@ -63,8 +65,8 @@ async fn list(config: &Config) -> Result<Exit, CliError> {
         format!(
             "{:>13}  {:20}  {:20}  {}",
             owned.registrations,
-            owned.last_registered.to_string(),
-            owned.latest_expiry.to_string(),
+            clock.to_wall(owned.last_registered).to_string(),
+            clock.to_wall(owned.latest_expiry).to_string(),
             owned.owner
         )
     });
@@ -89,8 +91,9 @@ fn test(acl: &Acl, given: &str) -> Result<Exit, CliError> {
 
 async fn revoke(config: &Config, jid: &str) -> Result<Exit, CliError> {
     let owner = account(jid)?;
-    let now = SystemClock.now();
-    let tokens = State::find(config).await?.tokens;
+    let State { tokens, clock, .. } = State::find(config, SystemClock).await?;
+    // After all that was issued, also by a daemon whose time was restored from a backup.
+    let now = clock.now().max(clock.wall().unwrap_or(clock.now()));
     let dropped = tokens
         .revoke(Scope::Owner(owner.clone()), now, now.saturating_add(KEPT))
         .await?;

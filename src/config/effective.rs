@@ -1,6 +1,7 @@
-//! `check-config --print`: the values of all layers together, as a file that could be loaded.
+//! `check-config --print`: the values of all layers together, as a file that could be loaded, or as
+//! JSON for a program.
 
-use std::fmt;
+use serde_json::{Map, Value, json};
 
 use super::{
     forms,
@@ -9,26 +10,46 @@ use super::{
     settings::Settings,
 };
 
-/// TOML. Every value has its origin beside it; secrets stand there as comments without a value.
+/// Every value has its origin beside it. Of secrets it only says that they are set.
 #[derive(Debug)]
-pub struct Effective(String);
+pub struct Effective {
+    /// Secrets stand there as comments without a value.
+    pub toml: String,
+    /// By the option's path: `value`, unless it is a secret, and `origin`.
+    pub json: Value,
+}
 
 impl Effective {
     pub fn of(settings: &Settings) -> Self {
-        let mut text = String::new();
+        let mut toml = String::new();
+        let mut json = Map::new();
         let mut section = "";
         for about in OPTIONS.iter().map(|option| option.about()) {
+            if let Some(entry) = entry(settings, about) {
+                json.insert(about.path.to_owned(), entry);
+            }
             let Some(line) = line(settings, about) else {
                 continue;
             };
             if section != about.section() {
                 section = about.section();
-                text.push_str(&format!("\n[{section}]\n"));
+                toml.push_str(&format!("\n[{section}]\n"));
             }
-            text.push_str(&line);
+            toml.push_str(&line);
         }
-        Self(text)
+        Self {
+            toml,
+            json: json.into(),
+        }
     }
+}
+
+fn entry(settings: &Settings, about: &About) -> Option<Value> {
+    let setting = settings.find(about)?;
+    Some(match about.is_secret {
+        true => json!({ "origin": setting.origin }),
+        false => json!({ "value": setting.value, "origin": setting.origin }),
+    })
 }
 
 /// What to print of an option; nothing when it has no value.
@@ -36,7 +57,7 @@ fn line(settings: &Settings, about: &About) -> Option<String> {
     let name = about.name();
     match (settings.find(about), &about.default) {
         (Some(setting), _) if about.is_secret => Some(format!(
-            "# {name} is set, not shown  # {}\n",
+            "# {name} is set; the value is not shown  # {}\n",
             setting.origin
         )),
         (Some(setting), _) => {
@@ -55,10 +76,4 @@ fn has_file(settings: &Settings, about: &About) -> bool {
     let path = format!("{}_file", about.path);
     let mut abouts = OPTIONS.iter().map(|option| option.about());
     abouts.any(|twin| twin.path == path && settings.is_set(twin))
-}
-
-impl fmt::Display for Effective {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }

@@ -171,12 +171,12 @@ pub fn environment(variables: &[(OsString, OsString)]) -> Layer {
             }
         } else if name != FILE_VARIABLE && !is_service_variable(name, value) {
             let hint = match nearest(name, known.iter().map(|(variable, _)| &**variable)) {
-                Some(right) => format!("did you mean {right}?"),
-                None => "it is ignored".to_owned(),
+                Some(right) => format!("; did you mean {right}?"),
+                None => String::new(),
             };
             layer
                 .warnings
-                .push(format!("{name} is not an option; {hint}"));
+                .push(format!("{name} is not an option and is ignored{hint}"));
         }
     }
     layer
@@ -237,10 +237,10 @@ impl Source<'_> {
                     layer.problems.push(unknown(path, "section", near, at));
                 }
             } else if lookup::is_section(&path) {
-                let remedy = format!("write [{path}] and its options below it");
+                let remedy = format!("write [{path}], and its options on the lines below");
                 layer
                     .problems
-                    .push(Problem::new(path, "is a section, not an option", remedy).at(at));
+                    .push(Problem::new(path, "is a section and not an option", remedy).at(at));
             } else {
                 let near = lookup::nearest_path(&path).map(str::to_owned);
                 layer.problems.push(unknown(path, "option", near, at));
@@ -260,7 +260,7 @@ impl Source<'_> {
 fn unknown(path: String, kind: &str, near: Option<String>, at: String) -> Problem {
     let remedy = match near {
         Some(near) => format!("did you mean {near}?"),
-        None => "remove it; docs/configuration.md lists what there is".to_owned(),
+        None => "remove it; docs/configuration.md lists all options".to_owned(),
     };
     Problem::new(path, format!("is not a known {kind}"), remedy).at(at)
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     model::{
         acl::Acl, endpoint::PublicUrl, listen::Listen, message::Urgency, rate::Rate,
-        secret::MIN_BYTES,
+        secret::MIN_BYTES, vapid::Vapid,
     },
     token::Backend,
 };
@@ -29,6 +29,7 @@ pub static OPTIONS: &[&dyn Described] = &[
     &BACKEND,
     &REGISTRATION_TTL,
     &REGISTRATION_GRACE,
+    &VAPID,
     &SECRET,
     &SECRET_FILE,
     &PREVIOUS_SECRETS,
@@ -125,6 +126,22 @@ pub static REGISTRATION_GRACE: Key<Span> = Key::new(
 .details(
     "With `paseto` and `jwt`, a new value applies to all endpoints at once; with `storage`, to each \
      endpoint from its next renewal.",
+);
+
+pub static VAPID: Key<OneOf<Vapid>> = Key::new(
+    "vapid",
+    OneOf(&[("off", Vapid::Off), ("registered", Vapid::Registered), ("required", Vapid::Required)]),
+    Fixed(r#""registered""#),
+)
+.means(
+    "What to do about the signatures of application servers (VAPID). With `registered`, an endpoint that \
+     was registered with an application server's public key takes only messages signed by that key. With \
+     `required`, nothing is registered without a key. With `off`, keys and signatures are ignored.",
+)
+.details(
+    "Conversations registers without a key, so with `required` it gets no endpoint. Endpoints that \
+     were registered without a key still take every message; with `required` they end when they \
+     expire. With `off`, endpoints that were registered with a key take every message, too.",
 );
 
 pub static SECRET: Key<As<String>> = Key::new(

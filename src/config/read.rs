@@ -7,7 +7,7 @@ use figment::value::Value;
 use jid::BareJid;
 
 use super::{
-    Admin, Component, Config, Delivery, Http, Limits, Listen, Log, Store, layers::Layer,
+    Admin, Component, Config, Delivery, Http, Limits, Listen, Log, Store, layers::Layer, network,
     options::*, report::Problem, secrets, settings::Settings,
 };
 use crate::{
@@ -41,6 +41,7 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
         backend: settings.get(&BACKEND)?,
         registration_ttl: settings.get(&REGISTRATION_TTL)?,
         registration_grace: settings.get(&REGISTRATION_GRACE)?,
+        vapid: settings.get(&VAPID)?,
         secret,
         previous_secrets: previous_secrets?,
         state_dir: settings.get(&STATE_DIR)?,
@@ -118,18 +119,18 @@ fn check_together(settings: &mut Settings, store: Option<&Store>) {
     if settings.get(&BACKEND) == Some(Backend::Jwt) && !has_secret {
         settings.problems.push(Problem::new(
             SECRET.about.path,
-            "is missing, and backend \"jwt\" works with a configured one only",
+            "is missing, and backend = \"jwt\" needs one that you configured",
             // Prosody's module, whose tokens these are, knows no secret of a state directory.
-            "set `secret_file = \"...\"` or UNIFIED_PUSH_SECRET_FILE; where Prosody's tokens are \
-             to stay valid, to its unified_push_secret",
+            "set `secret_file = \"...\"` or UNIFIED_PUSH_SECRET_FILE; to keep Prosody's endpoints valid, \
+             use its unified_push_secret",
         ));
     }
     if matches!(store, Some(Store::Postgres(_))) && !has_secret {
         settings.problems.push(Problem::new(
             SECRET.about.path,
-            "is missing, and with PostgreSQL as the store there has to be one: daemons that share \
-             a database must not each make their own",
-            "set `secret_file = \"...\"` or UNIFIED_PUSH_SECRET_FILE, to the same on every daemon; \
+            "is missing, and PostgreSQL as the store needs one: daemons that share a database must \
+             not each generate their own",
+            "set `secret_file = \"...\"` or UNIFIED_PUSH_SECRET_FILE to the same secret on every daemon; \
              `unified-push gen-secret` prints one",
         ));
     }
@@ -163,7 +164,7 @@ fn drop_current_secret(settings: &mut Settings, config: &mut Config) {
     let is_other = |previous: &Secret| Some(previous) != config.secret.as_ref();
     config.previous_secrets.retain(is_other);
     if config.previous_secrets.len() < before {
-        settings.warn("previous_secrets: has the current secret too; did you forget a new one?");
+        settings.warn("previous_secrets: also contains the current secret; did you forget to generate a new one?");
     }
 }
 
@@ -199,8 +200,19 @@ fn warn(settings: &mut Settings, config: &Config) {
              encrypted; add `?sslmode=require`"
         ));
     }
+    if config.store == Store::Sqlite
+        && let Some(kind) = network::file_system(&settings.mounts, &config.state_dir)
+    {
+        let warning = format!(
+            "state_dir: {} is on a network file system ({kind}), where SQLite's locks and what it \
+             writes to the disk cannot be relied on; use a directory on a local disk, or keep the \
+             store in PostgreSQL (`store.url`)",
+            config.state_dir.display()
+        );
+        settings.warn(warning);
+    }
     if !config.http.public_url.is_encrypted() {
         settings
-            .warn("http.public_url: is not https; most application servers refuse such endpoints");
+            .warn("http.public_url: does not use https, and most application servers refuse such endpoints");
     }
 }

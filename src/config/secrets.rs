@@ -1,7 +1,11 @@
 //! Secrets: each is written in place or read from the file that its `_file` twin names. The two
 //! exclude each other, whichever layers they come from.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Store,
@@ -16,10 +20,10 @@ use super::{
 };
 use crate::{
     model::secret::{MIN_BYTES, Secret},
-    store::PostgresUrlError,
+    store::PostgresUrl,
 };
 
-const GENERATE: &str = "make one with `unified-push gen-secret`";
+const GENERATE: &str = "generate one with `unified-push gen-secret`";
 
 /// None when it is not set or wrong, and so are the others; if that is a fault, the report says so.
 pub fn component_secret(settings: &mut Settings) -> Option<Secret> {
@@ -56,7 +60,7 @@ pub fn previous_secrets(settings: &mut Settings) -> Option<Vec<Secret>> {
         }
     };
     if let Some(index) = secrets.iter().position(|secret| !secret.is_strong()) {
-        let what = too_short(&format!("has as number {} a secret that is", index + 1));
+        let what = too_short(&format!("has a secret, number {}, that is", index + 1));
         settings.complain(about, what, GENERATE);
         return None;
     }
@@ -86,10 +90,22 @@ pub fn store(settings: &mut Settings) -> Option<Store> {
     if url == "sqlite" {
         return Some(Store::Sqlite);
     }
-    match url.parse() {
-        Ok(url) => Some(Store::Postgres(url)),
+    let parsed: Result<PostgresUrl, _> = url.parse();
+    match parsed {
+        Ok(url) => {
+            if let Err(error) = url.check_files() {
+                let remedy = "correct the path, or the file that the daemon's user has to read";
+                settings.complain(about, format!("{of_file}{error}"), remedy);
+                return None;
+            }
+            let file = settings.find(&STORE_URL_FILE.about);
+            let file = file.and_then(|setting| setting.value.as_str().map(PathBuf::from));
+            Some(Store::Postgres(match file {
+                Some(file) => url.kept_in(&place(settings, &file).0),
+                None => url,
+            }))
+        }
         Err(error) => {
-            let error: PostgresUrlError = error;
             let what = match frame(url.as_bytes()) {
                 Some(frame) => frame.to_owned(),
                 None => error.to_string(),
@@ -158,8 +174,8 @@ fn written<F: Form>(
         }
         (Some(_), Some(in_file)) => {
             let file = file.about().path;
-            let what = format!("is set, and so is {file} ({})", in_file.origin);
-            settings.complain(about, what, "keep one of the two");
+            let what = format!("is set, but so is {file} ({})", in_file.origin);
+            settings.complain(about, what, "keep only one of the two");
             None
         }
         (None, None) => {
@@ -173,14 +189,7 @@ fn written<F: Form>(
 
 /// The content of the file that a `_file` option names.
 fn read(settings: &mut Settings, about: &About, path: &Path) -> Option<Vec<u8>> {
-    let (path, is_credential) = match &settings.credentials {
-        Some(directory) => {
-            let path = directory.join(path);
-            let is_credential = path.starts_with(directory);
-            (path, is_credential)
-        }
-        None => (settings.directory.join(path), false),
-    };
+    let (path, is_credential) = place(settings, path);
     match fs::read(&path) {
         Ok(content) => {
             if !is_credential
@@ -188,7 +197,7 @@ fn read(settings: &mut Settings, about: &About, path: &Path) -> Option<Vec<u8>> 
                 && let Some(setting) = settings.find(about)
             {
                 settings.warn(format!(
-                    "{} ({}): {} can be read by its group or by everybody; `chmod 600` it",
+                    "{} ({}): its group or everybody can read {}; run `chmod 600` on it",
                     about.path,
                     setting.origin,
                     path.display()
@@ -199,11 +208,23 @@ fn read(settings: &mut Settings, about: &About, path: &Path) -> Option<Vec<u8>> 
         Err(error) => {
             let remedy = match error.kind() {
                 io::ErrorKind::NotFound => how_to_make(about, &path),
-                _ => format!("let the daemon's user read {}", path.display()),
+                _ => format!("let the user who runs unified-push read {}", path.display()),
             };
             settings.complain(about, format!("cannot be read: {error}"), remedy);
             None
         }
+    }
+}
+
+/// Where a `_file` option's path leads, and whether it is one of systemd's credentials.
+fn place(settings: &Settings, path: &Path) -> (PathBuf, bool) {
+    match &settings.credentials {
+        Some(directory) => {
+            let path = directory.join(path);
+            let is_credential = path.starts_with(directory);
+            (path, is_credential)
+        }
+        None => (settings.directory.join(path), false),
     }
 }
 
@@ -212,13 +233,15 @@ fn how_to_make(about: &About, path: &Path) -> String {
     let path = path.display();
     match about.path {
         "component.secret_file" => {
-            format!("put into {path} the component's secret, as the XMPP server has it")
+            format!(
+                "write the component's secret into {path}, as in the XMPP server's configuration"
+            )
         }
         "previous_secrets_file" => {
-            format!("put into {path} the secrets before the current one, or set it to \"\"")
+            format!("write the earlier secrets into {path}, or set the option to \"\"")
         }
-        "store.url_file" => format!("put into {path} the database's URL"),
-        _ => format!("make {path}; `unified-push gen-secret` prints a secret to put into it"),
+        "store.url_file" => format!("write the database's URL into {path}"),
+        _ => format!("create {path}; `unified-push gen-secret` prints a secret to put into it"),
     }
 }
 

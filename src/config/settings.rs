@@ -20,6 +20,8 @@ pub struct Settings {
     pub credentials: Option<PathBuf>,
     /// Where they start without it: beside the configuration's file.
     pub directory: PathBuf,
+    /// What is mounted, as the kernel tells it.
+    pub mounts: String,
     pub problems: Vec<Problem>,
     pub warnings: Vec<String>,
 }

@@ -46,12 +46,12 @@ pub fn listen(value: &Value) -> Parsed<Listen> {
     if let Some(path) = text.strip_prefix("unix:") {
         return match path.starts_with('/') {
             true => Ok(Listen::Unix(path.into())),
-            false => Err("is a socket without an absolute path".to_owned()),
+            false => Err("is a Unix socket without an absolute path".to_owned()),
         };
     }
     let address = text
         .parse()
-        .map_err(|_| "is neither an address with a port nor a unix socket".to_owned())?;
+        .map_err(|_| "is neither an address with a port nor a Unix socket".to_owned())?;
     Ok(Listen::Tcp(address))
 }
 

@@ -151,8 +151,8 @@ impl Delivery {
             Next::Keep(tried) => self.keep(push, tried, Some(attempt)).await,
             Next::OpenAgain => match self.tokens.open(token).await {
                 Ok(_) if push.is_transient() => Outcome::PhoneError,
-                Ok(registration) => {
-                    push.registration = registration;
+                Ok(endpoint) => {
+                    push.registration = endpoint.registration;
                     self.keep(push, Tried::Unsent, Some(attempt)).await
                 }
                 Err(OpenError::Dead | OpenError::Forged) => Outcome::Revoked,
@@ -337,7 +337,13 @@ impl Admission {
     }
 
     fn admit(&self, registration: &Registration, payload: &Payload) -> Result<Share, Outcome> {
-        if !self.endpoint_rate.admit(&registration.key()) {
+        let Registration {
+            application,
+            instance,
+            ..
+        } = registration;
+        let endpoint = (registration.account(), application, instance);
+        if !self.endpoint_rate.admit(&endpoint) {
             return Err(Outcome::RateLimited);
         }
         let bytes = u32::try_from(payload.len() + OVERHEAD).unwrap_or(u32::MAX);

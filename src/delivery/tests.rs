@@ -7,7 +7,7 @@ mod world;
 
 use self::world::{OTHER, PHONE, WEEK, World, accepted_ttl, jid, message, text};
 use super::{push::OVERHEAD, *};
-use crate::{metrics::QueueEvent, token::Backend};
+use crate::{metrics::QueueEvent, model::registration::Digest, token::Backend};
 
 #[tokio::test]
 async fn an_acknowledged_push_reports_the_accepted_ttl() {
@@ -233,4 +233,50 @@ async fn only_the_acls_phones_are_remembered_as_available() {
     assert_eq!(world.metrics.phones_available.get(), 1);
     world.delivery.presence(&jid(PHONE), false);
     assert_eq!(world.metrics.phones_available.get(), 0);
+}
+
+#[tokio::test]
+async fn a_restricted_endpoint_takes_what_its_key_has_signed() {
+    use crate::model::vapid::{BadSignature, KeyHash};
+    let world = World::with(|_| {}).await;
+    let (ours, other) = (KeyHash::from_bytes([1; 16]), KeyHash::from_bytes([2; 16]));
+    let digest = Digest::from_bytes([1; 32]);
+    let phone = jid(PHONE);
+    let issued = world.tokens.issue(&phone, digest, digest, Some(ours));
+    let restricted = issued.await.unwrap().token;
+    let open = world.endpoint().await;
+    world.link.send_replace(LinkState::Connecting);
+    let push = async |token: &str, signature| {
+        let signed = Message {
+            signature,
+            ..message(Some(60))
+        };
+        world.delivery.push(token, signed).await
+    };
+    let bad = Signature::Bad(BadSignature::Expired);
+    for (signature, refusal) in [
+        (Signature::Absent, Some(Unauthorized::Unsigned)),
+        (bad, Some(Unauthorized::Bad(BadSignature::Expired))),
+        (Signature::Good(other), Some(Unauthorized::OtherKey)),
+        (Signature::Good(ours), None),
+        (Signature::Unread, None),
+    ] {
+        let outcome = push(&restricted, signature).await;
+        match refusal {
+            Some(reason) => assert_eq!(outcome, Outcome::Unauthorized(reason)),
+            None => assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}"),
+        }
+    }
+    let counted = |metrics: &Metrics| {
+        use SignatureResult::{Absent, Bad, Good, OtherKey};
+        [Absent, Bad, Good, OtherKey].map(|result| metrics.signatures.get(result))
+    };
+    assert_eq!(counted(&world.metrics), [1, 1, 1, 1]);
+    // Whoever registered no key takes everything, and a token that is none counts nothing.
+    for signature in [Signature::Absent, bad, Signature::Good(other)] {
+        let outcome = push(&open, signature).await;
+        assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
+        assert_eq!(push("none", signature).await, Outcome::BadToken);
+    }
+    assert_eq!(counted(&world.metrics), [2, 2, 2, 1]);
 }

@@ -25,7 +25,11 @@ pub fn admin(metrics: Arc<Metrics>, health: Health) -> Site {
         .route("/readyz", get(ready))
         .fallback(|| async { answer::not_found() })
         .with_state(health);
-    Site { router, cors: None }
+    Site {
+        router,
+        pushes: None,
+        cors: None,
+    }
 }
 
 fn render(metrics: &Metrics) -> Response {
@@ -47,12 +51,15 @@ async fn ready(State(health): State<Health>) -> Response {
     };
     let link = health.link().name();
     let store = if health.store_ok() { "ok" } else { "failing" };
+    let clock = if health.clock_ok() { "ok" } else { "wrong" };
     let notifications = match health.store_hears() {
         true => "",
         false => {
             r#","notifications":"do not arrive, as behind a connection pooler in transaction mode""#
         }
     };
-    let body = format!(r#"{{"ready":{ready},"link":"{link}","store":"{store}"{notifications}}}"#);
+    let body = format!(
+        r#"{{"ready":{ready},"link":"{link}","store":"{store}","clock":"{clock}"{notifications}}}"#
+    );
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -4,7 +4,7 @@
 use axum::{
     http::{
         HeaderName, HeaderValue, StatusCode,
-        header::{ALLOW, CONNECTION, LOCATION, RETRY_AFTER},
+        header::{ALLOW, CONNECTION, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     response::{IntoResponse, Response},
 };
@@ -16,6 +16,7 @@ use crate::{
     model::{
         endpoint::PublicUrl,
         message::{MessageId, Ttl},
+        vapid::Unauthorized,
     },
 };
 
@@ -87,6 +88,7 @@ pub fn outcome(outcome: &Outcome, public_url: &PublicUrl) -> (PushResult, Respon
         Outcome::Revoked => (PushResult::Revoked, not_found()),
         Outcome::BadToken => (PushResult::BadToken, not_found()),
         Outcome::Gone => (PushResult::Gone, not_found()),
+        Outcome::Unauthorized(reason) => (PushResult::Unauthorized, unauthorized(*reason)),
         Outcome::RateLimited => (
             PushResult::RateLimited,
             unavailable("10", "Too many messages for this endpoint.\n"),
@@ -100,6 +102,10 @@ pub fn outcome(outcome: &Outcome, public_url: &PublicUrl) -> (PushResult, Respon
             unavailable("10", "The XMPP server accepts messages too slowly.\n"),
         ),
         Outcome::StoreFailed => (PushResult::StoreFailed, store_failed()),
+        Outcome::ClockWrong => (
+            PushResult::ClockWrong,
+            unavailable("60", "The server's clock is wrong at the moment.\n"),
+        ),
         Outcome::AccountFull => (
             PushResult::AccountFull,
             unavailable(
@@ -129,6 +135,16 @@ pub fn guessing() -> (PushResult, Response) {
 /// One and the same for every token that is not good, whatever the reason, and for unknown paths.
 pub fn not_found() -> Response {
     plain(StatusCode::NOT_FOUND, "There is no such endpoint.\n")
+}
+
+/// Only for an endpoint that was registered with a key. RFC 8292 §4.2 has a 403 for some reasons, of
+/// which application servers die.
+fn unauthorized(reason: Unauthorized) -> Response {
+    let challenge = [(WWW_AUTHENTICATE, HeaderValue::from_static("vapid"))];
+    let body = format!(
+        "This endpoint takes only messages signed by the key it was registered with (RFC 8292): {reason}.\n"
+    );
+    (StatusCode::UNAUTHORIZED, challenge, body).into_response()
 }
 
 /// Of a message resource: it waits.
@@ -186,7 +202,7 @@ fn too_large() -> Response {
 }
 
 /// Ends the connection as well: the rest of the body would have to be read to reuse it.
-fn closing(mut response: Response) -> Response {
+pub fn closing(mut response: Response) -> Response {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);
     response

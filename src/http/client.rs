@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
+
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ pub fn client_key(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> ClientK
         Peer::Local => ClientKey::UNNAMED,
     };
     let entries = headers
-        .get_all("x-forwarded-for")
+        .get_all(&FORWARDED_FOR)
         .iter()
         .rev()
         .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));

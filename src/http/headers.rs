@@ -1,12 +1,20 @@
-//! The headers of a Web Push request (RFC 8030 §5.2 to §5.4). What others may send along (VAPID,
-//! encryption parameters, Prefer) is never a reason to refuse and is not even read.
+//! The headers of a Web Push request (RFC 8030 §5.2 to §5.4), and those of the old encoding `aesgcm`
+//! (draft-ietf-webpush-encryption-04), which hold what the phone needs to decrypt. What others may send
+//! along (Prefer) is never a reason to refuse and is not even read; VAPID is `vapid`'s.
 //!
 //! A 400 costs some senders their subscription: it is for what no real sender sends. Gateways add a TTL
 //! to the sender's own, which comes first; libraries send headers that they have no value for.
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 
-use crate::model::message::{Topic, Ttl, Urgency};
+use crate::model::{
+    message::{Topic, Ttl, Urgency},
+    payload::Head,
+};
+
+static TTL: HeaderName = HeaderName::from_static("ttl");
+static URGENCY: HeaderName = HeaderName::from_static("urgency");
+static TOPIC: HeaderName = HeaderName::from_static("topic");
 
 /// A bad header, as its sender's author is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +27,8 @@ pub enum HeaderError {
     Urgency,
     #[error("Topic: send it at most once, as 1 to 32 characters from A-Z, a-z, 0-9, - and _.")]
     Topic,
+    #[error("Encryption, Crypto-Key: send them with less than 1000 bytes together.")]
+    Aesgcm,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +36,8 @@ pub struct PushHeaders {
     pub ttl: Option<Ttl>,
     pub urgency: Urgency,
     pub topic: Option<Topic>,
+    /// What the phone gets before the body.
+    pub head: Option<Head>,
 }
 
 impl PushHeaders {
@@ -34,21 +46,47 @@ impl PushHeaders {
         if require_ttl && ttl.is_none() {
             return Err(HeaderError::TtlMissing);
         }
-        let urgency = at_most_one(headers, "urgency", Urgency::parse, HeaderError::Urgency)?;
+        let urgency = at_most_one(headers, &URGENCY, Urgency::parse, HeaderError::Urgency)?;
         Ok(Self {
             ttl,
             urgency: urgency.unwrap_or_default(),
-            topic: at_most_one(headers, "topic", Topic::parse, HeaderError::Topic)?,
+            topic: at_most_one(headers, &TOPIC, Topic::parse, HeaderError::Topic)?,
+            head: aesgcm(headers)?,
         })
     }
 }
 
+/// A gateway may have put the parameters into the body already and left out their headers: it is not
+/// done twice.
+fn aesgcm(headers: &HeaderMap) -> Result<Option<Head>, HeaderError> {
+    let lines = headers.get_all("content-encoding").iter();
+    let mut encodings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    if !encodings.any(|encoding| encoding.trim_ascii().eq_ignore_ascii_case(b"aesgcm")) {
+        return Ok(None);
+    }
+    let [encryption, crypto_key] = ["encryption", "crypto-key"].map(|name| joined(headers, name));
+    if encryption.is_empty() || crypto_key.is_empty() {
+        return Ok(None);
+    }
+    match Head::aesgcm(&encryption, &crypto_key) {
+        None => Err(HeaderError::Aesgcm),
+        head => Ok(head),
+    }
+}
+
+/// The values of all headers of a name, in their order (RFC 9110 §5.3).
+fn joined(headers: &HeaderMap, name: &str) -> Vec<u8> {
+    let values = headers.get_all(name).iter().map(|value| value.as_bytes());
+    let values: Vec<_> = values.filter(|value| !value.is_empty()).collect();
+    values.join(&b", "[..])
+}
+
 /// The first valid one of several, which may come in one line as well (RFC 9110 §5.3).
 fn first_ttl(headers: &HeaderMap) -> Result<Option<Ttl>, HeaderError> {
-    let lines = headers.get_all("ttl").iter();
+    let lines = headers.get_all(&TTL).iter();
     let mut values = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     match values.find_map(|value| Ttl::parse(value.trim_ascii())) {
-        None if headers.contains_key("ttl") => Err(HeaderError::Ttl),
+        None if headers.contains_key(&TTL) => Err(HeaderError::Ttl),
         first => Ok(first),
     }
 }
@@ -56,7 +94,7 @@ fn first_ttl(headers: &HeaderMap) -> Result<Option<Ttl>, HeaderError> {
 /// An empty one is none.
 fn at_most_one<T>(
     headers: &HeaderMap,
-    name: &'static str,
+    name: &HeaderName,
     parse: impl Fn(&[u8]) -> Option<T>,
     error: HeaderError,
 ) -> Result<Option<T>, HeaderError> {
@@ -97,12 +135,14 @@ mod tests {
             ttl: None,
             urgency: Urgency::Normal,
             topic: None,
+            head: None,
         };
         assert_eq!(parse(&[]), Ok(none));
         let all = PushHeaders {
             ttl: Some(Ttl::from_secs(60)),
             urgency: Urgency::High,
             topic: Topic::parse(b"mail"),
+            head: None,
         };
         let headers = [("ttl", "60"), ("urgency", "high"), ("topic", "mail")];
         assert_eq!(parse(&headers), Ok(all));
@@ -171,6 +211,43 @@ mod tests {
             parse(&[("topic", "bWFpbA==")]),
             parse(&[("topic", "bWFpbA")])
         );
+    }
+
+    #[test]
+    fn the_parameters_of_aesgcm_come_before_the_body() {
+        let (salt, key) = (("encryption", "salt=c2FsdA"), ("crypto-key", "dh=a2V5"));
+        let head = |encryption: &[u8], key: &[u8]| Ok(Head::aesgcm(encryption, key));
+        let encoding = |value| ("content-encoding", value);
+        let parse = |headers: &[_]| parse(headers).map(|parsed| parsed.head);
+        for encodings in [
+            &[encoding("aesgcm")][..],
+            &[encoding("AESGCM")],
+            &[encoding("aesgcm"), encoding("aes128gcm")],
+            &[encoding("aes128gcm"), encoding("aesgcm")],
+            &[encoding("gzip, aesgcm")],
+        ] {
+            let folded = parse(&[encodings, &[salt, key]].concat());
+            assert_eq!(folded, head(b"salt=c2FsdA", b"dh=a2V5"), "{encodings:?}");
+            // A gateway has done it.
+            for left in [&[][..], &[salt], &[key], &[salt, ("crypto-key", "")]] {
+                assert_eq!(parse(&[encodings, left].concat()), Ok(None), "{left:?}");
+            }
+        }
+        for other in [&[][..], &[encoding("aes128gcm")], &[encoding("xaesgcm")]] {
+            assert_eq!(parse(&[other, &[salt, key]].concat()), Ok(None));
+        }
+        let two = [
+            encoding("aesgcm"),
+            salt,
+            ("crypto-key", "p256ecdsa=c2ln"),
+            key,
+        ];
+        let expected = head(b"salt=c2FsdA", b"p256ecdsa=c2ln, dh=a2V5");
+        assert_eq!(parse(&two), expected);
+
+        let long: &'static str = Box::leak("x".repeat(1000).into_boxed_str());
+        let long = [encoding("aesgcm"), salt, ("crypto-key", long)];
+        assert_eq!(parse(&long), Err(HeaderError::Aesgcm));
     }
 
     #[test]

@@ -3,10 +3,20 @@
 //! A proxy may strip a prefix, double it or put one of its own in front, add a slash at the end, or
 //! escape what needs no escape. A 404 is for ever, so that a path is an endpoint wherever in it an
 //! authentic token stands.
+//!
+//! Others write whole endpoints into a path or a query, because their gateways would send the message on
+//! to there: `/ENDPOINT`, `/aesgcm?e=ENDPOINT`, `/generic?e=ENDPOINT`. Here nothing is sent anywhere; these
+//! are other names of an endpoint.
 
 use std::{borrow::Cow, ops::RangeInclusive};
 
+use axum::http::Uri;
 use percent_encoding::percent_decode_str;
+
+use crate::model::endpoint::without_port;
+
+/// The gateways that have the endpoint in their query.
+const GATEWAYS: [&str; 2] = ["aesgcm", "generic"];
 
 /// The bytes of a token: a daemon's own have 43 and more, and a path longer than this is none.
 const LENGTHS: RangeInclusive<usize> = 36..=2048;
@@ -24,6 +34,41 @@ pub fn decoded(path: &str) -> Cow<'_, str> {
     }
 }
 
+/// What names an endpoint: the path or, at a gateway, the URL in its query, as far as its path. None when
+/// no token can be in it.
+pub fn name(uri: &Uri) -> Option<Cow<'_, str>> {
+    let path = decoded(uri.path());
+    if candidates(&path).next().is_some() {
+        return Some(path);
+    }
+    gateway(&path)?;
+    let mut parameters = uri.query()?.split('&');
+    let url = parameters.find_map(|parameter| parameter.strip_prefix("e="))?;
+    let mut url = decoded(url).into_owned();
+    url.truncate(url.find(['?', '#']).unwrap_or(url.len()));
+    candidates(&url).next()?;
+    Some(Cow::Owned(url))
+}
+
+/// The gateway that a path is of.
+pub fn gateway(path: &str) -> Option<&'static str> {
+    let (_, last) = path.trim_end_matches('/').rsplit_once('/')?;
+    GATEWAYS.into_iter().find(|gateway| *gateway == last)
+}
+
+/// The path of a URL, escaped as it is, if the URL is one of http or https and its host is ours.
+pub fn path_of_own(url: &str, is_ours: impl Fn(&str) -> bool) -> Option<&str> {
+    let (scheme, rest) = url.split_once("://")?;
+    let is_http = ["http", "https"]
+        .iter()
+        .any(|http| scheme.eq_ignore_ascii_case(http));
+    let (authority, _) = rest.split_once(['/', '?', '#'])?;
+    let path = &rest[authority.len()..];
+    let path = &path[..path.find(['?', '#']).unwrap_or(path.len())];
+    let is_plain = is_http && !authority.contains('@');
+    (is_plain && is_ours(without_port(authority))).then_some(path)
+}
+
 /// Whether a path may be an endpoint's. It tells nothing about whether the token is good.
 pub fn is_endpoint(path: &str) -> bool {
     candidates(&decoded(path)).next().is_some()
@@ -32,12 +77,14 @@ pub fn is_endpoint(path: &str) -> bool {
 /// The token in a [decoded] path: an authentic one, as long as there is one, else the last that looks
 /// like one. None when nothing does.
 pub fn token(path: &str, is_authentic: impl Fn(&str) -> bool) -> Option<&str> {
-    let last = candidates(path).next()?;
+    let mut candidates = candidates(path);
+    let last = candidates.next()?;
     // Whoever opens the only one sees for itself whether it is authentic.
-    if candidates(path).nth(1).is_none() {
+    let Some(other) = candidates.next() else {
         return Some(last);
-    }
-    let authentic = candidates(path).find(|segment| is_authentic(segment));
+    };
+    let mut candidates = [last, other].into_iter().chain(candidates);
+    let authentic = candidates.find(|segment| is_authentic(segment));
     Some(authentic.unwrap_or(last))
 }
 
@@ -127,6 +174,62 @@ mod tests {
         ] {
             assert_eq!(find(path), None, "{path}");
             assert!(!is_endpoint(path) || path.contains("GOOD"), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_gateways_query_names_the_endpoint() {
+        let url = format!("https://up.example.org/push/{GOOD}");
+        let escaped = url.replace(':', "%3A").replace('/', "%2F");
+        for query in [
+            format!("e={url}"),
+            format!("e={escaped}"),
+            format!("x=1&e={escaped}&y=2"),
+            format!("e={escaped}%3Fup%3D1"),
+        ] {
+            for path in ["/aesgcm", "/aesgcm/", "/base/aesgcm", "/generic/"] {
+                let uri: Uri = format!("{path}?{query}").parse().unwrap();
+                assert_eq!(name(&uri).as_deref(), Some(&*url), "{uri}");
+            }
+            let uri: Uri = format!("/elsewhere?{query}").parse().unwrap();
+            assert_eq!(name(&uri), None);
+        }
+        // In a path it is like any other one, whatever a proxy makes of its slashes.
+        for path in [&url, &escaped, &url.replace("//", "/")] {
+            let uri: Uri = format!("/{path}").parse().unwrap();
+            let path = name(&uri).unwrap();
+            assert_eq!(token(&path, |_| true), Some(GOOD), "{path}");
+        }
+        for uri in ["/aesgcm", "/aesgcm?e=", "/aesgcm?e=https://up.example.org/"] {
+            assert_eq!(name(&uri.parse().unwrap()), None, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_our_own_by_its_host() {
+        let path = |url: &'static str| path_of_own(url, |host| host == "up.example.org");
+        for url in [
+            "https://up.example.org/push/x",
+            "HTTP://up.example.org/push/x?up=1",
+            "https://up.example.org:8443/push/x#y",
+        ] {
+            assert_eq!(path(url), Some("/push/x"), "{url}");
+        }
+        for url in [
+            "",
+            "/push/x",
+            "up.example.org/push/x",
+            "https://up.example.org",
+            "ftp://up.example.org/push/x",
+            "https://other.example/push/x",
+            "https://other.example/https://up.example.org/push/x",
+            "https://up.example.org@other.example/push/x",
+            "https://up.example.org:x@other.example/push/x",
+            "https://x@up.example.org/push/x",
+            "https://other.example?https://up.example.org/push/x",
+            "https://other.example\\up.example.org/push/x",
+        ] {
+            assert_eq!(path(url), None, "{url}");
         }
     }
 

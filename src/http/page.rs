@@ -1,104 +1,184 @@
-//! The page for people who open the server's address in a browser.
+//! The page for people who open the server's address in a browser: what to enter on the phone,
+//! whether the server is well, and test pushes.
+//!
+//! Its parts are files in `page/`, and so are its words in each language. The page loads nothing,
+//! runs no script but its own, and sends to its own origin only.
+
+mod language;
 
 use axum::{
     http::{
-        HeaderValue,
-        header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+        HeaderMap, HeaderValue,
+        header::{
+            CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+            REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+        },
     },
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use jid::BareJid;
 use ring::digest::{SHA256, digest};
 
-const STYLE: &str = "body{max-width:38rem;margin:3rem auto;padding:0 1rem;\
-    font:1.05rem/1.6 system-ui,sans-serif;color-scheme:light dark}";
+use self::language::Language;
+use crate::{metrics::LinkState, model::endpoint::PublicUrl, runtime::health::Health};
 
-#[derive(Clone)]
+const HTML: &str = include_str!("page/page.html");
+const STYLE: &str = include_str!("page/page.css");
+const SCRIPT: &str = include_str!("page/page.js");
+
+/// What is filled in for each request.
+const STATE: &str = "{{state}}";
+const HEALTH: &str = "{{health}}";
+
 pub struct Page {
-    html: Bytes,
+    /// In the order of [`Language::ALL`].
+    pages: [String; Language::ALL.len()],
     policy: HeaderValue,
 }
 
 impl Page {
-    pub fn new(domain: &BareJid) -> Self {
-        let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
+    pub fn new(domain: &BareJid, public_url: &PublicUrl) -> Self {
+        let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
+        let (style, script) = (hash(STYLE), hash(SCRIPT));
         let policy = format!(
-            "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; \
-             form-action 'none'; frame-ancestors 'none'"
+            "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; \
+             connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         );
+        let domain = escape(domain.as_str());
+        let url = escape(&public_url.to_string());
         Self {
-            html: html(&escape(domain.as_str())).into(),
+            pages: Language::ALL.map(|language| html(language, &domain, &url)),
             policy: HeaderValue::try_from(policy).expect("a literal and base64"),
         }
     }
 
-    pub fn response(&self) -> Response {
+    /// In the language that the browser prefers.
+    pub fn response(&self, request: &HeaderMap, health: &Health) -> Response {
+        let language = Language::of(request);
+        let (class, word) = match (health.store_ok(), health.link()) {
+            (false, _) => ("bad", "failing"),
+            (true, LinkState::Up) => ("good", "well"),
+            (true, _) => ("wait", "unlinked"),
+        };
+        let html = self.pages[language as usize]
+            .replacen(STATE, class, 1)
+            .replacen(HEALTH, language.word(word), 1);
         let headers = [
-            (
-                CONTENT_TYPE,
-                HeaderValue::from_static("text/html; charset=utf-8"),
-            ),
-            (CONTENT_SECURITY_POLICY, self.policy.clone()),
-            (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-            (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+            (CONTENT_TYPE, "text/html; charset=utf-8"),
+            (CONTENT_LANGUAGE, language.tag()),
+            (VARY, "Accept-Language"),
+            // It says how the server is at the moment.
+            (CACHE_CONTROL, "no-store"),
+            (REFERRER_POLICY, "no-referrer"),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         ];
-        (headers, self.html.clone()).into_response()
+        let policy = [(CONTENT_SECURITY_POLICY, self.policy.clone())];
+        (headers, policy, html).into_response()
     }
 }
 
-fn html(domain: &str) -> String {
-    format!(
-        r#"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>UnifiedPush for XMPP</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>UnifiedPush for XMPP</h1>
-<p>This server brings notifications to your phone through your XMPP account, without Google's
-services. Apps such as Tusky, Element or Molly can use it.</p>
-<h2>How to use it</h2>
-<ol>
-<li>Install Conversations, or another XMPP app that is a UnifiedPush distributor.</li>
-<li>In its settings, open <em>UnifiedPush Distributor</em>, choose your XMPP account, and enter this
-push server:<br><strong><code>{domain}</code></strong></li>
-<li>In the app that shall be notified, choose UnifiedPush.</li>
-</ol>
-<p>Whether your account may use this server is up to its administrator.
-<a href="https://unifiedpush.org/">More about UnifiedPush</a></p>
-</body>
-</html>
-"#
-    )
+fn html(language: Language, domain: &str, url: &str) -> String {
+    let mut html = HTML.replace("{{lang}}", language.tag());
+    for (name, word) in language.words() {
+        html = html.replace(&format!("{{{{{name}}}}}"), word);
+    }
+    html.replace("{{domain}}", domain)
+        .replace("{{url}}", url)
+        .replace("{{style}}", STYLE)
+        .replace("{{script}}", SCRIPT)
 }
 
+/// For text and for attributes in double quotes.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
+    fn page() -> Page {
+        let domain = BareJid::new("up.example.org").unwrap();
+        Page::new(&domain, &"https://up.example.org/base".parse().unwrap())
+    }
+
     #[test]
-    fn names_the_domain_and_runs_nothing() {
-        let page = Page::new(&BareJid::new("up.example.org").unwrap());
-        let html = std::str::from_utf8(&page.html).unwrap();
-        assert!(html.contains("<code>up.example.org</code>"));
-        assert!(!html.contains("<script") && !html.contains("src="));
-        let policy = page.policy.to_str().unwrap();
+    fn every_language_has_every_word_and_no_other() {
+        let names = |language: Language| language.words().map(|(name, _)| name).collect();
+        let english: BTreeSet<_> = names(Language::English);
+        for language in Language::ALL {
+            assert_eq!(names(language), english, "{language:?}");
+            assert_eq!(language.words().count(), english.len(), "{language:?}");
+        }
+        let html = page().pages[0].replace(STATE, "").replace(HEALTH, "");
+        assert!(!html.contains("{{"), "a place that no word fills");
+        for name in english {
+            let state = ["well", "unlinked", "failing"].contains(&name);
+            assert!(state || HTML.contains(&format!("{{{{{name}}}}}")), "{name}");
+        }
+    }
+
+    #[test]
+    fn words_have_the_same_values_in_every_language() {
+        let values = |word: &str| -> Vec<String> {
+            let mut found: Vec<_> = word.split('{').skip(1).map(str::to_owned).collect();
+            for value in &mut found {
+                value.truncate(value.find('}').unwrap());
+            }
+            found
+        };
+        for (name, word) in Language::English.words() {
+            for language in Language::ALL {
+                let other = language.word(name);
+                assert_eq!(values(other), values(word), "{name} in {language:?}");
+                assert!(!other.contains(['"', '\n']) && !other.is_empty(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_word_that_the_script_names_is_on_the_page() {
+        let quoted = |text: &'static str, before: &'static str| {
+            let tails = text.split(before).skip(1);
+            tails.map(|tail| tail.split('"').next().unwrap())
+        };
+        let there: BTreeSet<_> = quoted(HTML, "data-word=\"").collect();
+        let named = quoted(SCRIPT, "word(\"").chain(quoted(SCRIPT, "Mistake(\""));
+        for name in named {
+            assert!(there.contains(name), "{name}");
+        }
+        for name in there {
+            assert!(
+                SCRIPT.contains(&format!("\"{name}\"")),
+                "{name} is not used"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_comes_from_elsewhere() {
+        for (language, html) in Language::ALL.iter().zip(page().pages) {
+            assert!(html.contains(r#"<code id="domain">up.example.org</code>"#));
+            assert!(html.contains(r#"data-url="https://up.example.org/base""#));
+            assert!(html.contains(&format!(r#"<html lang="{}">"#, language.tag())));
+            for loaded in ["src=", "<link", "@import", "url(", "style=", "onclick"] {
+                assert!(!html.contains(loaded), "{loaded}");
+            }
+        }
+        let policy = page().policy;
+        let policy = policy.to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"));
+        assert!(!policy.contains("unsafe"), "{policy}");
     }
 
     #[test]
     fn what_means_something_in_html_is_escaped() {
-        assert_eq!(escape("<a&b>"), "&lt;a&amp;b&gt;");
+        assert_eq!(escape("<a&\"b\">"), "&lt;a&amp;&quot;b&quot;&gt;");
     }
 }

@@ -1,5 +1,7 @@
 //! The push resource: `POST /push/{token}` takes a message, `GET` tells that this is UnifiedPush. It
 //! gets all requests that are for no other resource: `locate` finds the token.
+//!
+//! `PUT` is what Telegram sends to whom it calls a simple push server. It names no time to live.
 
 use std::sync::Arc;
 
@@ -7,8 +9,8 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{
-        HeaderMap, Uri,
-        header::{CONTENT_TYPE, EXPECT},
+        HeaderMap, Method, Uri,
+        header::{CONTENT_TYPE, EXPECT, HOST},
         request::Parts,
     },
     response::{IntoResponse, Response},
@@ -28,7 +30,11 @@ use crate::{
         locate,
     },
     metrics::{Metrics, PushResult},
-    model::payload::{MAX_PAYLOAD, Payload, PayloadError},
+    model::{
+        endpoint::without_port,
+        payload::{MAX_PAYLOAD, Payload, PayloadError},
+        vapid::Signature,
+    },
 };
 
 /// Bytes of a body that is refused: more than proxies let through in general.
@@ -36,10 +42,14 @@ const MAX_SKIPPED: u64 = 64 * 1024;
 
 /// The same for every token, so that it tells nothing about one.
 pub async fn discover(uri: Uri) -> Response {
-    if !locate::is_endpoint(uri.path()) {
+    let path = locate::decoded(uri.path());
+    let body = if locate::is_endpoint(&path) {
+        r#"{"unifiedpush":{"version":1}}"#.to_owned()
+    } else if let Some(gateway) = locate::gateway(&path) {
+        format!(r#"{{"unifiedpush":{{"gateway":"{gateway}"}}}}"#)
+    } else {
         return answer::not_found();
-    }
-    let body = r#"{"unifiedpush":{"version":1}}"#;
+    };
     ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
@@ -50,14 +60,12 @@ pub fn post<D: Deliver>(
     let (parts, mut body) = request.into_parts();
     // An async fn would hold the request twice while the push is in flight.
     async move {
-        if !locate::is_endpoint(parts.uri.path()) {
+        let name = locate::name(&parts.uri);
+        if !name.is_some_and(|name| public.is_own(&name, &parts.headers)) {
             return answer::not_found();
         }
-        let mut count = CountOnDrop {
-            metrics: &public.metrics,
-            result: PushResult::Abandoned,
-        };
-        let (result, response) = match read(&public, &parts.headers, &mut body).await {
+        let mut count = CountOnDrop::new(&public.metrics);
+        let (result, response) = match read(&public, &parts, &mut body).await {
             Err(refusal) => {
                 if matches!(refusal, Refusal::TooLarge | Refusal::Header(_)) {
                     let rest = skip(&parts.headers, &mut body);
@@ -66,22 +74,14 @@ pub fn post<D: Deliver>(
                 }
                 refusal.answer()
             }
-            Ok(message) => {
+            Ok(mut message) => {
                 let client = public.client(&parts);
+                message.signature = public.signature(&parts);
                 let uri = parts.uri;
                 // Their memory is for the next requests while this one waits for the phone.
                 drop((parts.headers, parts.extensions, body));
-                let path = locate::decoded(uri.path());
-                let is_authentic = |token: &str| public.delivery.is_authentic(token);
-                let outcome = match locate::token(&path, is_authentic) {
-                    Some(token) => public.delivery.push(token, message).await,
-                    None => Outcome::BadToken,
-                };
-                if outcome == Outcome::BadToken && !public.guesses.admit(&client) {
-                    answer::guessing()
-                } else {
-                    answer::outcome(&outcome, &public.public_url)
-                }
+                let name = locate::name(&uri).unwrap_or_default();
+                deliver(&public, &client, &name, message).await
             }
         };
         count.result = result;
@@ -89,27 +89,87 @@ pub fn post<D: Deliver>(
     }
 }
 
+/// Sends a message to the endpoint in a path without escapes, unless its client guesses tokens.
+pub async fn deliver<D: Deliver>(
+    public: &Public<D>,
+    client: &ClientKey,
+    path: &str,
+    message: Message,
+) -> (PushResult, Response) {
+    let is_authentic = |token: &str| public.delivery.is_authentic(token);
+    let outcome = match locate::token(path, is_authentic) {
+        Some(token) => public.delivery.push(token, message).await,
+        None => Outcome::BadToken,
+    };
+    if outcome == Outcome::BadToken && !public.guesses.admit(client) {
+        answer::guessing()
+    } else {
+        answer::outcome(&outcome, &public.public_url)
+    }
+}
+
 /// Any other method.
 pub async fn other(uri: Uri) -> Response {
-    if locate::is_endpoint(uri.path()) {
-        answer::method_not_allowed("GET, HEAD, OPTIONS, POST")
+    let path = locate::decoded(uri.path());
+    if locate::is_endpoint(&path) || locate::gateway(&path).is_some() {
+        answer::method_not_allowed("GET, HEAD, OPTIONS, POST, PUT")
     } else {
         answer::not_found()
     }
 }
 
 impl<D> Public<D> {
-    fn client(&self, request: &Parts) -> ClientKey {
+    /// Whether what names an endpoint is a path, or a URL of this server.
+    fn is_own(&self, name: &str, headers: &HeaderMap) -> bool {
+        name.starts_with('/') || self.path_of_own(name, headers).is_some()
+    }
+
+    /// The path of a URL of this server. Its host is that of `public_url` or, after a move, the one that
+    /// this very request came to; only an authentic token makes an endpoint of either.
+    pub fn path_of_own<'a>(&self, url: &'a str, headers: &HeaderMap) -> Option<&'a str> {
+        let asked = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let ours = [
+            self.public_url.host(),
+            without_port(asked.unwrap_or_default()),
+        ];
+        locate::path_of_own(url, |host| {
+            ours.iter().any(|ours| ours.eq_ignore_ascii_case(host))
+        })
+    }
+
+    pub fn client(&self, request: &Parts) -> ClientKey {
         // Requests that came over no socket of ours share one bucket.
         let peer = request.extensions.get().copied().unwrap_or(Peer::Local);
         client_key(peer, &request.headers, &self.rules.read().trusted_proxies)
     }
 }
 
-/// Counts a request even when it is dropped before its answer.
-struct CountOnDrop<'a> {
+impl<D: Deliver> Public<D> {
+    fn signature(&self, request: &Parts) -> Signature {
+        if !self.rules.read().read_signatures {
+            return Signature::Unread;
+        }
+        self.signatures.read(&request.headers, || {
+            let name = locate::name(&request.uri).unwrap_or_default();
+            let is_authentic = |token: &str| self.delivery.is_authentic(token);
+            locate::token(&name, is_authentic).is_some_and(is_authentic)
+        })
+    }
+}
+
+/// Counts a push even when its request is dropped before its answer.
+pub struct CountOnDrop<'a> {
     metrics: &'a Metrics,
-    result: PushResult,
+    pub result: PushResult,
+}
+
+impl<'a> CountOnDrop<'a> {
+    pub fn new(metrics: &'a Metrics) -> Self {
+        Self {
+            metrics,
+            result: PushResult::Abandoned,
+        }
+    }
 }
 
 impl Drop for CountOnDrop<'_> {
@@ -118,38 +178,42 @@ impl Drop for CountOnDrop<'_> {
     }
 }
 
-async fn read<D>(
-    public: &Public<D>,
-    headers: &HeaderMap,
-    body: &mut Body,
-) -> Result<Message, Refusal> {
+async fn read<D>(public: &Public<D>, request: &Parts, body: &mut Body) -> Result<Message, Refusal> {
     // Before anything is read: who waits for `100 Continue` need not send the body at all.
     if body.size_hint().lower() > MAX_PAYLOAD as u64 {
         return Err(Refusal::TooLarge);
     }
+    let require_ttl = request.method == Method::POST && public.rules.read().require_ttl;
     let PushHeaders {
         ttl,
         urgency,
         topic,
-    } = PushHeaders::parse(headers, public.rules.read().require_ttl).map_err(Refusal::Header)?;
-    let body = timeout(public.body_timeout, collect(body))
+        head,
+    } = PushHeaders::parse(&request.headers, require_ttl).map_err(Refusal::Header)?;
+    let body = timeout(public.body_timeout, collect(body, MAX_PAYLOAD))
         .await
         .map_err(|_| Refusal::Slow)??;
     let payload = Payload::new(body).map_err(|error| match error {
         PayloadError::Empty => Refusal::Empty,
         PayloadError::TooLarge => Refusal::TooLarge,
     })?;
+    let payload = match head {
+        Some(head) => payload.behind(&head),
+        None => payload,
+    };
     Ok(Message {
         ttl,
         topic,
         urgency,
         payload,
+        // Its token is looked at first.
+        signature: Signature::Unread,
     })
 }
 
-/// Never holds more than the largest payload, whatever length was announced.
-async fn collect(body: &mut Body) -> Result<Bytes, Refusal> {
-    match Limited::new(body, MAX_PAYLOAD).collect().await {
+/// Never holds more than the limit, in bytes, whatever length was announced.
+pub async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Refusal> {
+    match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
         Err(_) => Err(Refusal::Broken),
@@ -158,7 +222,7 @@ async fn collect(body: &mut Body) -> Result<Bytes, Refusal> {
 
 /// Reads what is left of a body that is refused, if it is not much: a connection that is closed on
 /// unread bytes is reset, and proxies that are still sending then make a 502 of the answer.
-async fn skip(headers: &HeaderMap, body: &mut Body) {
+pub async fn skip(headers: &HeaderMap, body: &mut Body) {
     // Who waits for `100 Continue` has not sent it.
     if headers.contains_key(EXPECT) || body.size_hint().lower() > MAX_SKIPPED {
         return;

@@ -3,6 +3,16 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::{client::Peer, *};
+use crate::{
+    metrics::LinkState,
+    model::{
+        listen::Listen,
+        message::{MessageId, Topic, Ttl, Urgency},
+        time::SystemClock,
+        vapid::{Signature, Unauthorized},
+    },
+};
 use axum::{
     body::Body,
     http::{HeaderMap, Request},
@@ -12,20 +22,16 @@ use jid::BareJid;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::JoinHandle,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::*;
-use crate::model::{
-    listen::Listen,
-    message::{MessageId, Topic, Ttl, Urgency},
-};
-
 mod admin;
+mod gateways;
+mod matrix;
 mod message;
 mod routes;
 mod senders;
@@ -59,11 +65,13 @@ fn every_outcome() -> Vec<Outcome> {
         Outcome::LinkDown => Some(Outcome::Revoked),
         Outcome::Revoked => Some(Outcome::BadToken),
         Outcome::BadToken => Some(Outcome::Gone),
-        Outcome::Gone => Some(Outcome::RateLimited),
+        Outcome::Gone => Some(Outcome::Unauthorized(Unauthorized::Unsigned)),
+        Outcome::Unauthorized(_) => Some(Outcome::RateLimited),
         Outcome::RateLimited => Some(Outcome::MemoryFull),
         Outcome::MemoryFull => Some(Outcome::LinkBusy),
         Outcome::LinkBusy => Some(Outcome::StoreFailed),
-        Outcome::StoreFailed => Some(Outcome::AccountFull),
+        Outcome::StoreFailed => Some(Outcome::ClockWrong),
+        Outcome::ClockWrong => Some(Outcome::AccountFull),
         Outcome::AccountFull => Some(Outcome::QueueFull),
         Outcome::QueueFull => None,
     };
@@ -78,6 +86,7 @@ struct Taken {
     urgency: Urgency,
     topic: Option<Topic>,
     body: Vec<u8>,
+    signature: Signature,
 }
 
 /// Ends as the token, but for underlines at its end, says: `panic`, `wait` (until the gate opens), the name of an outcome's
@@ -117,6 +126,7 @@ impl Deliver for Fake {
             urgency: message.urgency,
             topic: message.topic,
             body: message.payload.as_bytes().to_vec(),
+            signature: message.signature,
         });
         self.entered.add_permits(1);
         match token.trim_end_matches('_') {
@@ -151,7 +161,7 @@ impl Deliver for Fake {
 
 fn variant(outcome: &Outcome) -> String {
     let debug = format!("{outcome:?}");
-    debug.split(' ').next().unwrap().to_owned()
+    debug.split([' ', '(']).next().unwrap().to_owned()
 }
 
 struct Fixture {
@@ -174,11 +184,17 @@ impl Fixture {
             domain: BareJid::new("up.example.org").unwrap(),
             rules: Arc::new(Current::new(Rules {
                 require_ttl: false,
+                read_signatures: true,
                 trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
             })),
+            signatures: Signatures::new(
+                &"https://up.example.org/base".parse().unwrap(),
+                Arc::new(SystemClock),
+            ),
             guesses: Arc::new(Limiter::new("1/h, burst 3".parse().unwrap())),
             body_timeout: BODY_TIMEOUT,
             metrics: metrics.clone(),
+            health: Health::new(watch::channel(LinkState::Up).1),
         };
         change(&mut settings);
         Self {
@@ -224,7 +240,8 @@ async fn ask(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Body::from(body.to_owned())).unwrap();
+    let mut request = request.body(Body::from(body.to_owned())).unwrap();
+    request.extensions_mut().insert(Peer::Local);
     let mut service = site.clone().service(metrics.clone());
     let response = service.call(request).await.unwrap();
     let (parts, body) = response.into_parts();

@@ -46,10 +46,14 @@ labels! {
         BadToken = "bad-token",
         Guessing = "guessing",
         Gone = "gone",
+        /// The gateway for Matrix was given another push server's endpoint.
+        Foreign = "foreign",
+        Unauthorized = "unauthorized",
         RateLimited = "rate-limited",
         MemoryFull = "memory-full",
         LinkBusy = "link-busy",
         StoreFailed = "store-failed",
+        ClockWrong = "clock-wrong",
         AccountFull = "account-full",
         QueueFull = "queue-full",
         BadRequest = "bad-request",
@@ -60,7 +64,18 @@ labels! {
 }
 
 labels! {
-    /// How a registration ended.
+    /// What the VAPID signature of a push is worth.
+    pub enum SignatureResult {
+        Absent = "absent",
+        Bad = "bad",
+        Good = "good",
+        /// Good, but the endpoint was registered with another key.
+        OtherKey = "other-key",
+    }
+}
+
+labels! {
+    /// How a registration ended, or the end of one.
     pub enum RegistrationResult {
         Accepted = "accepted",
         Forbidden = "forbidden",
@@ -70,6 +85,7 @@ labels! {
         RateLimited = "rate-limited",
         Busy = "busy",
         StoreFailed = "store-failed",
+        ClockWrong = "clock-wrong",
     }
 }
 

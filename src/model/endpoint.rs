@@ -44,17 +44,32 @@ impl PublicUrl {
 
     /// The message resource of a message (RFC 8030 §5).
     pub fn message(&self, id: MessageId) -> String {
-        format!("{}/message/{id}", self.0)
+        [&self.0, "/message/", &id.encoded()].concat()
     }
 
     pub fn is_encrypted(&self) -> bool {
         self.0.starts_with("https://")
     }
 
+    /// The name or address in it, without a port.
+    pub fn host(&self) -> &str {
+        let (_, rest) = self.0.split_once("://").unwrap_or_default();
+        let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
+        without_port(authority)
+    }
+
     /// The path that all routes start with: empty, or with a slash in front and none at its end.
     pub fn path(&self) -> &str {
         let rest = self.0.split_once("://").map_or(&*self.0, |(_, rest)| rest);
         rest.find('/').map_or("", |start| &rest[start..])
+    }
+}
+
+/// The host of an authority; an IPv6 address is in brackets.
+pub fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => host,
+        _ => authority,
     }
 }
 
@@ -105,5 +120,14 @@ mod tests {
         assert_eq!(url.endpoint_length(5), url.endpoint("token").len());
         let root: PublicUrl = "https://up.example.org".parse().unwrap();
         assert_eq!(root.path(), "");
+        for (url, host) in [
+            ("https://up.example.org", "up.example.org"),
+            ("http://up.example.org:8443/base:1", "up.example.org"),
+            ("http://[::1]:8080", "[::1]"),
+            ("http://[::1]/base", "[::1]"),
+        ] {
+            let url: PublicUrl = url.parse().unwrap();
+            assert_eq!(url.host(), host);
+        }
     }
 }

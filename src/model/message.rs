@@ -54,7 +54,11 @@ impl MessageId {
         &self.0
     }
 
-    /// As [`Display`](fmt::Display) writes it.
+    pub fn encoded(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// As [`encoded`](Self::encoded), and [`Display`](fmt::Display), write it.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         bytes.try_into().ok().map(Self)
@@ -63,7 +67,7 @@ impl MessageId {
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+        f.write_str(&self.encoded())
     }
 }
 

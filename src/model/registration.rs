@@ -10,6 +10,13 @@ use crate::model::time::Timestamp;
 /// The XML namespace of register, registered and push.
 pub const NS: &str = "http://gultsch.de/xmpp/drafts/unified-push";
 
+/// Extensions of ours, as service discovery and answers to registrations name them: the element
+/// unregister,
+pub const UNREGISTER: &str = "urn:unified-push:unregister:0";
+
+/// and the attribute vapid.
+pub const VAPID: &str = "urn:unified-push:vapid:0";
+
 /// The SHA-256 digest that names an application or an instance to its phone, sent as standard
 /// base64. Phones accept a push from whoever knows these, so a digest never reaches a log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,6 +84,12 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// The bare JID that registered.
+    pub fn account(&self) -> &str {
+        let owner = self.owner.as_str();
+        owner.split_once('/').map_or(owner, |(account, _)| account)
+    }
+
     pub fn key(&self) -> RegistrationKey {
         RegistrationKey {
             owner: self.owner.to_bare(),

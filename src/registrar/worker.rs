@@ -23,9 +23,11 @@ pub async fn serve<Told: Future<Output = ()> + Send + 'static>(
 ) {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(screened) = requests.recv().await {
+        // A goodbye comes after what was asked for before it, and before what is asked for next.
+        let width = if screened.is_goodbye() { AT_ONCE } else { 1 };
         let slot = slots
             .clone()
-            .acquire_owned()
+            .acquire_many_owned(width as u32)
             .await
             .expect("the semaphore is never closed");
         let (registrar, replies) = (registrar.clone(), replies.clone());

@@ -9,14 +9,15 @@ use tokio::sync::watch;
 
 use crate::metrics::LinkState;
 
-/// Ready means: pushes are answered. The link and the store are reported beside it, never part of it:
-/// an XMPP server that restarts, or a disk that is full, must not take the daemon out of its load
-/// balancer, where a 404 would make senders forget their subscriptions.
+/// Ready means: pushes are answered. The link, the store and the clock are reported beside it, never
+/// part of it: an XMPP server that restarts, a disk that is full or a clock that is not set yet must not
+/// take the daemon out of its load balancer, where a 404 would make senders forget their subscriptions.
 #[derive(Clone)]
 pub struct Health {
     link: watch::Receiver<LinkState>,
     store_ok: Arc<AtomicBool>,
     store_hears: Arc<AtomicBool>,
+    clock_ok: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -26,6 +27,7 @@ impl Health {
             link,
             store_ok: Arc::new(AtomicBool::new(true)),
             store_hears: Arc::new(AtomicBool::new(true)),
+            clock_ok: Arc::new(AtomicBool::new(true)),
             stopping: Arc::new(AtomicBool::new(false)),
         }
     }
@@ -52,12 +54,21 @@ impl Health {
         self.store_hears.store(hears, Ordering::Relaxed);
     }
 
+    pub fn clock_ok(&self) -> bool {
+        self.clock_ok.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the system's clock may be right; it may until it is said to be wrong.
+    pub fn set_clock_ok(&self, ok: bool) {
+        self.clock_ok.store(ok, Ordering::Relaxed);
+    }
+
     /// From now on the daemon is not ready: its stop has begun.
     pub fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// The daemon does not stop; neither the link nor the store counts.
+    /// The daemon does not stop; nothing else counts.
     pub fn ready(&self) -> bool {
         !self.stopping.load(Ordering::Relaxed)
     }

@@ -61,6 +61,11 @@ pub fn notify_ready() {
     notify(&[NotifyState::Ready]);
 }
 
+/// Tells systemd, and whoever asks it, what the daemon waits for; nothing when the text is empty.
+pub fn notify_status(status: &str) {
+    notify(&[NotifyState::Status(status)]);
+}
+
 /// Tells systemd that a reload has begun. `Type=notify-reload` wants to know when.
 pub fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {

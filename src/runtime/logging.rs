@@ -46,7 +46,8 @@ type Filtered = tracing_subscriber::layer::Layered<reload::Layer<EnvFilter, Regi
 type Output = Box<dyn Layer<Filtered> + Send + Sync>;
 
 fn output(format: LogFormat) -> Output {
-    let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
+    let colours =
+        io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let stderr = tracing_subscriber::fmt::layer()
         .with_ansi(colours)
         .with_writer(io::stderr);

@@ -16,8 +16,11 @@ mod pool;
 mod pooler;
 mod queue;
 mod registrations;
+mod remedy;
 mod revocations;
+mod source;
 mod tell;
+mod tls;
 mod upkeep;
 mod url;
 mod work;
@@ -34,19 +37,13 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    batch::Arrival,
-    clock::DatabaseClock,
-    columns::as_i64,
-    failure::PostgresFailure,
-    listen::Listener,
-    opened::LatelyFound,
-    pool::{Pool, Source},
-    tell::Teller,
-    work::Work,
+    batch::Arrival, clock::DatabaseClock, columns::as_i64, failure::PostgresFailure,
+    listen::Listener, opened::LatelyFound, pool::Pool, source::Source, tell::Teller, work::Work,
     worker::Workers,
 };
 pub use self::{
     open::{PostgresOpenError, PostgresSettings},
+    tls::TlsSetupError,
     url::{PostgresUrl, PostgresUrlError},
 };
 use super::{
@@ -68,6 +65,7 @@ use crate::{
 
 pub struct Postgres {
     pub(super) url: PostgresUrl,
+    source: Source,
     work: Arc<Work>,
     finds: Workers<TokenHash, Option<Found>>,
     lately: LatelyFound,
@@ -87,6 +85,16 @@ impl Postgres {
         Ok(Arc::new(
             DatabaseClock::start(own, self.work.clone()).await?,
         ))
+    }
+
+    /// Goes on with the user, the password and the certificates of a URL. One of another database
+    /// changes nothing.
+    pub async fn renew(&self, url: &PostgresUrl) -> Result<(), PostgresOpenError> {
+        if !url.is_same_database(&self.url) {
+            return Ok(());
+        }
+        let renewed = self.source.renew(url).await;
+        renewed.map_err(|failure| open::failed(failure, url))
     }
 
     /// Whether what other replicas say arrives; true until it is tried.
@@ -124,6 +132,7 @@ impl Postgres {
         let work = Arc::new(Work::new(pool, as_i64(start.queued_bytes)));
         Ok(Self {
             url: url.clone(),
+            source: source.clone(),
             finds: workers!(work, |work, db, ids| registrations::find(db, ids)),
             lately: LatelyFound::default(),
             enqueues: workers!(work, |work, db, arrivals| {

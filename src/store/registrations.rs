@@ -6,6 +6,7 @@ use jid::BareJid;
 
 use crate::model::{
     registration::Registration, revocation::Revocation, secret::KeyId, time::Timestamp,
+    vapid::KeyHash,
 };
 
 /// Random; makes the URL of a new registration differ from any before it.
@@ -47,6 +48,8 @@ impl fmt::Debug for TokenHash {
 pub struct NewRegistration {
     /// `issued` is the present time.
     pub registration: Registration,
+    /// The only key that may sign messages; a renewal replaces it, also by none.
+    pub signer: Option<KeyHash>,
     /// The current secret.
     pub key: KeyId,
     /// For when a new row has to be made.
@@ -72,6 +75,7 @@ pub enum Registered {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub registration: Registration,
+    pub signer: Option<KeyHash>,
     pub revoked: bool,
 }
 

@@ -147,13 +147,14 @@ pub fn size(payload_len: u64) -> u64 {
     MESSAGE_OVERHEAD + payload_len
 }
 
-/// A message comes in, and an earlier one of its topic waits.
-pub fn replace(message: &NewMessage, earlier: Leaving) -> Result<Room, Enqueued> {
-    if earlier.arrived > message.arrived {
+/// A message comes in, and another one of its topic waits. One that has yet to arrive came before the
+/// clock was set back.
+pub fn replace(message: &NewMessage, waiting: Leaving, now: Timestamp) -> Result<Room, Enqueued> {
+    if waiting.arrived > message.arrived && waiting.arrived <= now {
         return Err(Enqueued::Superseded);
     }
     Ok(Room {
-        leaving: vec![earlier],
+        leaving: vec![waiting],
         replaced: 1,
         evicted: 0,
     })

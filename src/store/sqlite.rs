@@ -49,6 +49,7 @@ use crate::{
         revocation::{Revocation, Scope},
         secret::KeyId,
         time::Timestamp,
+        timekeeper::Kept,
     },
 };
 
@@ -97,6 +98,16 @@ impl Sqlite {
             meanwhile: Arc::default(),
             _lock: lock,
         })
+    }
+
+    /// What the daemon knew of the time when it last ran.
+    pub async fn kept_time(&self) -> StoreResult<Option<Kept>> {
+        self.reader.read(upkeep::kept_time).await
+    }
+
+    pub async fn keep_time(&self, kept: &Kept) -> StoreResult<()> {
+        let kept = kept.clone();
+        self.write(move |db| upkeep::keep_time(db, &kept)).await
     }
 
     async fn write<T: Send + 'static>(

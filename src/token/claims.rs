@@ -1,12 +1,23 @@
-//! What PASETO and JWT tokens say about a registration, under Prosody's names.
+//! What PASETO and JWT tokens say, and how they say it under Prosody's names.
 
 use jid::Jid;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
     registration::{Digest, Registration},
+    secret::KeyId,
     time::Timestamp,
+    vapid::KeyHash,
 };
+
+/// What an authentic token says that needs no store.
+pub(super) struct Said {
+    /// The secret that made it.
+    pub key: KeyId,
+    /// Its expiry is the one that the phone was told.
+    pub registration: Registration,
+    pub signer: Option<KeyHash>,
+}
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Subject {

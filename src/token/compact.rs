@@ -3,8 +3,8 @@
 //!
 //! | bytes | |
 //! |---|---|
-//! | 1 | the version, 1 |
-//! | 86 | packed, seven bits to a byte: application, instance (32 bytes each), the date of issue (6, milliseconds), the expiry (5, seconds), two bits of zero |
+//! | 1 | the version: 1, or 2 with the hash of a key |
+//! | 86, or 104 | packed, seven bits to a byte: application, instance (32 bytes each), the date of issue (6, milliseconds), the expiry (5, seconds), with version 2 the hash (16), bits of zero to the next byte |
 //! | the rest | the full JID |
 //!
 //! Packed, because PASETO's messages are UTF-8, and base64 would be longer. Numbers are big-endian.
@@ -14,47 +14,57 @@ use jid::Jid;
 use crate::model::{
     registration::{Digest, Registration},
     time::Timestamp,
+    vapid::KeyHash,
 };
 
-const VERSION: u8 = 1;
+/// Without a key, and with one.
+const VERSIONS: (u8, u8) = (1, 2);
 const BYTES: usize = 32 + 32 + 6 + 5;
-const PACKED: usize = (BYTES * 8).div_ceil(7);
+const KEY: usize = 16;
 
 /// Times that do not fit, in the year 10889 and in the year 36812, become the last that does.
-pub(super) fn write(registration: &Registration) -> Vec<u8> {
+pub(super) fn write(registration: &Registration, signer: Option<KeyHash>) -> Vec<u8> {
     let issued = registration.issued.as_millis().min((1 << 48) - 1);
     let expires = registration.expires.as_secs().min((1 << 40) - 1);
-    let mut bytes = [0; BYTES];
-    bytes[..32].copy_from_slice(registration.application.as_bytes());
-    bytes[32..64].copy_from_slice(registration.instance.as_bytes());
-    bytes[64..70].copy_from_slice(&issued.to_be_bytes()[2..]);
-    bytes[70..].copy_from_slice(&expires.to_be_bytes()[3..]);
+    let mut bytes = Vec::with_capacity(BYTES + KEY);
+    bytes.extend_from_slice(registration.application.as_bytes());
+    bytes.extend_from_slice(registration.instance.as_bytes());
+    bytes.extend_from_slice(&issued.to_be_bytes()[2..]);
+    bytes.extend_from_slice(&expires.to_be_bytes()[3..]);
+    bytes.extend_from_slice(signer.as_ref().map_or(&[], |key| key.as_bytes()));
     let owner = registration.owner.as_str().as_bytes();
-    let mut message = Vec::with_capacity(1 + PACKED + owner.len());
-    message.push(VERSION);
+    let mut message = Vec::with_capacity(1 + packed(bytes.len()) + owner.len());
+    message.push(match signer {
+        None => VERSIONS.0,
+        Some(_) => VERSIONS.1,
+    });
     pack(&bytes, &mut message);
     message.extend_from_slice(owner);
     message
 }
 
 /// None for anything that [`write`] does not make of a registration.
-pub(super) fn read(message: &str) -> Option<Registration> {
+pub(super) fn read(message: &str) -> Option<(Registration, Option<KeyHash>)> {
     let (version, rest) = message.as_bytes().split_first()?;
-    if *version != VERSION {
-        return None;
-    }
-    let bytes = unpack(rest.first_chunk()?)?;
-    let owner = message.get(1 + PACKED..)?;
+    let length = match *version {
+        version if version == VERSIONS.0 => BYTES,
+        version if version == VERSIONS.1 => BYTES + KEY,
+        _ => return None,
+    };
+    let bytes = unpack(rest.get(..packed(length))?)?;
+    let owner = message.get(1 + packed(length)..)?;
     let (application, rest) = bytes.split_first_chunk()?;
     let (instance, rest) = rest.split_first_chunk()?;
-    let (issued, expires) = rest.split_at_checked(6)?;
-    Some(Registration {
+    let (issued, rest) = rest.split_at_checked(6)?;
+    let (expires, key) = rest.split_at_checked(5)?;
+    let registration = Registration {
         owner: Jid::new(owner).ok()?,
         application: Digest::from_bytes(*application),
         instance: Digest::from_bytes(*instance),
         issued: Timestamp::from_millis(number(issued)),
         expires: Timestamp::from_secs(number(expires)),
-    })
+    };
+    Some((registration, key.try_into().ok().map(KeyHash::from_bytes)))
 }
 
 fn number(bytes: &[u8]) -> u64 {
@@ -63,7 +73,12 @@ fn number(bytes: &[u8]) -> u64 {
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-fn pack(bytes: &[u8; BYTES], out: &mut Vec<u8>) {
+/// How many bytes so many become.
+const fn packed(bytes: usize) -> usize {
+    (bytes * 8).div_ceil(7)
+}
+
+fn pack(bytes: &[u8], out: &mut Vec<u8>) {
     // What of the bytes so far is not written yet is the lowest bits.
     let (mut window, mut bits) = (0_u16, 0);
     for byte in bytes {
@@ -74,12 +89,13 @@ fn pack(bytes: &[u8; BYTES], out: &mut Vec<u8>) {
             out.push((window >> bits) as u8 & 0x7f);
         }
     }
-    out.push((window << (7 - bits)) as u8 & 0x7f);
+    if bits > 0 {
+        out.push((window << (7 - bits)) as u8 & 0x7f);
+    }
 }
 
-fn unpack(packed: &[u8; PACKED]) -> Option<[u8; BYTES]> {
-    let mut bytes = [0; BYTES];
-    let mut filled = bytes.iter_mut();
+fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(BYTES + KEY);
     let (mut window, mut bits) = (0_u16, 0);
     for septet in packed {
         if !septet.is_ascii() {
@@ -89,7 +105,7 @@ fn unpack(packed: &[u8; PACKED]) -> Option<[u8; BYTES]> {
         bits += 7;
         if bits >= 8 {
             bits -= 8;
-            *filled.next()? = (window >> bits) as u8;
+            bytes.push((window >> bits) as u8);
         }
     }
     let padding = window & ((1 << bits) - 1);
@@ -98,6 +114,7 @@ fn unpack(packed: &[u8; PACKED]) -> Option<[u8; BYTES]> {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
     use proptest::prelude::*;
 
     use super::*;
@@ -118,23 +135,34 @@ mod tests {
         )
     }
 
+    fn any_key() -> impl Strategy<Value = Option<KeyHash>> {
+        let key = proptest::array::uniform16(any::<u8>()).prop_map(KeyHash::from_bytes);
+        proptest::option::of(key)
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_is_read(registration in any_registration()) {
-            let message = String::from_utf8(write(&registration)).unwrap();
-            prop_assert_eq!(message.len(), 87 + registration.owner.as_str().len());
-            prop_assert_eq!(read(&message), Some(registration));
+        fn what_is_written_is_read(registration in any_registration(), key in any_key()) {
+            let message = String::from_utf8(write(&registration, key)).unwrap();
+            let before = if key.is_some() { 105 } else { 87 };
+            prop_assert_eq!(message.len(), before + registration.owner.as_str().len());
+            prop_assert_eq!(read(&message), Some((registration, key)));
         }
 
         #[test]
-        fn only_what_is_written_is_read(text in "\u{1}[\\x00-\\x7f]{80,90}[a-z]{0,3}@?[a-zä/]{0,9}") {
-            if let Some(registration) = read(&text) {
-                let written = write(&registration);
-                prop_assert_eq!(&written[..87], &text.as_bytes()[..87]);
-                prop_assert_eq!(Ok(registration.owner), Jid::new(&text[87..]));
+        fn only_what_is_written_is_read(
+            text in "[\u{1}\u{2}][\\x00-\\x7f]{80,110}[a-z]{0,3}@?[a-zä/]{0,9}",
+        ) {
+            if let Some((registration, key)) = read(&text) {
+                let written = write(&registration, key);
+                let before = if key.is_some() { 105 } else { 87 };
+                prop_assert_eq!(&written[..before], &text.as_bytes()[..before]);
+                prop_assert_eq!(Ok(registration.owner), Jid::new(&text[before..]));
             }
         }
     }
+
+    const PACKED: usize = packed(BYTES);
 
     fn one() -> (Registration, String) {
         let registration = Registration {
@@ -144,18 +172,38 @@ mod tests {
             issued: Timestamp::from_millis(1_763_900_000_123),
             expires: Timestamp::from_secs(1_764_504_800),
         };
-        let message = String::from_utf8(write(&registration)).unwrap();
+        let message = String::from_utf8(write(&registration, None)).unwrap();
         (registration, message)
+    }
+
+    /// Endpoints that were handed out long ago are opened still.
+    #[test]
+    fn a_message_is_what_it_always_was() {
+        let (registration, message) = one();
+        let start = "AQBAIBAIBAIBAEAgEAgEAgEAQCAQCAQCAQBAIBAIBAIBAEAgEA9/f39/f39/f39/f39/f39/f39/\
+                     f39/f39/f39/f39/f39/f39AMysFCA57ABolQycA";
+        let owner = "cm9tZW9AZXhhbXBsZS5vcmcvb3JjaGFyZA==";
+        assert_eq!(STANDARD.encode(message), format!("{start}{owner}"));
+        let key = KeyHash::from_bytes(std::array::from_fn(|byte| byte as u8));
+        let with_key = STANDARD.encode(write(&registration, Some(key)));
+        let start = start.replacen("AQ", "Ag", 1);
+        assert_eq!(with_key, format!("{start}AAEBAGBAKBgOCARCQTBgNBwP{owner}"));
     }
 
     #[test]
     fn nothing_short_or_of_another_version_is_read() {
         let (registration, message) = one();
-        assert_eq!(read(&message), Some(registration));
+        assert_eq!(read(&message), Some((registration.clone(), None)));
         for end in 0..=1 + PACKED {
             assert_eq!(read(&message[..end]), None, "{end}");
         }
-        for version in (0..=0x7f).filter(|version| *version != VERSION) {
+        let key = Some(KeyHash::from_bytes([0xff; 16]));
+        let with_key = String::from_utf8(write(&registration, key)).unwrap();
+        assert_eq!(read(&with_key), Some((registration, key)));
+        for end in 0..=1 + packed(BYTES + KEY) {
+            assert_eq!(read(&with_key[..end]), None, "{end}");
+        }
+        for version in (0..=0x7f).filter(|version| ![1, 2].contains(version)) {
             let other = format!("{}{}", char::from(version), &message[1..]);
             assert_eq!(read(&other), None, "{version}");
         }
@@ -184,7 +232,8 @@ mod tests {
             expires: Timestamp::from_millis(u64::MAX),
             ..registration
         };
-        let read = read(&String::from_utf8(write(&far)).unwrap()).unwrap();
+        let read = read(&String::from_utf8(write(&far, None)).unwrap());
+        let (read, _) = read.unwrap();
         assert_eq!(read.issued.as_millis(), (1 << 48) - 1);
         assert!(read.expires.as_secs() > 1 << 39);
     }

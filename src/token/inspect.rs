@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use super::{
-    Backend, Inner, MAX_TOKEN, Tokens, jwt,
-    opened::{Content, Miss},
+    Backend, Inner, MAX_TOKEN, Tokens,
+    claims::Said,
+    jwt,
+    opened::{Content, Endpoint, Miss},
     paseto, stored,
 };
-use crate::{
-    model::{registration::Registration, secret::KeyId},
-    store::StoreError,
-};
+use crate::{model::secret::KeyId, store::StoreError};
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum InspectError {
@@ -29,7 +28,7 @@ pub struct Inspection {
     pub key: KeyId,
     /// None: of [`Backend::Storage`], and the store has it no longer. It has expired, and nothing
     /// more is known.
-    pub registration: Option<Arc<Registration>>,
+    pub endpoint: Option<Endpoint>,
     /// Not accepted any more: the grace is over, too.
     pub expired: bool,
     pub revoked: bool,
@@ -74,13 +73,23 @@ impl Tokens {
             Backend::Jwt => jwt::open(keyring, token),
             Backend::Storage => return self.look_up(token, miss).await,
         };
-        let (key, mut registration) = said.ok_or(InspectError::Forged)?;
+        let Said {
+            key,
+            mut registration,
+            signer,
+        } = said.ok_or(InspectError::Forged)?;
         let grace = self.0.policy.read().grace;
-        registration.expires = registration.expires.saturating_add(grace);
+        // What its phone was told.
+        let told = registration.expires;
+        let told = self.0.clock.to_ours(told, registration.issued);
+        registration.expires = told.saturating_add(grace);
         let content = Content {
             backend,
             key,
-            registration: Arc::new(registration),
+            endpoint: Endpoint {
+                registration: Arc::new(registration),
+                signer,
+            },
         };
         opened.insert(token, content.clone(), miss);
         Ok(self.judge(content, false))
@@ -94,7 +103,7 @@ impl Tokens {
             return Ok(Inspection {
                 backend,
                 key,
-                registration: None,
+                endpoint: None,
                 expired: true,
                 revoked: false,
             });
@@ -102,7 +111,10 @@ impl Tokens {
         let content = Content {
             backend,
             key,
-            registration: Arc::new(row.registration),
+            endpoint: Endpoint {
+                registration: Arc::new(row.registration),
+                signer: row.signer,
+            },
         };
         // Of what another replica registers anew nobody tells.
         if !row.revoked && !store.is_shared() {
@@ -115,14 +127,15 @@ impl Tokens {
         let Content {
             backend,
             key,
-            registration,
+            endpoint,
         } = content;
+        let registration = &endpoint.registration;
         Inspection {
             backend,
             key,
             expired: registration.expires <= self.0.clock.now(),
-            revoked: revoked || self.0.revocations.contains(&registration),
-            registration: Some(registration),
+            revoked: revoked || self.0.revocations.contains(registration),
+            endpoint: Some(endpoint),
         }
     }
 }

@@ -10,14 +10,14 @@ use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    claims::Subject,
+    claims::{Said, Subject},
     keyring::{Key, Keyring},
 };
 use crate::model::{
     random::{Random, random_array},
     registration::Registration,
-    secret::KeyId,
     time::Timestamp,
+    vapid::{self, KeyHash},
 };
 
 #[derive(Serialize, Deserialize)]
@@ -31,6 +31,9 @@ struct Claims {
     iat: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     jti: Option<String>,
+    /// The hash of the only key that may sign pushes, in base64url.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vapid: Option<String>,
 }
 
 /// Whole when we write it; others may write a fraction.
@@ -41,12 +44,18 @@ enum Number {
     Other(f64),
 }
 
-pub(super) fn sign(key: &Key, registration: &Registration, random: &dyn Random) -> String {
+pub(super) fn sign(
+    key: &Key,
+    registration: &Registration,
+    signer: Option<KeyHash>,
+    random: &dyn Random,
+) -> String {
     let claims = Claims {
         subject: Subject::of(registration),
         exp: Number::Whole(registration.expires.as_secs()),
         iat: Some(seconds(registration.issued)),
         jti: Some(URL_SAFE_NO_PAD.encode(random_array::<16>(random))),
+        vapid: signer.map(|key| URL_SAFE_NO_PAD.encode(key.as_bytes())),
     };
     let header = Header {
         kid: Some(key.id.to_string()),
@@ -57,7 +66,7 @@ pub(super) fn sign(key: &Key, registration: &Registration, random: &dyn Random) 
 }
 
 /// None unless one of our secrets signed it, with HS256.
-pub(super) fn open(keyring: &Keyring, token: &str) -> Option<(KeyId, Registration)> {
+pub(super) fn open(keyring: &Keyring, token: &str) -> Option<Said> {
     let header = jsonwebtoken::decode_header(token).ok()?;
     let (key, claims) = match header.kid {
         Some(kid) => {
@@ -74,7 +83,15 @@ pub(super) fn open(keyring: &Keyring, token: &str) -> Option<(KeyId, Registratio
         Number::Whole(seconds) => Timestamp::from_secs(seconds),
         Number::Other(seconds) => timestamp(seconds),
     };
-    Some((key.id, claims.subject.into_registration(issued, expires)?))
+    Some(Said {
+        key: key.id,
+        registration: claims.subject.into_registration(issued, expires)?,
+        signer: match claims.vapid {
+            None => None,
+            // One that cannot be read must not open the endpoint to everybody.
+            Some(hash) => Some(KeyHash::from_bytes(vapid::decode(&hash)?.try_into().ok()?)),
+        },
+    })
 }
 
 fn verify(key: &Key, token: &str) -> Option<Claims> {

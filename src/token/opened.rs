@@ -10,7 +10,7 @@ use hashlink::LruCache;
 
 use super::Backend;
 use crate::model::sync::Mutex;
-use crate::model::{registration::Registration, secret::KeyId};
+use crate::model::{registration::Registration, secret::KeyId, vapid::KeyHash};
 
 /// A token has some 260 bytes in general, at most [`MAX_TOKEN`](super::MAX_TOKEN): 2 MiB in all, or
 /// 20 MiB at the worst.
@@ -30,7 +30,15 @@ struct Known {
 pub(super) struct Content {
     pub backend: Backend,
     pub key: KeyId,
+    pub endpoint: Endpoint,
+}
+
+/// What an endpoint stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
     pub registration: Arc<Registration>,
+    /// The only key that may sign messages to it; None: it takes what nobody has signed.
+    pub signer: Option<KeyHash>,
 }
 
 /// A token was not known when so much had changed: what is read from the store may be older than
@@ -97,13 +105,16 @@ mod tests {
         Content {
             backend: Backend::Paseto,
             key: Secret::new([7; 32]).id(),
-            registration: Arc::new(Registration {
-                owner: Jid::new("romeo@example.org/orchard").unwrap(),
-                application: Digest::from_bytes([1; 32]),
-                instance: Digest::from_bytes([2; 32]),
-                issued: Timestamp::from_secs(1),
-                expires: Timestamp::from_secs(2),
-            }),
+            endpoint: Endpoint {
+                registration: Arc::new(Registration {
+                    owner: Jid::new("romeo@example.org/orchard").unwrap(),
+                    application: Digest::from_bytes([1; 32]),
+                    instance: Digest::from_bytes([2; 32]),
+                    issued: Timestamp::from_secs(1),
+                    expires: Timestamp::from_secs(2),
+                }),
+                signer: None,
+            },
         }
     }
 

@@ -16,11 +16,11 @@ use pasetors::{
 use serde::Deserialize;
 
 use super::{
-    claims::Subject,
+    claims::{Said, Subject},
     compact,
     keyring::{Key, Keyring},
 };
-use crate::model::{registration::Registration, secret::KeyId, time::Timestamp};
+use crate::model::{registration::Registration, time::Timestamp, vapid::KeyHash};
 
 pub(super) const PREFIX: &str = "v4.local.";
 
@@ -30,21 +30,26 @@ pub(super) const ASSERTION: &[u8] = b"unified-push/endpoint/v1";
 
 const MAX_FOOTER: usize = 64;
 
-pub(super) fn seal(key: &Key, registration: &Registration) -> String {
-    let message = compact::write(registration);
+pub(super) fn seal(key: &Key, registration: &Registration, signer: Option<KeyHash>) -> String {
+    let message = compact::write(registration, signer);
     LocalToken::encrypt(&key.paseto, &message, None, Some(ASSERTION))
         .expect("encryption fails only without the kernel's random generator")
 }
 
 /// None unless one of our keys made it for this purpose.
-pub(super) fn open(keyring: &Keyring, token: &str) -> Option<(KeyId, Registration)> {
+pub(super) fn open(keyring: &Keyring, token: &str) -> Option<Said> {
     let token = UntrustedToken::<_, V4>::try_from(token).ok()?;
     if !token.untrusted_footer().is_empty() {
         return open_claims(keyring, &token);
     }
     keyring.all().find_map(|key| {
         let message = decrypt(key, &token)?;
-        Some((key.id, compact::read(&message)?))
+        let (registration, signer) = compact::read(&message)?;
+        Some(Said {
+            key: key.id,
+            registration,
+            signer,
+        })
     })
 }
 
@@ -67,10 +72,7 @@ struct Footer {
     kid: String,
 }
 
-fn open_claims(
-    keyring: &Keyring,
-    token: &UntrustedToken<Local, V4>,
-) -> Option<(KeyId, Registration)> {
+fn open_claims(keyring: &Keyring, token: &UntrustedToken<Local, V4>) -> Option<Said> {
     let footer = token.untrusted_footer();
     if footer.len() > MAX_FOOTER {
         return None;
@@ -81,7 +83,11 @@ fn open_claims(
     let registration = claims
         .subject
         .into_registration(read_time(&claims.iat)?, read_time(&claims.exp)?)?;
-    Some((key.id, registration))
+    Some(Said {
+        key: key.id,
+        registration,
+        signer: None,
+    })
 }
 
 fn read_time(text: &str) -> Option<Timestamp> {

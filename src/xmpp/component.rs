@@ -122,6 +122,7 @@ impl LinkTask {
             domain,
             login,
             timings,
+            ..
         } = &mut self.settings;
         let Login { host, port, secret } = login.borrow_and_update().clone();
         let stream = stream::connect(&host, port, timings.connect).await?;
@@ -149,6 +150,7 @@ impl LinkTask {
         let session = Session::new(
             self.settings.domain.clone(),
             Arc::clone(&self.metrics),
+            Arc::clone(&self.settings.extensions),
             hex(random_array(self.random.as_ref())),
         );
         let up = Up::new(&self.settings, queues, session, connection, inbound);

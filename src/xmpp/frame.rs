@@ -4,6 +4,8 @@
 //! trusts the server to send well-formed XML and only looks for what ends a tag, so a tag's name
 //! or an entity is not its business; [`super::reader`] has what it lets through parsed.
 
+use memchr::memchr;
+
 /// What [`Framer::scan`] came across.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
@@ -78,12 +80,14 @@ impl Framer {
     /// How many of the next bytes change nothing; most bytes of a stanza are of this kind.
     fn meaningless(&self, bytes: &[u8]) -> usize {
         let end = match self.state {
-            State::Value(quote) => quote,
-            State::Text if self.depth > 0 => b'<',
+            State::Value(quote) => memchr(quote, bytes),
+            State::Text if self.depth > 0 => memchr(b'<', bytes),
+            State::StartTag { slash: false } => bytes
+                .iter()
+                .position(|byte| matches!(byte, b'\'' | b'"' | b'/' | b'<' | b'>')),
             _ => return 0,
         };
-        let until = bytes.iter().position(|byte| *byte == end);
-        until.unwrap_or(bytes.len())
+        end.unwrap_or(bytes.len())
     }
 
     fn step(&mut self, byte: u8) -> Result<Option<Mark>, NotWellFormed> {

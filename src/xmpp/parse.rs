@@ -1,5 +1,6 @@
 //! Parses one stanza that the framer has cut out: its bytes in, what matters of it out.
 
+use memchr::memchr;
 use quick_xml::{
     XmlVersion,
     escape::resolve_predefined_entity,
@@ -9,13 +10,73 @@ use quick_xml::{
 };
 use xmpp_parsers::ns;
 
-use super::stanza::{Builder, Fault, Head, Stanza, Tag};
+use super::stanza::{Builder, Fault, Head, Kind, Stanza, Tag};
 
 /// No XML, or with a prefix that means nothing.
 struct Malformed;
 
 /// Err: not even the attributes can be read.
 pub fn stanza(bytes: &[u8]) -> Result<Stanza, Fault> {
+    empty_iq(bytes).map_or_else(|| in_full(bytes), Ok)
+}
+
+/// Nearly every stanza is a phone's answer, an iq without content. Written plainly, it is read in a
+/// tenth of the time. None when it is anything else.
+fn empty_iq(bytes: &[u8]) -> Option<Stanza> {
+    let text = str::from_utf8(bytes).ok()?;
+    let mut rest = text.strip_prefix("<iq")?.strip_suffix("/>")?;
+    let (mut r#type, mut id, mut from, mut to) = (None, None, None, None);
+    let (mut namespace, mut language) = (None, None);
+    while let Some(attribute) = rest.strip_prefix(' ') {
+        let (name, quoted) = split_at_byte(attribute, b'=')?;
+        let quote = *quoted.as_bytes().first()?;
+        if !matches!(quote, b'\'' | b'"') {
+            return None;
+        }
+        let (value, after) = split_at_byte(&quoted[1..], quote)?;
+        if !is_plain(value) {
+            return None;
+        }
+        let place = match name {
+            "type" => &mut r#type,
+            "id" => &mut id,
+            "from" => &mut from,
+            "to" => &mut to,
+            "xmlns" if [ns::COMPONENT, ns::JABBER_CLIENT].contains(&value) => &mut namespace,
+            "xml:lang" => &mut language,
+            _ => return None,
+        };
+        if place.replace(value).is_some() {
+            return None;
+        }
+        rest = after;
+    }
+    let head = Head {
+        kind: Kind::Iq,
+        r#type: r#type.unwrap_or_default().to_owned(),
+        id: id.unwrap_or_default().to_owned(),
+        from: from.map(str::to_owned),
+        to: to.map(str::to_owned),
+    };
+    rest.is_empty().then(|| Builder::new(head).finish())
+}
+
+/// What stands before and after an ASCII character.
+fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = memchr(byte, text.as_bytes())?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
+/// Whether a value means just what is written.
+fn is_plain(value: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'&' && byte != b'<';
+    // Without an end in between, so that many bytes are looked at at once.
+    value
+        .bytes()
+        .fold(true, |plain, byte| plain & is_plain(byte))
+}
+
+fn in_full(bytes: &[u8]) -> Result<Stanza, Fault> {
     let mut reader = reader(bytes);
     let mut builder = Builder::new(start(&mut reader).map_err(|Malformed| Fault::Malformed)?);
     match rest(&mut reader, &mut builder) {
@@ -83,4 +144,59 @@ fn tag<'a>(namespace: &'a ResolveResult, start: &'a BytesStart) -> Result<Tag<'a
         name: start.local_name().into_inner(),
         attributes: attributes.collect::<Result<_, _>>()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_answers_of_servers_are_read_at_once() {
+        for answer in [
+            "<iq type='result' id='i' from='a@b/c' to='up.example.org'/>",
+            "<iq id=\"i\" from=\"a@b/it's\" to=\"up.example.org\" type=\"result\"/>",
+            "<iq xml:lang='en' to='up.example.org' from='a@b/c' type='result' \
+             xmlns='jabber:component:accept' id='i'/>",
+            "<iq xmlns='jabber:client' type='result' from='a@b/c'/>",
+        ] {
+            let read = empty_iq(answer.as_bytes());
+            assert!(read.is_some(), "{answer}");
+            assert_eq!(read, in_full(answer.as_bytes()).ok(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_otherwise_is_not() {
+        for other in [
+            "<iq type='result'></iq>",
+            "<iq type='result' ><a/></iq>",
+            "<iqq type='result'/>",
+            "<iq  type='result'/>",
+            "<iq type='result' />",
+            "<iq type='result'id='i'/>",
+            "<iq type = 'result'/>",
+            "<iq type='result' type='result'/>",
+            "<iq id='a&amp;b'/>",
+            "<iq id='a\tb'/>",
+            "<iq from='a@b/\u{e4}'/>",
+            "<iq xmlns='jabber:server'/>",
+            "<iq a:id='i'/>",
+            "<presence from='a@b/c'/>",
+        ] {
+            assert_eq!(empty_iq(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn both_ways_of_reading_agree(
+            text in "<iq( (type|id|from|to|xmlns|xml:lang|x)=('[a-c@/&;<\" ]{0,4}'|\"[a-c']{0,3}\")){0,4}/>",
+        ) {
+            if let Some(read) = empty_iq(text.as_bytes()) {
+                prop_assert_eq!(in_full(text.as_bytes()), Ok(read));
+            }
+        }
+    }
 }

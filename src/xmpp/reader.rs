@@ -139,7 +139,10 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::xmpp::stanza::{Content, Kind, Request};
+    use crate::{
+        link::Wish,
+        xmpp::stanza::{Content, Kind, Request},
+    };
 
     /// Everything that comes out of `text`, fed in chunks of `size`.
     fn events(text: &str, size: usize) -> Vec<Event> {
@@ -197,6 +200,7 @@ mod tests {
         let request = Request::Register {
             application: Some("x".into()),
             instance: Some("y".into()),
+            wish: Wish::Register { vapid: None },
         };
         let content = register.content.as_ref().unwrap();
         assert_eq!(content.request, Some(request));

@@ -1,6 +1,6 @@
 //! What a stanza means to this component: stanzas in, actions out. No I/O and no time here.
 //!
-//! RFC 6120 §8, RFC 6121 §3 and §4, XEP-0030, XEP-0092, XEP-0199 and `register`. Nothing that a
+//! RFC 6120 §8, RFC 6121 §3 and §4, XEP-0030, XEP-0092, XEP-0199, `register` and `unregister`. Nothing that a
 //! stranger sends is ever fatal: it is answered if it asks for an answer, and counted.
 
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use super::{
     writer::{Body, Reply, ResultContent, StanzaError},
 };
 use crate::{
-    link::{Answer, RegisterRequest},
+    link::{Answer, Extensions, RegisterRequest, Wish},
     metrics::{Metrics, OddStanza},
+    model::sync::Current,
 };
 
 /// What to do about a stanza.
@@ -39,15 +40,22 @@ pub enum Action {
 pub struct Session {
     domain: Jid,
     metrics: Arc<Metrics>,
+    extensions: Arc<Current<Extensions>>,
     ping: String,
 }
 
 impl Session {
     /// `ping` is the id of our pings on this connection. Nobody else can guess it.
-    pub fn new(domain: BareJid, metrics: Arc<Metrics>, ping: String) -> Self {
+    pub fn new(
+        domain: BareJid,
+        metrics: Arc<Metrics>,
+        extensions: Arc<Current<Extensions>>,
+        ping: String,
+    ) -> Self {
         Self {
             domain: domain.into(),
             metrics,
+            extensions,
             ping,
         }
     }
@@ -160,9 +168,9 @@ impl Session {
         match (kind, content.request) {
             ("get", Some(Request::Ping)) => Ok(Granted::Result(ResultContent::Nothing)),
             ("get", Some(Request::Version)) => Ok(Granted::Result(ResultContent::Version)),
-            ("get", Some(Request::DiscoInfo { node: None })) => {
-                Ok(Granted::Result(ResultContent::DiscoInfo))
-            }
+            ("get", Some(Request::DiscoInfo { node: None })) => Ok(Granted::Result(
+                ResultContent::DiscoInfo(*self.extensions.read()),
+            )),
             ("get", Some(Request::DiscoItems { node: None })) => {
                 Ok(Granted::Result(ResultContent::DiscoItems))
             }
@@ -174,10 +182,12 @@ impl Session {
                 Some(Request::Register {
                     application,
                     instance,
+                    wish,
                 }),
             ) => Ok(Granted::Register {
                 application,
                 instance,
+                wish,
             }),
             (_, _) => Err(unsupported),
         }
@@ -188,12 +198,14 @@ impl Session {
             Ok(Granted::Register {
                 application,
                 instance,
+                wish,
             }) => {
                 return Some(Action::Register(RegisterRequest {
                     from,
                     id,
                     application,
                     instance,
+                    wish,
                 }));
             }
             Ok(Granted::Result(content)) => Body::Result { id, content },
@@ -250,6 +262,7 @@ enum Granted {
     Register {
         application: Option<String>,
         instance: Option<String>,
+        wish: Wish,
     },
 }
 

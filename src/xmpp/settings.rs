@@ -1,18 +1,23 @@
 //! Where the XMPP server is, and how patient the link is with it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jid::BareJid;
 use tokio::sync::watch;
 
 use super::backoff::Pauses;
-use crate::model::secret::Secret;
+use crate::{
+    link::Extensions,
+    model::{secret::Secret, sync::Current},
+};
 
 #[derive(Debug)]
 pub struct LinkSettings {
     pub domain: BareJid,
     /// Looked at for each connection; a change ends the pause before the next one.
     pub login: watch::Receiver<Login>,
+    /// As they are at the moment.
+    pub extensions: Arc<Current<Extensions>>,
     pub timings: Timings,
 }
 

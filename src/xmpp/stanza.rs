@@ -1,13 +1,13 @@
 //! What a stanza says, as far as this component cares. It is put together from parser events
 //! without a tree: nothing here recurses, and what is not needed is not kept.
 //!
-//! RFC 6120 §8; the requests are XEP-0030, XEP-0092, XEP-0199 and `register`.
+//! RFC 6120 §8; the requests are XEP-0030, XEP-0092, XEP-0199, `register` and `unregister`.
 
 use std::borrow::Cow;
 
 use xmpp_parsers::ns;
 
-use crate::model::registration;
+use crate::{link::Wish, model::registration};
 
 /// A start tag.
 pub struct Tag<'a> {
@@ -69,9 +69,11 @@ pub enum Request {
     },
     Ping,
     Version,
+    /// Register or unregister.
     Register {
         application: Option<String>,
         instance: Option<String>,
+        wish: Wish,
     },
 }
 
@@ -208,9 +210,15 @@ impl Request {
             (ns::DISCO_ITEMS, "query") => Some(Self::DiscoItems { node: node() }),
             (ns::PING, "ping") => Some(Self::Ping),
             (ns::VERSION, "query") => Some(Self::Version),
-            (registration::NS, "register") => Some(Self::Register {
+            (registration::NS, name @ ("register" | "unregister")) => Some(Self::Register {
                 application: tag.attribute("application"),
                 instance: tag.attribute("instance"),
+                wish: match name {
+                    "unregister" => Wish::Unregister,
+                    _ => Wish::Register {
+                        vapid: tag.attribute("vapid"),
+                    },
+                },
             }),
             _ => None,
         }

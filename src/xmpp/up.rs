@@ -3,7 +3,7 @@
 //! Reading never waits for writing: a server that stops reading stalls the pushes, until the link
 //! is given up, but never the answers and registrations that arrive.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -86,6 +86,7 @@ impl<'a> Up<'a> {
         self.handle_read()?;
         let mut check = interval(check_every(&self.settings.timings));
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut cancelled = pin!(shutdown.cancelled());
         loop {
             if self.outbox.pending().is_empty() {
                 self.fill();
@@ -100,7 +101,7 @@ impl<'a> Up<'a> {
             } = &mut self.connection;
             let mut buffer = reader.buffer();
             tokio::select! {
-                () = shutdown.cancelled() => return self.close().await,
+                () = &mut cancelled => return self.close().await,
                 read = read.read_buf(&mut buffer) => {
                     if read.map_err(Loss::Cut)? == 0 {
                         return Err(Loss::Closed);
@@ -115,8 +116,11 @@ impl<'a> Up<'a> {
                 Some(reply) = self.queues.replies.recv(), if idle => self.put_reply(&reply),
                 Some(push) = self.queues.pushes.recv(), if idle => {
                     self.put_push(push, Instant::now());
-                    // The requests that are ready now get to send first: one write for them all.
-                    yield_now().await;
+                    // When others push as well, all that are ready now get to send first: one write
+                    // for them all.
+                    if !self.queues.pushes.is_empty() {
+                        yield_now().await;
+                    }
                     self.fill();
                 }
                 _ = check.tick() => self.check()?,
@@ -140,7 +144,10 @@ impl<'a> Up<'a> {
     }
 
     fn put_reply(&mut self, reply: &RegisterReply) {
-        writer::register_reply(self.outbox.batch(), &self.settings.domain, reply);
+        let LinkSettings {
+            domain, extensions, ..
+        } = self.settings;
+        writer::register_reply(self.outbox.batch(), domain, *extensions.read(), reply);
     }
 
     fn put_push(&mut self, push: PushStanza, now: Instant) {
@@ -180,8 +187,11 @@ impl<'a> Up<'a> {
             Action::Presence { from, available } => self.inbound.presence(&from, available),
             Action::Register(request) => {
                 if let Err(refusal) = self.inbound.register(request) {
-                    let domain = &self.settings.domain;
-                    self.answer(|out| writer::register_reply(out, domain, &refusal));
+                    let LinkSettings {
+                        domain, extensions, ..
+                    } = self.settings;
+                    let extensions = *extensions.read();
+                    self.answer(|out| writer::register_reply(out, domain, extensions, &refusal));
                 }
             }
             Action::End(loss) => return Err(loss),

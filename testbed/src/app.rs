@@ -121,6 +121,7 @@ impl Refusal {
 pub struct Push {
     pub from: String,
     pub id: String,
+    pub pair: Pair,
     pub payload: Vec<u8>,
     pub taken: Taken,
 }
@@ -175,6 +176,10 @@ impl Apps {
         let push = Push {
             from: iq.attr("from").expect("from somebody").to_owned(),
             id: iq.attr("id").expect("an id").to_owned(),
+            pair: Pair {
+                application: application.to_owned(),
+                instance: instance.to_owned(),
+            },
             payload,
             taken,
         };

@@ -110,7 +110,12 @@ impl Config {
 
     /// The program with this configuration and nothing in its environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        self.command_of(program(), arguments)
+    }
+
+    /// The same of another version of the program.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().args(arguments);
         command.arg("--config").arg(self.file());
         command

@@ -40,6 +40,11 @@ impl Daemon {
         }
     }
 
+    /// What it is started by from now on.
+    pub fn replace(&self, command: Command) {
+        *self.command.lock().unwrap() = command;
+    }
+
     /// Starts it, also after it ended, and awaits nothing.
     pub fn spawn(&self) {
         let mut command = self.command.lock().unwrap();

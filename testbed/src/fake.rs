@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Account, PATIENCE, Random,
-    app::{Apps, Behaviour, Log, Pair, Push, Refusal, Registered},
+    app::{Apps, Behaviour, Log, NS, Pair, Push, Refusal, Registered},
     xml::Element,
 };
 
@@ -191,6 +191,30 @@ impl FakeServer {
         registered.expect("accepted").endpoint
     }
 
+    /// Sends an IQ as it is written, of a phone that is online, and awaits its answer. What the phone
+    /// registers it knows from then on.
+    pub async fn say(&self, iq: &str) -> Element {
+        let stanza = Element::parse(iq).await;
+        let attr = |element: &Element, name| element.attr(name).unwrap_or_default().to_owned();
+        if let Some(register) = stanza.child("register", NS) {
+            let pair = Pair {
+                application: attr(register, "application"),
+                instance: attr(register, "instance"),
+            };
+            let mut state = self.state();
+            let session = state.sessions.get_mut(&attr(&stanza, "from"));
+            session.expect("it is online").apps.known.push(pair);
+        }
+        let answer = exchange(&self.state, attr(&stanza, "id"), iq.to_owned()).await;
+        answer.expect("a server's answer in time")
+    }
+
+    /// Registers again what the phone knows. None when no answer comes.
+    pub async fn renew(&self, jid: &str, pair: &Pair) -> Option<Result<Registered, Refusal>> {
+        let answer = try_ask(&self.state, jid, "set", &pair.register()).await;
+        answer.as_ref().map(Registered::of)
+    }
+
     /// Sends raw XML to the component, as any stranger's server might pass it on.
     pub async fn inject(&self, xml: String) {
         let component = self.state().component();
@@ -246,21 +270,35 @@ async fn register(state: &Mutex<State>, jid: &str, pair: &Pair) -> Result<Regist
 }
 
 async fn ask(state: &Mutex<State>, jid: &str, kind: &str, content: &str) -> Element {
-    let (answered, answer) = oneshot::channel();
-    let (iq, component) = {
+    let answer = try_ask(state, jid, kind, content).await;
+    answer.expect("a server's answer in time")
+}
+
+/// None when there is no answer in time, or the server stops before.
+async fn try_ask(state: &Mutex<State>, jid: &str, kind: &str, content: &str) -> Option<Element> {
+    let (id, iq) = {
         let mut state = state.lock().unwrap();
         state.next_id += 1;
         let id = format!("phone-{}", state.next_id);
         let to = &state.account.domain;
         let iq = format!("<iq type='{kind}' id='{id}' from='{jid}' to='{to}'>{content}</iq>");
+        (id, iq)
+    };
+    exchange(state, id, iq).await
+}
+
+/// None when there is no answer in time, or the server stops before.
+async fn exchange(state: &Mutex<State>, id: String, iq: String) -> Option<Element> {
+    let (answered, answer) = oneshot::channel();
+    let component = {
+        let mut state = state.lock().unwrap();
         state.asked.insert(id, answered);
-        (iq, state.component())
+        state.component()
     };
     if let Some(component) = component {
         let _ = component.send(iq).await;
     }
-    let answer = timeout(PATIENCE, answer).await;
-    answer.expect("an answer in time").expect("a server")
+    timeout(PATIENCE, answer).await.ok()?.ok()
 }
 
 impl State {

@@ -70,7 +70,13 @@ pub async fn request(
         // A server that refuses a large body may close before it has all of it.
         let _ = socket.write_all(&bytes).await;
         let mut answer = Vec::new();
-        let _ = socket.read_to_end(&mut answer).await;
+        // Some servers keep the connection although they were asked not to.
+        while !is_whole(&answer) {
+            match socket.read_buf(&mut answer).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
         Some(answer)
     };
     let answer = timeout(PATIENCE, exchange).await;
@@ -80,6 +86,18 @@ pub async fn request(
 fn split(url: &str) -> (&str, &str) {
     let rest = url.strip_prefix("http://").expect("an http URL");
     rest.split_at(rest.find('/').expect("a URL with a path"))
+}
+
+/// Whether as much is there as was announced, or more.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return false;
+    };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let mut lines = head.lines();
+    let length = lines.find_map(|line| line.strip_prefix("content-length:"));
+    let length = length.and_then(|length| length.trim().parse::<usize>().ok());
+    length.is_some_and(|length| answer.len() >= end + 4 + length)
 }
 
 fn parse(answer: &[u8]) -> Option<Response> {

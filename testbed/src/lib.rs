@@ -12,7 +12,9 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
 pub mod app;
+pub mod authority;
 pub mod bed;
+pub mod clock;
 mod component;
 mod config;
 mod daemon;
@@ -24,10 +26,14 @@ pub mod process;
 mod random;
 pub mod server;
 pub mod suite;
+pub mod vapid;
+pub mod webpush;
 pub mod xml;
 
 pub use app::{Behaviour, Pair, Push, Refusal, Registered, Taken};
+pub use authority::Authority;
 pub use bed::Bed;
+pub use clock::MovedClock;
 pub use component::Component;
 pub use config::{Config, SECRET};
 pub use daemon::Daemon;

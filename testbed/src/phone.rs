@@ -166,6 +166,16 @@ impl Phone {
         Registered::of(&answer)
     }
 
+    /// Registers again what it knows. None when no answer comes.
+    pub async fn renew(
+        &mut self,
+        service: &str,
+        pair: &Pair,
+    ) -> Option<Result<Registered, Refusal>> {
+        let answer = self.try_iq("set", Some(service), &pair.register()).await;
+        answer.as_ref().map(Registered::of)
+    }
+
     /// Forgets every registration, as when its apps are removed: the server learns of it with the
     /// next push.
     pub fn forget_all(&self) {
@@ -206,6 +216,11 @@ impl Phone {
 
     /// Sends a request and awaits its answer.
     pub async fn iq(&mut self, kind: &str, to: Option<&str>, payload: &str) -> Element {
+        let answer = self.try_iq(kind, to, payload).await;
+        answer.expect("an answer in time")
+    }
+
+    async fn try_iq(&mut self, kind: &str, to: Option<&str>, payload: &str) -> Option<Element> {
         self.next_id += 1;
         let id = format!("phone-{}", self.next_id);
         let (answered, answer) = oneshot::channel();
@@ -213,8 +228,7 @@ impl Phone {
         let to = to.map(|to| format!(" to='{to}'")).unwrap_or_default();
         self.send(&format!("<iq type='{kind}' id='{id}'{to}>{payload}</iq>"))
             .await;
-        let answer = timeout(PATIENCE, answer).await;
-        answer.expect("an answer in time").expect("a connection")
+        timeout(PATIENCE, answer).await.ok()?.ok()
     }
 
     /// Directed presence, sent on bind by a phone that has registrations.

@@ -3,8 +3,8 @@
 //! it is stopped and removed with it.
 
 use std::{
-    fs,
-    os::unix::fs::chown,
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
-use crate::{Missing, PATIENCE, Process, eventually, free_port};
+use crate::{Missing, PATIENCE, Process, authority::Certificate, eventually, free_port};
 
 pub const USER: &str = "unified";
 pub const PASSWORD: &str = "the-databases-password-Xq7";
@@ -28,6 +28,7 @@ const SERVER_USER: &str = "postgres";
 const PACKAGES: &str = "/usr/lib/postgresql";
 
 const CERTIFICATE: &str = "certificate.pem";
+const AUTHORITY: &str = "authority.pem";
 
 pub struct Postgres {
     dir: TempDir,
@@ -99,6 +100,31 @@ impl Postgres {
             .unwrap();
         assert!(made.status.success(), "{made:?}");
         self.path(CERTIFICATE)
+    }
+
+    /// Lets clients come by TLS with this certificate, and by a certificate of the authority. To be
+    /// called before it is launched.
+    pub fn use_certificate(&self, certificate: &Certificate, authority: &Path) {
+        for (from, name) in [
+            (certificate.certificate.as_path(), CERTIFICATE),
+            (&certificate.key, "key.pem"),
+            (authority, AUTHORITY),
+        ] {
+            let path = self.path(name);
+            fs::copy(from, &path).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            if geteuid().is_root() {
+                let (user, group) = ids_of(SERVER_USER);
+                chown(&path, Some(user), Some(group)).unwrap();
+            }
+        }
+    }
+
+    /// Puts a line before all others of pg_hba.conf. To be called before it is launched.
+    pub fn admit_by(&self, line: &str) {
+        let path = self.path("data/pg_hba.conf");
+        let rest = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{line}\n{rest}")).unwrap();
     }
 
     /// Starts it, also after it was killed, and waits until it lets clients in.
@@ -192,6 +218,9 @@ impl Postgres {
             command.args(["-c", "ssl=on"]);
             command.args(["-c", &format!("ssl_cert_file={dir}/{CERTIFICATE}")]);
             command.args(["-c", &format!("ssl_key_file={dir}/key.pem")]);
+            if self.path(AUTHORITY).exists() {
+                command.args(["-c", &format!("ssl_ca_file={dir}/{AUTHORITY}")]);
+            }
         }
         Process::start(&mut command, &self.path("log")).unwrap()
     }

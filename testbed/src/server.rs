@@ -86,8 +86,17 @@ impl Account {
         }
     }
 
+    /// The one whose name is not ASCII.
+    pub fn unicode() -> Self {
+        Self {
+            domain: format!("push.bücher.{DOMAIN}"),
+            secret: COMPONENT_SECRET.to_owned(),
+        }
+    }
+
     pub fn all(layout: &Layout) -> impl Iterator<Item = Self> {
-        (0..layout.names).map(Self::numbered)
+        let numbered = (0..layout.names).map(Self::numbered);
+        numbered.chain([Self::unicode()])
     }
 }
 

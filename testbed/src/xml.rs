@@ -15,6 +15,22 @@ pub struct Element {
 }
 
 impl Element {
+    /// A stanza as it is written in the stream of a component.
+    pub async fn parse(stanza: &str) -> Self {
+        let stream = format!(
+            "<stream:stream xmlns='jabber:component:accept' \
+             xmlns:stream='http://etherx.jabber.org/streams'>{stanza}"
+        );
+        let (mut reader, mut bytes) = (StreamReader::default(), stream.as_bytes());
+        loop {
+            match reader.next(&mut bytes).await {
+                Received::Header(_) => {}
+                Received::Stanza(stanza) => return stanza,
+                Received::End => panic!("no stanza: {stanza}"),
+            }
+        }
+    }
+
     pub fn attr(&self, name: &str) -> Option<&str> {
         let found = self.attributes.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())

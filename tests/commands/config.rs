@@ -52,6 +52,17 @@ async fn a_good_configuration_is_printed_as_one_that_loads() {
     assert_eq!(code, Some(0), "{stderr}");
     let values = |text: &str| -> toml::Table { text.parse().unwrap() };
     assert_eq!(values(&first), values(&second));
+
+    // The same for a program.
+    let json = bed.run(&["check-config", "--print=json"]).await;
+    assert!(!json.stdout.contains("told to nobody"), "{json:?}");
+    assert!(!json.stdout.contains(&secret_of('a')), "{json:?}");
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["acl"]["value"], "example.org, romeo@example.net");
+    let origin = json["component.secret_file"]["origin"].as_str().unwrap();
+    assert!(origin.contains("config.toml:"), "{origin}");
+    assert_eq!(json["log.level"]["origin"], "default");
+    assert!(json["secret"]["origin"].is_string() && json["secret"]["value"].is_null());
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ async fn text_has_a_line_for_each_step() {
     let log = lived(&bed).await;
     for step in [
         "unified-push starts version=",
-        "WARN http.public_url: is not https",
+        "WARN http.public_url: does not use https",
         "listening http=127.0.0.1:",
         "ready",
         "connected to the XMPP server",
@@ -48,7 +48,7 @@ async fn json_is_one_object_a_line() {
         })
     };
     assert!(has("INFO", "ready"), "{log}");
-    assert!(has("WARN", "http.public_url: is not https"), "{log}");
+    assert!(has("WARN", "http.public_url: does not use https"), "{log}");
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
 mod bursts;
+mod clock;
 mod config;
+mod credentials;
 mod demo;
 mod endpoints;
 mod headers;
@@ -11,9 +13,11 @@ mod health;
 mod inspect;
 mod journal;
 mod log;
+mod manual;
 mod memory;
 mod metrics;
 mod outage;
+mod protocol;
 mod queue;
 mod registrations;
 mod reload;
@@ -22,3 +26,5 @@ mod send;
 mod signals;
 mod start;
 mod systemd;
+mod trust;
+mod upgrade;

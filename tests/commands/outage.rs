@@ -10,7 +10,7 @@ use testbed::{
 };
 
 /// Whether PostgreSQL is there; says so when it is not and need not be.
-fn installed() -> bool {
+pub fn installed() -> bool {
     let missing = Postgres::missing();
     missing.iter().for_each(Missing::leave_out);
     missing.is_none()

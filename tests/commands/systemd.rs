@@ -8,9 +8,9 @@ use std::{
 
 use rustix::process::Signal;
 use testbed::{
-    Bed, Daemon, PATIENCE,
+    Bed, Daemon, MovedClock, PATIENCE,
     bed::push,
-    free_port,
+    clock, free_port,
     http::{get, try_get},
     program,
 };
@@ -71,6 +71,28 @@ async fn it_hears_of_readiness_watchdog_and_stop() {
     daemon.signal(Signal::TERM);
     assert_eq!(other().await, "STOPPING=1");
     assert_eq!(daemon.exit().await, Some(0));
+}
+
+#[tokio::test]
+async fn it_hears_that_the_clock_is_waited_for() {
+    if let Some(missing) = clock::missing() {
+        return missing.leave_out();
+    }
+    let bed = Bed::new().await;
+    let clock = MovedClock::new(&bed.path(""));
+    clock.set_offset(-100 * 365 * 86_400);
+    let mut command = bed.command(&["serve"]);
+    clock.attach(&mut command);
+    let manager = Manager::listen(&bed, &mut command);
+    let daemon = bed.spawn(command);
+    let status = manager.told().await;
+    assert!(status.starts_with("STATUS=Waiting"), "{status}");
+    assert!(status.ends_with("1970-01-01T00:00:00Z"), "{status}");
+    // The start is over, lest systemd end it.
+    assert_eq!(manager.told().await, "READY=1");
+    clock.set_offset(0);
+    assert_eq!(manager.told().await, "STATUS=");
+    daemon.stop().await;
 }
 
 #[tokio::test]

@@ -18,6 +18,11 @@ prosodyctl register juliet example.org password >register.log 2>&1
 
 step "it is installed, and waits for its configuration"
 told Install
+zcat /usr/share/man/man5/unified-push-config.5.gz | grep --quiet component.domain
+[ -s /usr/share/man/man1/unified-push-send.1.gz ]
+[ -s /usr/share/bash-completion/completions/unified-push ]
+[ -s /usr/share/zsh/vendor-completions/_unified-push ]
+[ -s /usr/share/fish/vendor_completions.d/unified-push.fish ]
 grep --quiet 'component.domain: is missing' log.told
 grep --quiet 'systemctl restart unified-push' log.told
 [ "$(property ActiveState)" = inactive ]

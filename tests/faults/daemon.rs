@@ -1,8 +1,13 @@
-//! A daemon that is killed, stopped and started again, on a disk that can fail.
+//! A daemon that is killed, stopped and started again, on a disk that can fail, with a clock that may
+//! jump.
 
-use std::{ops::Deref, path::Path, process::ExitStatus};
+use std::{
+    ops::Deref,
+    path::Path,
+    process::{Command, ExitStatus, Stdio},
+};
 
-use testbed::{Config, PATIENCE, eventually, http::try_get};
+use testbed::{Config, MovedClock, PATIENCE, eventually, http::try_get};
 
 use crate::disk::Disk;
 
@@ -21,16 +26,20 @@ impl Deref for Daemon {
 
 impl Daemon {
     /// It does not run yet.
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config, program: &Path, clock: &MovedClock) -> Self {
         let state = Path::new(config.get("state_dir"));
         std::fs::create_dir_all(state).unwrap();
         let disk = Disk::new(state);
-        let mut command = config.serve();
-        disk.attach(&mut command);
+        let command = serve(config, program, &disk, clock);
         Self {
             daemon: testbed::Daemon::with_command(config, command),
             disk,
         }
+    }
+
+    /// Another program is started from now on.
+    pub fn upgrade(&self, program: &Path, clock: &MovedClock) {
+        self.replace(serve(&self.config, program, &self.disk, clock));
     }
 
     /// Where this daemon takes what was registered with any of its replicas.
@@ -57,4 +66,12 @@ impl Daemon {
         })
         .await
     }
+}
+
+fn serve(config: &Config, program: &Path, disk: &Disk, clock: &MovedClock) -> Command {
+    let mut command = config.command_of(program, &["serve"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    disk.attach(&mut command);
+    clock.attach(&mut command);
+    command
 }

@@ -1,13 +1,24 @@
 //! A phone of a run, on whichever server: it comes, goes, and says what it got.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use testbed::{Behaviour, Pair, Phone, app::Log, phone::Vanished, server::DOMAIN};
+use testbed::{
+    Behaviour, PATIENCE, Pair, Phone, Refusal, Registered, app::Log, eventually, phone::Vanished,
+    server::DOMAIN,
+};
+use tokio::time::timeout;
 
 use crate::{
     host::{Host, Place},
     ledger::Ledger,
+    world::AHEAD,
 };
+
+/// How long a phone waits for the answer when it renews.
+const RENEWAL: Duration = Duration::from_secs(2);
 
 /// Who a device is.
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +35,20 @@ pub struct Profile {
 pub struct Device {
     pub index: usize,
     pub profile: Profile,
-    pub endpoints: Vec<String>,
     jid: String,
     binds: usize,
     known: Vec<Pair>,
+    apps: Vec<App>,
     host: Arc<Host>,
     ledger: Arc<Ledger>,
     line: Line,
+}
+
+/// What a phone knows of an app's registration.
+struct App {
+    subscription: usize,
+    /// None: it has to be registered.
+    expires: Option<SystemTime>,
 }
 
 /// Of a real server.
@@ -44,21 +62,34 @@ impl Device {
     pub fn new(index: usize, profile: Profile, host: Arc<Host>, ledger: Arc<Ledger>) -> Self {
         let account = format!("{}@{DOMAIN}", profile.user);
         ledger.inner().accounts.push(account);
+        let pair = |app| Pair::of(profile.user, &format!("{index}-{app}"));
+        let app = |_| App {
+            subscription: ledger.subscribe(index),
+            expires: None,
+        };
         Self {
             index,
             profile,
-            endpoints: Vec::new(),
             jid: String::new(),
             binds: 0,
-            known: Vec::new(),
+            known: (0..profile.apps).map(pair).collect(),
+            apps: (0..profile.apps).map(app).collect(),
             host,
             ledger,
             line: Line::Away,
         }
     }
 
-    /// Logs in anew, whatever was before, and announces itself as Conversations does.
+    /// Logs in anew, whatever was before, announces itself as Conversations does, and renews.
     pub async fn bind(&mut self) {
+        self.log_in().await;
+        if !self.profile.bystander && self.has_registered() {
+            self.announce().await;
+            self.renew().await;
+        }
+    }
+
+    async fn log_in(&mut self) {
         let host = self.host.clone();
         let _steady = host.steady.read().await;
         let Profile { user, resource, .. } = self.profile;
@@ -77,27 +108,34 @@ impl Device {
                 self.line = Line::Online(phone);
             }
         }
-        if !self.profile.bystander && self.endpoints.len() == self.profile.apps {
-            self.announce().await;
-        }
+    }
+
+    fn has_registered(&self) -> bool {
+        self.apps.iter().all(|app| app.expires.is_some())
     }
 
     /// Logs in for the first time, or once more at the end, and registers its apps.
     pub async fn set_up(&mut self) {
         self.leave().await;
-        self.endpoints.clear();
-        self.known.clear();
-        self.bind().await;
-        self.register().await;
+        for app in &mut self.apps {
+            app.expires = None;
+        }
+        self.log_in().await;
+        eventually("a phone can register", 2 * PATIENCE, async || {
+            self.renew().await;
+            self.has_registered().then_some(())
+        })
+        .await;
         if !self.profile.bystander {
             self.announce().await;
         }
     }
 
-    /// What it does when it notices that its connection is gone.
+    /// What it does when it notices that its connection is gone, or an expiry is near.
     pub async fn come_back(&mut self) {
-        if !self.is_online() {
-            self.bind().await;
+        match self.is_online() {
+            true => self.renew().await,
+            false => self.bind().await,
         }
     }
 
@@ -112,24 +150,42 @@ impl Device {
         }
     }
 
-    /// The apps of its profile.
-    async fn register(&mut self) {
-        let host = self.host.clone();
-        if self.profile.apps > 0 {
+    /// Registers what is not registered or about to expire, as phones do. What fails is tried when it
+    /// binds next.
+    async fn renew(&mut self) {
+        for number in 0..self.apps.len() {
+            let App {
+                subscription,
+                expires,
+            } = self.apps[number];
+            let soon = now() + self.host.registration_ttl() / 4;
+            if expires.is_some_and(|expires| expires > soon) {
+                continue;
+            }
             self.ledger.announced(&self.jid);
+            let answer = timeout(RENEWAL, self.register(number)).await;
+            let answer = answer.ok().flatten();
+            let silence = answer.is_none();
+            let registered = answer.and_then(Result::ok);
+            if let Some(registered) = &registered {
+                self.apps[number].expires = Some(registered.expires);
+            }
+            let endpoint = registered.map(|registered| registered.endpoint);
+            self.ledger.registered(subscription, endpoint);
+            if silence {
+                return;
+            }
         }
-        for app in 0..self.profile.apps {
-            let pair = Pair::of(self.profile.user, &format!("{}-{app}", self.index));
-            let endpoint = match (&host.place, &mut self.line) {
-                (Place::Loopback(loopback), _) => loopback.register(&self.jid, &pair).await,
-                (Place::Real(_), Line::Online(phone)) => {
-                    let registered = phone.register(&host.account.domain, &pair).await;
-                    registered.unwrap().endpoint
-                }
-                (Place::Real(_), _) => panic!("only who is online registers"),
-            };
-            self.known.push(pair);
-            self.endpoints.push(endpoint);
+    }
+
+    async fn register(&mut self, app: usize) -> Option<Result<Registered, Refusal>> {
+        let pair = &self.known[app];
+        match (&self.host.place, &mut self.line) {
+            (Place::Loopback(loopback), _) => loopback.renew(&self.jid, pair).await,
+            (Place::Real(_), Line::Online(phone)) => {
+                phone.renew(&self.host.account.domain, pair).await
+            }
+            (Place::Real(_), _) => None,
         }
     }
 
@@ -201,6 +257,12 @@ impl Device {
         let (ledger, jid, index) = (self.ledger.clone(), self.jid.clone(), self.index);
         Arc::new(move |push| ledger.delivered(&jid, index, &push))
     }
+}
+
+/// By the phones' clocks, which are right.
+#[expect(clippy::disallowed_methods, reason = "the phones are real")]
+fn now() -> SystemTime {
+    SystemTime::now() + AHEAD
 }
 
 /// How a phone is at odds with its pushes for a while.

@@ -7,8 +7,8 @@ use std::{
 
 use tempfile::TempDir;
 use testbed::{
-    Account, Behaviour, Config, FakeServer, PATIENCE, Pair, Push, http::post, server::DOMAIN,
-    suite::Test, tests,
+    Account, Behaviour, Config, FakeServer, MovedClock, PATIENCE, Pair, Push, http::post, program,
+    server::DOMAIN, suite::Test, tests,
 };
 use tokio::sync::mpsc::Receiver;
 
@@ -45,7 +45,7 @@ impl Bed {
         let config = Config::new(dir.path(), &account, server.port)
             .text("delivery.ack_timeout", "5s")
             .text("limits.endpoint_rate", "10000/s, burst 10000");
-        let daemon = Daemon::new(&config);
+        let daemon = Daemon::new(&config, program(), &MovedClock::new(dir.path()));
         daemon.start_linked().await;
         let mut endpoints = Vec::new();
         for user in ["romeo", "juliet"] {

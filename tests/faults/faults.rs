@@ -24,10 +24,19 @@ pub enum Kind {
     PhoneSilent,
     PhoneLate,
     PhoneRefused,
+    /// For longer than its endpoints live, but for the grace.
+    PhoneAway,
     DiskFull,
     DiskReadOnly,
     SyncFailed,
     DatabaseKilled,
+    ClockJumped,
+    /// What stands in front of the daemon passes pushes on by another path.
+    ProxyWrong,
+    /// With another configuration, or with a wrong one.
+    Reloaded,
+    /// The daemon comes back with another back end and another secret, or as another program.
+    Upgraded,
 }
 
 use Kind::*;
@@ -48,15 +57,20 @@ const WEIGHTS: &[(Kind, usize)] = &[
     (PhoneSilent, 8),
     (PhoneLate, 5),
     (PhoneRefused, 6),
+    (PhoneAway, 5),
     (DiskFull, 3),
     (DiskReadOnly, 3),
     (SyncFailed, 2),
     (DatabaseKilled, 5),
+    (ClockJumped, 4),
+    (ProxyWrong, 5),
+    (Reloaded, 6),
+    (Upgraded, 5),
 ];
 
 impl Kind {
     pub fn of_a_phone(self) -> bool {
-        (PhoneLeft..=PhoneRefused).contains(&self)
+        (PhoneLeft..=PhoneAway).contains(&self)
     }
 
     pub fn of_the_link(self) -> bool {
@@ -65,6 +79,11 @@ impl Kind {
 
     fn of_the_disk(self) -> bool {
         matches!(self, DiskFull | DiskReadOnly | SyncFailed)
+    }
+
+    /// Whether a message may arrive twice because of it.
+    pub fn repeats(self) -> bool {
+        !matches!(self, ProxyWrong | Reloaded)
     }
 
     fn name(self) -> &'static str {
@@ -84,10 +103,15 @@ impl Kind {
             PhoneSilent => "phone silent",
             PhoneLate => "phone late",
             PhoneRefused => "phone refused",
+            PhoneAway => "phone away past its expiry",
             DiskFull => "disk full",
             DiskReadOnly => "disk read-only",
             SyncFailed => "fdatasync failed",
             DatabaseKilled => "PostgreSQL killed",
+            ClockJumped => "clock jumped by hours",
+            ProxyWrong => "proxy changed the path",
+            Reloaded => "reloaded",
+            Upgraded => "upgraded",
         }
     }
 }
@@ -118,6 +142,7 @@ pub struct Conditions {
     /// On real servers everything takes longer.
     pub fast: bool,
     pub hibernation: Duration,
+    pub registration_ttl: Duration,
     pub postgres: bool,
 }
 
@@ -155,13 +180,17 @@ pub fn schedule(of: &Conditions) -> Vec<Planned> {
 /// In milliseconds.
 fn length(kind: Kind, of: &Conditions) -> Range<u64> {
     let hibernation = of.hibernation.as_millis() as u64;
+    let ttl = of.registration_ttl.as_millis() as u64;
     match (kind, of.fast) {
-        (DaemonKilled | DaemonStopped, _) => 0..500,
+        (DaemonKilled | DaemonStopped | Upgraded, _) => 0..500,
         (ServerRestarted | ServerKilled, true) => 50..1000,
         (ServerRestarted | ServerKilled, false) => 0..500,
         (LinkClosed | LinkReset | LinkDead, _) => 0..1,
+        // It stays where it is until it jumps again.
+        (ClockJumped, _) => 1000..4000,
         (LinkStalled, _) => 200..3000,
         (PhoneTimedOut, _) => hibernation + 200..hibernation + 1200,
+        (PhoneAway, _) => ttl..ttl + 1500,
         (PhoneResumed | PhoneReplaced, _) => 50..hibernation * 6 / 10,
         (DatabaseKilled, _) => 0..1500,
         (_, true) => 50..1200,

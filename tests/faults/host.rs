@@ -86,6 +86,15 @@ impl Host {
         }
     }
 
+    /// As the daemons are configured: short enough for phones to miss it, and long enough for a
+    /// registration not to expire at once.
+    pub fn registration_ttl(&self) -> Duration {
+        match self.place {
+            Place::Loopback(_) => Duration::from_secs(6),
+            Place::Real(_) => Duration::from_secs(12),
+        }
+    }
+
     /// In order, or by SIGKILL. Every session is lost, and every phone has to log in again.
     pub async fn restart(&self, in_order: bool, down: Duration) {
         let _alone = self.steady.write().await;

@@ -15,7 +15,7 @@ use crate::{
     disk::Mode,
     faults::{Kind, Planned},
     proxy::Stall,
-    world::{Replica, World},
+    world::{AHEAD, Replica, World},
 };
 
 /// What a fault has for itself.
@@ -47,6 +47,9 @@ impl World {
     fn part<'a>(&'a self, kind: Kind, replica: &'a Replica) -> Option<&'a Arc<Mutex<()>>> {
         Some(match kind {
             Kind::DaemonKilled | Kind::DaemonStopped => &replica.process,
+            Kind::Reloaded | Kind::Upgraded => &replica.process,
+            Kind::ClockJumped => &self.time,
+            Kind::ProxyWrong => &self.front,
             Kind::ServerRestarted | Kind::ServerKilled => &self.server,
             Kind::DatabaseKilled => &self.database.as_ref()?.busy,
             Kind::DiskFull | Kind::DiskReadOnly | Kind::SyncFailed => &replica.disk,
@@ -82,13 +85,7 @@ impl World {
                 self.recovered().await;
             }
             (Kind::DaemonStopped, hold) => {
-                let excused = self.store_fails(replica);
-                let status = replica.daemon.end(Signal::TERM).await;
-                if !status.success() && !excused && !self.store_fails(replica) {
-                    let log = replica.daemon.log_path();
-                    self.ledger
-                        .violation(format!("SIGTERM ended it with {status}, see {log:?}"));
-                }
+                self.stop(replica).await;
                 sleep(planned.length).await;
                 self.start_again(replica).await;
                 drop(hold);
@@ -105,6 +102,23 @@ impl World {
                 replica.proxy.cut(planned.kind == Kind::LinkReset);
                 drop(hold);
                 self.recovered().await;
+            }
+            (Kind::Upgraded, hold) => {
+                self.upgrade(replica, planned).await;
+                drop(hold);
+                self.recovered().await;
+            }
+            (Kind::Reloaded, _hold) => self.reload(replica, planned).await,
+            (Kind::ClockJumped, _hold) => {
+                const HOUR: i64 = 3600;
+                let wrong = [-6, -1, 0, 1, 6][planned.form % 5] * HOUR;
+                self.clock.set_offset(AHEAD.as_secs() as i64 + wrong);
+                sleep(planned.length).await;
+            }
+            (Kind::ProxyWrong, _hold) => {
+                self.path_altered.set(Some(planned.form));
+                sleep(planned.length).await;
+                self.path_altered.set(None);
             }
             (Kind::LinkStalled, hold) => {
                 replica.proxy.stall(stall(planned.form));
@@ -153,9 +167,20 @@ impl World {
         self.ledger.end(record);
     }
 
-    fn store_fails(&self, replica: &Replica) -> bool {
+    pub fn store_fails(&self, replica: &Replica) -> bool {
         let database = self.database.as_ref();
         replica.disk_fails.get() || database.is_some_and(|database| database.fails.get())
+    }
+
+    /// As systemd does, and as an upgrade does.
+    pub async fn stop(&self, replica: &Replica) {
+        let excused = self.store_fails(replica);
+        let status = replica.daemon.end(Signal::TERM).await;
+        if !status.success() && !excused && !self.store_fails(replica) {
+            let log = replica.daemon.log_path();
+            self.ledger
+                .violation(format!("SIGTERM ended it with {status}, see {log:?}"));
+        }
     }
 
     /// A daemon that ended by itself, without a failing store, is a failure.
@@ -203,7 +228,7 @@ fn release(replica: &Replica, form: usize) {
 async fn phone_fault(planned: Planned, mut phone: OwnedMutexGuard<Device>) {
     phone.come_back().await;
     match planned.kind {
-        Kind::PhoneLeft => {
+        Kind::PhoneLeft | Kind::PhoneAway => {
             phone.leave().await;
             sleep(planned.length).await;
             phone.bind().await;

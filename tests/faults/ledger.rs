@@ -15,7 +15,7 @@ use crate::faults::Kind;
 pub struct Message {
     /// The device that registered the endpoint.
     pub device: usize,
-    pub endpoint: usize,
+    pub subscription: usize,
     pub topic: Option<usize>,
     /// As requested, in seconds.
     pub ttl: u64,
@@ -54,6 +54,13 @@ pub struct Record {
     pub until: Option<Instant>,
 }
 
+/// An app of a phone, and every endpoint that the phone was given for it: the newest is the last.
+/// Whatever happens, none of them is over before the run is.
+pub struct Subscription {
+    pub device: usize,
+    pub endpoints: Vec<String>,
+}
+
 #[derive(Default)]
 pub struct Ledger {
     inner: Mutex<Inner>,
@@ -62,6 +69,12 @@ pub struct Ledger {
 #[derive(Default)]
 pub struct Inner {
     pub messages: Vec<Message>,
+    pub subscriptions: Vec<Subscription>,
+    /// Registrations that were answered, and those that were not or with an error.
+    pub registered: usize,
+    pub unregistered: usize,
+    /// Answers on which an application server forgets an endpoint, or may.
+    pub forgotten: usize,
     pub faults: Vec<Record>,
     /// Full JIDs that have registered or announced themselves.
     announced: HashSet<String>,
@@ -103,22 +116,43 @@ impl Ledger {
         self.inner().announced.insert(jid.to_owned());
     }
 
+    /// An app that its phone is about to register; gives its number.
+    pub fn subscribe(&self, device: usize) -> usize {
+        let mut inner = self.inner();
+        let endpoints = Vec::new();
+        inner.subscriptions.push(Subscription { device, endpoints });
+        inner.subscriptions.len() - 1
+    }
+
+    /// What a phone was given for its app.
+    pub fn registered(&self, subscription: usize, endpoint: Option<String>) {
+        let mut inner = self.inner();
+        let Some(endpoint) = endpoint else {
+            inner.unregistered += 1;
+            return;
+        };
+        inner.registered += 1;
+        let endpoints = &mut inner.subscriptions[subscription].endpoints;
+        endpoints.retain(|known| *known != endpoint);
+        endpoints.push(endpoint);
+    }
+
     /// Takes a message down before it is posted; gives its number and the payload.
     pub fn post(
         &self,
-        device: usize,
-        endpoint: usize,
+        subscription: usize,
         topic: Option<usize>,
         ttl: u64,
         size: usize,
     ) -> (usize, Vec<u8>) {
         let mut inner = self.inner();
+        let device = inner.subscriptions[subscription].device;
         let number = inner.messages.len();
         let mut payload = format!("{number} ").into_bytes();
         payload.resize(payload.len().max(size), b'x');
         inner.messages.push(Message {
             device,
-            endpoint,
+            subscription,
             topic,
             ttl,
             payload: payload.clone(),
@@ -137,6 +171,7 @@ impl Ledger {
             ttl: header("TTL").and_then(|ttl| ttl.parse().ok()).unwrap_or(0),
             location: header("Location").map(str::to_owned),
         };
+        let text = response.as_ref().map(Response::text);
         let wrong = match answer.status {
             Some(201) => {
                 let requested = self.inner().messages[number].ttl;
@@ -147,8 +182,13 @@ impl Ledger {
             Some(503) | None => false,
             Some(_) => true,
         };
+        if matches!(answer.status, Some(300..500)) {
+            self.inner().forgotten += 1;
+        }
         if wrong {
-            self.violation(format!("message {number} was answered {response:?}"));
+            let (status, ttl) = (answer.status, answer.ttl);
+            let what = format!("message {number} was answered {status:?}, TTL {ttl}: {text:?}");
+            self.violation(what);
         }
         self.inner().messages[number].answer = Some(answer);
     }
@@ -224,7 +264,7 @@ impl Inner {
     /// be stored all the same, and then arrives or outlives its TTL.
     fn replaced(&self, message: &Message, now: Instant) -> bool {
         let replaces = |other: &Message| {
-            let same = other.endpoint == message.endpoint && other.topic == message.topic;
+            let same = other.subscription == message.subscription && other.topic == message.topic;
             let answer = other.answer.as_ref();
             let later = answer.is_none_or(|answer| answer.at > message.posted);
             let over = now > other.posted + Duration::from_secs(other.ttl);
@@ -238,7 +278,8 @@ impl Inner {
     /// second time: all of the system, and those of the phone itself.
     pub fn overlapping(&self, device: usize, from: Instant, until: Instant) -> Vec<&Record> {
         let overlaps = |fault: &&Record| {
-            fault.device.is_none_or(|of| of == device)
+            fault.kind.repeats()
+                && fault.device.is_none_or(|of| of == device)
                 && fault.from <= until
                 && fault.until.is_none_or(|end| end >= from)
         };

@@ -1,6 +1,8 @@
-//! The crash harness: messages are sent to phones that come and go, while the daemon is killed, its
-//! server restarts, its link is cut and its disk fails, at moments that depend on a seed. Whatever
-//! was accepted must arrive.
+//! The crash harness: messages are sent to phones that come and go, while the daemon is killed,
+//! reloaded and upgraded, its server restarts, its link is cut, its disk fails, its clock jumps and the
+//! proxy before it alters paths, at moments that depend on a seed. Whatever was accepted must arrive,
+//! and no sender may be told that an endpoint is gone: every one that a phone was given takes a push
+//! in the end.
 //!
 //! `cargo test --test faults` runs a short form on every server. The long one is
 //! `cargo test --test faults -- --faults 1000 --on prosody --seed 7`.
@@ -12,6 +14,7 @@ mod device;
 mod disk;
 mod durability;
 mod faults;
+mod front;
 mod host;
 mod inject;
 mod ledger;
@@ -19,9 +22,10 @@ mod proxy;
 mod report;
 mod run;
 mod sender;
+mod upkeep;
 mod world;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use testbed::{
@@ -56,6 +60,9 @@ struct Options {
     /// Of each message that arrived twice, what happened to it.
     #[arg(long)]
     tell: bool,
+    /// The program of an earlier version, which the run's daemons begin with.
+    #[arg(long)]
+    old_program: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -67,13 +74,16 @@ fn main() -> ExitCode {
         faults: options.faults.unwrap_or(SHORT),
         seed: options.seed.unwrap_or(SEED),
         tell: options.tell,
+        old: options
+            .old_program
+            .map(|path| &*Box::leak(path.into_boxed_path())),
     };
     if setup.replicas > 1 && setup.store == Store::Sqlite {
         println!("several daemons share a store: --store postgres");
         return ExitCode::FAILURE;
     }
     let one = options.faults.is_some() || options.on.is_some() || options.seed.is_some();
-    if one || options.store.is_some() || options.replicas.is_some() {
+    if one || setup.old.is_some() || options.store.is_some() || options.replicas.is_some() {
         return match run::run(setup, true) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {

@@ -18,6 +18,11 @@ pub struct Report {
     setup: Setup,
     lasted: Duration,
     faults: BTreeMap<Kind, usize>,
+    /// Distinct ones.
+    endpoints: usize,
+    registered: usize,
+    unregistered: usize,
+    forgotten: usize,
     tried: usize,
     accepted: usize,
     refused: usize,
@@ -51,6 +56,12 @@ impl Report {
             setup: world.setup,
             lasted,
             faults: BTreeMap::new(),
+            endpoints: (inner.subscriptions.iter())
+                .map(|subscription| subscription.endpoints.len())
+                .sum(),
+            registered: inner.registered,
+            unregistered: inner.unregistered,
+            forgotten: inner.forgotten,
             tried: inner.messages.len(),
             accepted: 0,
             refused: 0,
@@ -104,20 +115,18 @@ impl Report {
                 self.offered_again += 1;
                 continue;
             }
+            let text = tell(number, message, inner);
             if (inner.overlapping(message.device, before.at, again.at)).is_empty() {
-                self.between.push(tell(number, message, inner));
+                self.between.push(text.clone());
             }
             let causes = inner.overlapping(message.device, message.posted, again.at);
-            if self.setup.tell {
-                self.twice.push(tell(number, message, inner));
+            if self.setup.tell && self.twice.last() != Some(&text) {
+                self.twice.push(text.clone());
             }
             // The latest that can be it.
             match causes.iter().max_by_key(|fault| fault.from) {
                 Some(fault) => *self.duplicates.entry(fault.kind).or_default() += 1,
-                None => {
-                    let text = tell(number, message, inner);
-                    self.unexplained.push(text);
-                }
+                None => self.unexplained.push(text),
             }
         }
     }
@@ -156,6 +165,15 @@ impl fmt::Display for Report {
         for (kind, count) in &self.faults {
             writeln!(f, "  {kind:<32} {count:>6}")?;
         }
+        writeln!(f, "subscriptions")?;
+        for (what, count) in [
+            ("registered and renewed", self.registered),
+            ("registrations that failed", self.unregistered),
+            ("endpoints that phones were given", self.endpoints),
+            ("pushes refused for good", self.forgotten),
+        ] {
+            writeln!(f, "  {what:<32} {count:>6}")?;
+        }
         writeln!(f, "pushes")?;
         let duplicates: usize = self.duplicates.values().sum::<usize>() + self.unexplained.len();
         for (what, count) in [
@@ -185,13 +203,14 @@ impl fmt::Display for Report {
             self.between.len()
         )?;
         writeln!(f, "  longest delay {:>22.1} s", self.longest.as_secs_f64())?;
-        for (what, list) in [
-            ("LOST", &self.lost),
-            ("UNEXPLAINED", &self.unexplained),
-            ("TWICE", &self.between),
-            ("VIOLATION", &self.violations),
+        for (what, list, told) in [
+            ("LOST", &self.lost, TOLD),
+            ("UNEXPLAINED", &self.unexplained, TOLD),
+            ("BETWEEN", &self.between, TOLD),
+            ("TWICE", &self.twice, usize::MAX),
+            ("VIOLATION", &self.violations, TOLD),
         ] {
-            for text in list.iter().take(TOLD) {
+            for text in list.iter().take(told) {
                 writeln!(f, "{what} {text}")?;
             }
         }
@@ -222,8 +241,8 @@ async fn tell_lost(world: &World, number: usize) -> String {
 fn tell(number: usize, message: &Message, inner: &Inner) -> String {
     let at = |time: Instant| (time - message.posted).as_secs_f64();
     let mut text = format!(
-        "message {number} for phone {}, endpoint {}, TTL {} s, topic {:?}\n",
-        message.device, message.endpoint, message.ttl, message.topic
+        "message {number} for phone {}, subscription {}, TTL {} s, topic {:?}\n",
+        message.device, message.subscription, message.ttl, message.topic
     );
     if let Some(answer) = &message.answer {
         text += &format!(

@@ -16,7 +16,7 @@ use crate::{
     inject::Hold,
     ledger::Message,
     report::Report,
-    sender::send,
+    sender::{push_to_all, send},
     world::{Setup, World},
 };
 
@@ -35,6 +35,9 @@ pub fn run(setup: Setup, verbose: bool) -> Result<(), String> {
 
 async fn perform(setup: Setup, verbose: bool) -> Result<(), String> {
     let mut world = Rc::new(World::start(setup).await);
+    if let Some(old) = setup.old {
+        world.replace(old).await;
+    }
     let began = Instant::now();
     let stop = CancellationToken::new();
     let sender = spawn_local(send(world.clone(), stop.clone()));
@@ -43,6 +46,7 @@ async fn perform(setup: Setup, verbose: bool) -> Result<(), String> {
     sender.await.expect("the sender's task");
     let calm = Instant::now();
     calm_down(&world).await;
+    push_to_all(&world).await;
     let lost = arrivals(&world).await;
     if lost.is_empty() {
         nothing_waits(&world).await;
@@ -73,6 +77,7 @@ async fn storm(world: &Rc<World>, verbose: bool) {
         seed: world.setup.seed,
         fast: world.setup.on == On::Loopback,
         hibernation: world.host.hibernation(),
+        registration_ttl: world.host.registration_ttl(),
         postgres: world.setup.store == crate::world::Store::Postgres,
     };
     let began = Instant::now();

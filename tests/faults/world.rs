@@ -1,9 +1,14 @@
 //! All that a run is made of: the server, the daemons with their network and disks, the phones.
 
-use std::{cell::Cell, path::Path, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use tempfile::TempDir;
-use testbed::{Config, Kind, PATIENCE, Postgres, Random, eventually};
+use testbed::{Config, Kind, MovedClock, PATIENCE, Postgres, Random, eventually, program};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -12,7 +17,12 @@ use crate::{
     host::{Host, On},
     ledger::Ledger,
     proxy::Proxy,
+    upkeep::issues,
 };
+
+/// How far the daemons' clock is ahead when it is right, so that a jump does not take it before the
+/// date of the program, which the daemon would not believe.
+pub const AHEAD: Duration = Duration::from_secs(86_400);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Store {
@@ -29,6 +39,8 @@ pub struct Setup {
     pub seed: u64,
     /// Each duplicate, not only the figures.
     pub tell: bool,
+    /// The program that the daemons begin with, of an earlier version.
+    pub old: Option<&'static Path>,
 }
 
 pub struct World {
@@ -38,6 +50,14 @@ pub struct World {
     pub server: Arc<Mutex<()>>,
     pub database: Option<Database>,
     pub replicas: Vec<Replica>,
+    /// Of the machine that the daemons run on.
+    pub clock: MovedClock,
+    /// Held while it jumps.
+    pub time: Arc<Mutex<()>>,
+    /// How the path of a push is altered on its way.
+    pub path_altered: Cell<Option<usize>>,
+    /// Held while it is.
+    pub front: Arc<Mutex<()>>,
     pub devices: Vec<Arc<Mutex<Device>>>,
     pub ledger: Arc<Ledger>,
     pub dir: TempDir,
@@ -54,6 +74,8 @@ pub struct Database {
 
 pub struct Replica {
     pub daemon: Daemon,
+    /// Its configuration as it is now.
+    pub settings: RefCell<Config>,
     pub proxy: Proxy,
     /// Each held while it has a fault.
     pub process: Arc<Mutex<()>>,
@@ -104,10 +126,12 @@ impl World {
             Store::Sqlite => None,
             Store::Postgres => Some(Database::start().await),
         };
+        let clock = MovedClock::new(dir.path());
+        clock.set_offset(AHEAD.as_secs() as i64);
         let mut replicas = Vec::new();
         for number in 0..setup.replicas {
             let dir = dir.path().join(format!("daemon-{number}"));
-            replicas.push(Replica::start(&dir, &host, database.as_ref(), setup).await);
+            replicas.push(Replica::start(&dir, &host, database.as_ref(), setup, &clock).await);
         }
         let device = |(index, profile): (usize, &Profile)| {
             let device = Device::new(index, *profile, host.clone(), ledger.clone());
@@ -120,6 +144,10 @@ impl World {
             server: Arc::default(),
             database,
             replicas,
+            clock,
+            time: Arc::default(),
+            path_altered: Cell::new(None),
+            front: Arc::default(),
             devices,
             ledger,
             dir,
@@ -182,16 +210,23 @@ impl Replica {
         linked && self.early_cuts.get() < 3
     }
 
-    async fn start(dir: &Path, host: &Host, database: Option<&Database>, setup: Setup) -> Self {
+    async fn start(
+        dir: &Path,
+        host: &Host,
+        database: Option<&Database>,
+        setup: Setup,
+        clock: &MovedClock,
+    ) -> Self {
         let proxy = Proxy::start(host.port()).await;
         let mut config = config(dir, host, &proxy, setup);
         if let Some(database) = database {
             config = config.text("store.url", &database.url);
         }
-        let daemon = Daemon::new(&config);
+        let daemon = Daemon::new(&config, setup.old.unwrap_or(program()), clock);
         daemon.start(|| false).await.expect("the daemon starts");
         Self {
             daemon,
+            settings: RefCell::new(config),
             proxy,
             process: Arc::default(),
             link: Arc::default(),
@@ -207,9 +242,14 @@ fn config(dir: &Path, host: &Host, proxy: &Proxy, setup: Setup) -> Config {
         On::Loopback => "150ms",
         On::Real(_) => "400ms",
     };
-    let backend = Random::new(setup.seed, 4).pick(&["paseto", "storage"]);
-    Config::new(dir, &host.account, proxy.port())
-        .text("backend", backend)
+    // An old version knows no grace: its endpoints are not over before it is replaced.
+    let registration_ttl = match setup.old {
+        Some(_) => 3600,
+        None => host.registration_ttl().as_secs(),
+    };
+    let config = Config::new(dir, &host.account, proxy.port());
+    issues(config, Random::new(setup.seed, 4).below(3), 0)
+        .value("registration_ttl", registration_ttl)
         .text("delivery.ack_timeout", ack_timeout)
         // Nothing gives way: whatever is accepted must arrive.
         .value("delivery.max_queued_per_endpoint", 100_000)

@@ -59,6 +59,7 @@ def scenario(path, update):
     pod_security(name, rendered.stdout)
     consistent(name, documents)
     never_empty(name, documents)
+    reachable(name, by_kind, documents)
     configuration(name, by_kind, documents, rendered.stdout)
     handed_out(name, by_kind, documents)
     if name in SNAPSHOTS:
@@ -133,6 +134,23 @@ def never_empty(name, documents):
     check(name, public["spec"].get("publishNotReadyAddresses", False) != many, "publishNotReadyAddresses")
     check(name, "publishNotReadyAddresses" not in admin["spec"], "metrics of a pod that is not ready")
     check(name, public["metadata"]["annotations"][NATIVE] == "true", "no annotation for Traefik")
+
+
+def reachable(name, by_kind, documents):
+    """What has an endpoint's path, and the Matrix gateway at the root, goes to the public Service."""
+    public = next(doc for doc in documents if doc["kind"] == "Service")["metadata"]["name"]
+    for kind in by_kind.keys() & {"Ingress", "HTTPRoute"}:
+        (rule,) = by_kind[kind]["spec"]["rules"]
+        if kind == "Ingress":
+            paths = {(path["pathType"], path["path"]) for path in rule["http"]["paths"]}
+            services = {path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
+        else:
+            paths = {(match["path"]["type"], match["path"]["value"]) for match in rule["matches"]}
+            services = {backend["name"] for backend in rule["backendRefs"]}
+        matrix = ("Exact", "/_matrix/push/v1/notify")
+        everything = {("Prefix", "/"), ("PathPrefix", "/")}
+        check(name, matrix in paths or paths & everything, f"{kind}: no Matrix gateway: {paths}")
+        check(name, services == {public}, f"{kind}: {services}")
 
 
 def configuration(name, by_kind, documents, rendered):

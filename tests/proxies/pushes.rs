@@ -134,7 +134,7 @@ async fn answers_pass_unchanged(program: Program) {
         (404, &["--data", "x", "--header", "TTL: 60"], &bad),
         (400, &["--data", "x", "--header", "TTL: soon"], &endpoint),
         (400, &["--request", "POST"], &endpoint),
-        (405, &["--request", "PUT", "--data", "x"], &endpoint),
+        (405, &["--request", "PATCH", "--data", "x"], &endpoint),
         (404, &[], &unknown),
         (204, &["--request", "DELETE"], &unknown),
         // They are the other listener's.

@@ -13,6 +13,7 @@ use tokio::{
 use crate::{
     Test,
     front::Front,
+    paths,
     program::{Program, Upstream},
 };
 
@@ -83,7 +84,16 @@ async fn over_a_unix_socket(program: Program) {
 async fn below_a_path(program: Program) {
     let mut front = Front::new(program).await;
     let (from, to) = below_up(program);
-    assert!(document().contains(&to), "the document tells of {to}");
+    // In a table a bar is escaped.
+    let document = document().replace(r"\|", "|");
+    for line in to.lines().map(str::trim) {
+        // What the document has of a line that is there once more.
+        let told = line
+            .strip_prefix("ProxyPass \"/_")
+            .and_then(|line| line.split_once(" retry"));
+        let told = told.map_or(line.to_owned(), |(paths, _)| format!("`\"/_{paths}`"));
+        assert!(document.contains(&told), "the document tells of {told}");
+    }
     front.site.more.push((from, to));
     let url = format!("https://{DOMAIN}/up");
     front.bed.text("http.public_url", &url);
@@ -97,6 +107,8 @@ async fn below_a_path(program: Program) {
     assert_eq!(front.bed.arrived().await.payload, b"a message");
     let gone = front.curl(&[location], b"").await.unwrap();
     assert_eq!(gone.body, "No such message is waiting.\n");
+    // At the root all the same.
+    paths::matrix(&mut front, &endpoint).await;
 }
 
 /// What the document says to change in the sample for the path `/up`.
@@ -104,17 +116,24 @@ pub fn below_up(program: Program) -> (&'static str, String) {
     let (from, to) = match program {
         Program::Apache => (
             r#"ProxyPass "/" "http://127.0.0.1:8080/""#,
-            r#"ProxyPass "/up/" "http://127.0.0.1:8080/up/""#,
+            concat!(
+                r#"ProxyPass "/_matrix/push/v1/notify" "http://127.0.0.1:8080/_matrix/push/v1/notify" retry=0"#,
+                "\n    ",
+                r#"ProxyPass "/up/" "http://127.0.0.1:8080/up/""#
+            ),
         ),
-        Program::Caddy => ("reverse_proxy 127", "reverse_proxy /up/* 127"),
+        Program::Caddy => (
+            "reverse_proxy 127",
+            "@push path /up/* /_matrix/push/v1/notify\n\treverse_proxy @push 127",
+        ),
         Program::Haproxy => (
             "use_backend unified_push",
-            "use_backend unified_push if { path_beg /up/ }",
+            "use_backend unified_push if { path_beg /up/ } or { path /_matrix/push/v1/notify }",
         ),
         Program::Nginx => ("location / {", "location ~ ^/up/ {"),
         Program::Traefik => (
             "Host(`up.example.org`)",
-            "Host(`up.example.org`) && PathPrefix(`/up/`)",
+            "Host(`up.example.org`) && (PathPrefix(`/up/`) || Path(`/_matrix/push/v1/notify`))",
         ),
     };
     (from, to.to_owned())

@@ -4,8 +4,9 @@
 use std::{rc::Rc, time::Duration};
 
 use testbed::{
-    Behaviour, PATIENCE, Phone, eventually,
+    Account, Behaviour, PATIENCE, Phone, eventually,
     http::{post, push},
+    server::DOMAIN,
     tests,
 };
 use tokio::time::Instant;
@@ -21,7 +22,9 @@ pub fn on_both() -> Vec<Test> {
         a_push_reaches_the_phone_with_back_end_paseto,
         a_push_reaches_the_phone_with_back_end_jwt,
         a_push_reaches_the_phone_with_back_end_storage,
+        a_component_whose_name_is_not_ascii_works_as_any_other,
         a_body_has_1_to_4096_bytes,
+        aesgcm_reaches_the_phone_with_its_parameters,
         a_forgotten_registration_is_gone_for_good,
         a_temporary_error_of_the_phone_revokes_nothing,
         a_silent_phone_is_waited_for_and_then_left_alone,
@@ -69,6 +72,25 @@ async fn reaches(bed: &Bed, backend: &str, form: &str) {
     line.daemon.stop().await;
 }
 
+async fn a_component_whose_name_is_not_ascii_works_as_any_other(bed: Rc<Bed>) {
+    let server = bed.server().await;
+    let account = Account::unicode();
+    // The domain above the component has no accounts.
+    let settings = bed.config(&server).component(&account);
+    let settings = settings.value("acl", format!("[{DOMAIN:?}]"));
+    let phone = Phone::log_in(&server, &bed.user("romeo")).await;
+    let mut line = Line::with(&bed, settings, phone).await;
+    assert!(line.endpoint.is_ascii(), "{}", line.endpoint);
+    let answer = line.push(b"to books").await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let push = line.phone.push().await;
+    assert_eq!(push.payload, b"to books");
+    assert_eq!(push.from, account.domain);
+    // The phone's answer has come back to the component.
+    is_over(&location(&answer)).await;
+    line.daemon.stop().await;
+}
+
 async fn a_body_has_1_to_4096_bytes(bed: Rc<Bed>) {
     let mut line = Line::new(&bed).await;
     for (length, status) in [(0, 400), (1, 201), (4096, 201), (4097, 413), (100_000, 413)] {
@@ -80,6 +102,23 @@ async fn a_body_has_1_to_4096_bytes(bed: Rc<Bed>) {
         }
     }
     assert!(line.phone.pushed_already().is_none());
+}
+
+async fn aesgcm_reaches_the_phone_with_its_parameters(bed: Rc<Bed>) {
+    let mut line = Line::new(&bed).await;
+    let key = format!("dh={};p256ecdsa={}", "k".repeat(87), "v".repeat(87));
+    let headers = [
+        ("TTL", "60"),
+        ("Content-Encoding", "aesgcm"),
+        ("Encryption", "salt=c2FsdHNhbHRzYWx0c2FsdA"),
+        ("Crypto-Key", &key),
+    ];
+    let body = [b'x'; 4096];
+    let answer = post(&line.endpoint, &headers, &body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let head = format!("aesgcm\nEncryption: {}\nCrypto-Key: {key}\n", headers[2].1);
+    let payload = line.phone.push().await.payload;
+    assert_eq!(payload, [head.as_bytes(), &body].concat());
 }
 
 async fn a_forgotten_registration_is_gone_for_good(bed: Rc<Bed>) {

@@ -5,10 +5,12 @@ use std::rc::Rc;
 use testbed::{
     Pair, Phone, Refusal,
     app::NS,
-    http::push,
+    http::{post, push},
     server::{DOMAIN, ORACLE, ORACLE_SECRET},
     tests,
+    vapid::Sender,
 };
+use unified_push::model::time::{Clock, SystemClock};
 
 use crate::{Test, bed::Bed};
 
@@ -17,6 +19,7 @@ pub fn on_both() -> Vec<Test> {
         registering_again_keeps_the_url_with_back_end_storage,
         who_is_not_in_the_acl_is_forbidden,
         bad_digests_are_refused_with_a_reason,
+        a_key_and_a_goodbye_reach_the_daemon,
     ]
 }
 
@@ -108,6 +111,36 @@ async fn bad_digests_are_refused_with_a_reason(bed: Rc<Bed>) {
         assert!(refusal.is("modify", "bad-request"), "{refusal:?}");
         let text = refusal.text.expect("a text");
         assert!(text.ends_with(reason), "{attributes}: {text}");
+    }
+}
+
+async fn a_key_and_a_goodbye_reach_the_daemon(bed: Rc<Bed>) {
+    let server = bed.server().await;
+    let daemon = bed.start_linked(&bed.config(&server)).await;
+    let service = daemon.service().to_owned();
+    let mut phone = Phone::log_in(&server, &bed.user("romeo")).await;
+    let (pair, sender) = (Pair::of(&phone.jid, "app"), Sender::new());
+    phone.remember(&pair);
+    let with_key = format!(" vapid='{}'/>", sender.key());
+    let register = pair.register().replace("/>", &with_key);
+    let answer = phone.iq("set", Some(&service), &register).await;
+    let registered = answer.child("registered", NS).expect("an endpoint");
+    assert_eq!(registered.attr("vapid"), Some(&*sender.key()));
+    let endpoint = registered.attr("endpoint").unwrap().to_owned();
+
+    assert_eq!(push(&endpoint, b"from anybody").await.status, 401);
+    let soon = SystemClock.now().as_secs() + 3600;
+    let signature = sender.authorization(daemon.url("").trim_end_matches('/'), soon);
+    let headers = [("TTL", "60"), ("Authorization", &*signature)];
+    let answer = post(&endpoint, &headers, b"signed").await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert_eq!(phone.push().await.payload, b"signed");
+
+    let goodbye = pair.register().replace("register", "unregister");
+    for _ in 0..2 {
+        let answer = phone.iq("set", Some(&service), &goodbye).await;
+        assert!(answer.is("iq", "result") && answer.children.is_empty());
+        assert_eq!(post(&endpoint, &headers, b"too late").await.status, 404);
     }
 }
 

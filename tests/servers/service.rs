@@ -52,11 +52,11 @@ async fn it_refuses_what_it_does_not_know(bed: Rc<Bed>) {
     let mut line = Line::new(&bed).await;
     let service = line.daemon.service().to_owned();
     let unknown = "<query xmlns='urn:example:unknown'/>".to_owned();
-    let unregister = format!("<unregister xmlns='{NS}'/>");
+    let unheard = format!("<forget xmlns='{NS}'/>");
     for (kind, payload) in [
         ("get", unknown.clone()),
         ("set", unknown),
-        ("set", unregister),
+        ("set", unheard),
         ("get", format!("<register xmlns='{NS}'/>")),
     ] {
         let answer = line.phone.iq(kind, Some(&service), &payload).await;

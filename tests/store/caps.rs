@@ -13,6 +13,7 @@ pub fn tests() -> Vec<Test> {
     tests![
         &a_topic_replaces_the_stored_message_with_all_of_its_own,
         a_topic_that_arrived_earlier_comes_too_late,
+        a_topic_that_came_before_the_clock_was_set_back_gives_way,
         a_topic_is_one_endpoints,
         the_oldest_of_the_lowest_urgency_gives_way,
         what_is_more_urgent_never_gives_way,
@@ -67,12 +68,23 @@ async fn a_topic_that_arrived_earlier_comes_too_late(store: &Store) {
         ..message(serial)
     };
     enqueue(store, at(1, after(10)), AMPLE).await;
-    let late = enqueue(store, at(2, after(9)), AMPLE).await;
-    assert_eq!(late, Enqueued::Superseded);
+    let late = store.enqueue(at(2, after(9)), AMPLE, after(11)).await;
+    assert_eq!(late.unwrap(), Enqueued::Superseded);
     assert!(store.is_waiting(id(1), after(11)).await.unwrap());
     let same_instant = enqueue(store, at(3, after(10)), AMPLE).await;
     assert_eq!(same_instant, REPLACED);
     assert_eq!(drain(store, ORCHARD, after(11)).await, keys(&[3]));
+}
+
+async fn a_topic_that_came_before_the_clock_was_set_back_gives_way(store: &Store) {
+    let at = |serial, arrived| NewMessage {
+        topic: topic("mail"),
+        arrived,
+        ..message(serial)
+    };
+    enqueue(store, at(1, after(3600)), AMPLE).await;
+    assert_eq!(enqueue(store, at(2, after(9)), AMPLE).await, REPLACED);
+    assert_eq!(drain(store, ORCHARD, after(11)).await, keys(&[2]));
 }
 
 async fn a_topic_is_one_endpoints(store: &Store) {

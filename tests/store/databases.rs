@@ -14,6 +14,7 @@ pub fn tests() -> Vec<PostgresTest> {
     tests![
         &a_unix_socket_serves_as_well,
         daemons_that_start_at_once_make_the_tables_once,
+        a_database_of_an_older_schema_keeps_all_it_holds,
         a_newer_schema_is_refused_and_untouched,
         what_is_wrong_is_said_without_the_password,
         a_server_without_tls_is_refused_when_it_is_asked_for,
@@ -46,6 +47,63 @@ async fn daemons_that_start_at_once_make_the_tables_once(postgres: &Postgres) {
     let rows = rows.await.unwrap();
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].get::<_, i32>(0), 3);
+}
+
+async fn a_database_of_an_older_schema_keeps_all_it_holds(postgres: &Postgres) {
+    const FILLED: &[&str] = &[
+        include_str!("../../src/store/postgres/schema/2.filled.sql"),
+        include_str!("../../src/store/postgres/schema/3.filled.sql"),
+    ];
+    const TABLES: [&str; 5] = [
+        "changes",
+        "issuers",
+        "queue",
+        "registrations",
+        "revocations",
+    ];
+    let fresh = postgres.database().await;
+    open(&fresh).await.unwrap();
+    let present = schema(&fresh).await;
+    for dump in FILLED {
+        let url = postgres.database().await;
+        // A connection of its own: the dump sets its search path.
+        let old = connect(&url).await.unwrap();
+        old.batch_execute(dump).await.unwrap();
+        let client = connect(&url).await.unwrap();
+        let mut before = Vec::new();
+        for table in TABLES {
+            let columns = format!(
+                "SELECT string_agg(quote_ident(column_name), ', ' ORDER BY ordinal_position)
+                 FROM information_schema.columns WHERE table_name = 'unified_push_{table}'"
+            );
+            let columns = client.query_one(&columns, &[]).await.unwrap();
+            let columns: String = columns.get(0);
+            let rows = format!("SELECT ROW({columns})::text FROM unified_push_{table} ORDER BY 1");
+            let found = texts(&client.query(&rows, &[]).await.unwrap());
+            assert!(!found.is_empty(), "{table}");
+            before.push((rows, found));
+        }
+        open(&url).await.unwrap();
+        assert_eq!(schema(&url).await, present);
+        for (query, rows) in before {
+            let now = texts(&client.query(&query, &[]).await.unwrap());
+            assert_eq!(now, rows, "{query}");
+        }
+    }
+}
+
+/// All columns and indexes.
+async fn schema(url: &str) -> Vec<String> {
+    let client = connect(url).await.unwrap();
+    let all = "SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable,
+             column_default) FROM information_schema.columns
+         WHERE table_schema = 'public'
+         UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1";
+    texts(&client.query(all, &[]).await.unwrap())
+}
+
+fn texts(rows: &[tokio_postgres::Row]) -> Vec<String> {
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 async fn a_newer_schema_is_refused_and_untouched(postgres: &Postgres) {

@@ -75,7 +75,7 @@ impl Model {
         let mut endpoint: Vec<&Row> = self.rows.iter().filter(|row| row.key == key).collect();
         let same_topic = |row: &&&Row| new.topic.is_some() && row.new.topic == new.topic;
         if let Some(earlier) = endpoint.iter().find(same_topic) {
-            if earlier.new.arrived > new.arrived {
+            if earlier.new.arrived > new.arrived && earlier.new.arrived <= now {
                 return Err(Enqueued::Superseded);
             }
             let replaced = Enqueued::Stored {

@@ -6,6 +6,7 @@ use testbed::tests;
 use unified_push::{
     model::{
         message::{Hold, Urgency},
+        payload::Head,
         registration::Registration,
         revocation::Scope,
     },
@@ -18,6 +19,7 @@ pub fn tests() -> Vec<Test> {
     tests![
         &nothing_waits_at_first,
         what_is_claimed_is_what_was_stored,
+        the_largest_message_comes_back_with_its_head,
         the_most_urgent_goes_first_then_the_oldest,
         a_jid_has_one_lease_at_a_time,
         what_is_held_waits_until_then_or_until_released,
@@ -57,6 +59,18 @@ async fn what_is_claimed_is_what_was_stored(store: &Store) {
     assert_eq!(claimed.registration, new.registration);
     assert_eq!(claimed.payload, new.payload);
     assert_eq!(claimed.expires, new.expires);
+}
+
+async fn the_largest_message_comes_back_with_its_head(store: &Store) {
+    let head = Head::aesgcm(&[b's'; 100], &[b'k'; 800]).unwrap();
+    let new = NewMessage {
+        payload: payload(4096).behind(&head),
+        ..message(1)
+    };
+    assert!(new.payload.len() > 5000);
+    put(store, new.clone()).await;
+    let claimed = claimed(store, ORCHARD, NOW).await;
+    assert_eq!(claimed.payload, new.payload);
 }
 
 async fn the_most_urgent_goes_first_then_the_oldest(store: &Store) {

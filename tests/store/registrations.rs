@@ -10,6 +10,7 @@ use unified_push::{
         revocation::Scope,
         secret::KeyId,
         time::Timestamp,
+        vapid::KeyHash,
     },
     store::{Found, Generation, NewRegistration, Owned, Registered, Store, TokenHash},
 };
@@ -26,6 +27,7 @@ const OTHER_KEY: KeyId = KeyId::from_bytes([2; 8]);
 pub fn tests() -> Vec<Test> {
     tests![
         &registering_again_keeps_the_row_and_renews_it,
+        the_newest_registration_decides_who_may_sign,
         a_shorter_ttl_takes_nothing_back,
         another_app_phone_or_account_gets_its_own_row,
         what_has_expired_never_comes_back,
@@ -59,6 +61,7 @@ pub fn new(jid: &str, app: u8, serial: u8, now: Timestamp) -> NewRegistration {
             issued: now,
             expires: now.saturating_add(WEEK),
         },
+        signer: None,
         key: KEY,
         generation: Generation::from_bytes([serial; 16]),
         id: hash(serial),
@@ -97,6 +100,20 @@ async fn registering_again_keeps_the_row_and_renews_it(store: &Store) {
     assert_eq!(kept, stored(1, wanted.expires));
     assert_eq!(found(store, 1).await.registration, wanted);
     assert_eq!(store.find(hash(2)).await.unwrap(), None);
+}
+
+async fn the_newest_registration_decides_who_may_sign(store: &Store) {
+    let key = |byte| Some(KeyHash::from_bytes([byte; 16]));
+    for (serial, signer) in [(1, None), (2, key(1)), (3, key(2)), (4, None), (5, key(1))] {
+        let mut new = romeo(serial, after(serial.into()));
+        new.signer = signer;
+        store.register(new).await.unwrap();
+        assert_eq!(found(store, 1).await.signer, signer, "{serial}");
+    }
+    let mut other = new("juliet@example.org/x", 1, 9, NOW);
+    other.signer = key(3);
+    store.register(other).await.unwrap();
+    assert_eq!(found(store, 9).await.signer, key(3));
 }
 
 async fn a_shorter_ttl_takes_nothing_back(store: &Store) {

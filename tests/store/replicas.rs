@@ -34,6 +34,7 @@ pub fn tests() -> Vec<PostgresTest> {
     tests![
         &what_one_stores_the_other_sends,
         no_two_send_to_one_phone_at_a_time,
+        a_lease_of_a_clock_that_was_ahead_does_not_last,
         news_reach_the_others_only,
         news_may_be_of_the_longest_jid,
         the_others_hear_where_messages_have_moved,
@@ -81,6 +82,24 @@ async fn what_one_stores_the_other_sends(postgres: &Postgres) {
     ));
     assert!(a.acknowledge(claimed.key).await.unwrap());
     assert_eq!(claim(&b, ORCHARD, after(1)).await, Claim::Empty);
+}
+
+async fn a_lease_of_a_clock_that_was_ahead_does_not_last(postgres: &Postgres) {
+    const HOURS: u64 = 6 * 3600;
+    let [gone, here] = two(postgres).await;
+    put(&gone, message(1)).await;
+    let claimed = claim(&gone, ORCHARD, after(HOURS)).await;
+    assert!(matches!(claimed, Claim::Message(_)), "{claimed:?}");
+    // The clock is right again, and the daemon that had the message was killed.
+    drop(gone);
+    let Claim::Message(again) = claim(&here, ORCHARD, after(1)).await else {
+        panic!("it waits for hours")
+    };
+    assert_eq!(again.payload, message(1).payload);
+    assert!(matches!(
+        claim(&here, ORCHARD, after(2)).await,
+        Claim::Later(_)
+    ));
 }
 
 async fn no_two_send_to_one_phone_at_a_time(postgres: &Postgres) {

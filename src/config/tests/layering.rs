@@ -12,6 +12,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("backend", r#""storage""#, "paseto"),
     ("registration_ttl", "604801", "8d"),
     ("registration_grace", "0", "14d"),
+    ("vapid", r#""off""#, "required"),
     ("state_dir", r#""/a""#, "/b"),
     ("component.domain", r#""a.example.org""#, "b.example.org"),
     ("component.host", r#""localhost""#, "::1"),
@@ -86,10 +87,10 @@ fn every_option_comes_from_every_layer_and_the_later_one_wins() {
         assert_ne!(described(&from_file), described(&from_env), "{path}");
         assert_eq!(described(&from_both), described(&from_env), "{path}");
 
-        let printed = from_file.effective.to_string();
+        let printed = from_file.effective.toml;
         let line = format!("\n{} = {literal}  # ", key.name());
         assert!(format!("\n{printed}").contains(&line), "{printed}");
-        let printed = from_both.effective.to_string();
+        let printed = from_both.effective.toml;
         assert!(printed.contains(&format!("  # {variable}\n")), "{printed}");
     }
 }
@@ -182,9 +183,9 @@ fn a_misspelt_variable_is_a_warning_that_names_the_right_one() {
     );
     assert_eq!(
         text,
-        "UNIFIED_PUSH_HTTP_LISTEN is not an option; did you mean UNIFIED_PUSH_HTTP__LISTEN?\n\
-         UNIFIED_PUSH_BAKCEND is not an option; did you mean UNIFIED_PUSH_BACKEND?\n\
-         UNIFIED_PUSH_HOMEPAGE is not an option; it is ignored"
+        "UNIFIED_PUSH_HTTP_LISTEN is not an option and is ignored; did you mean UNIFIED_PUSH_HTTP__LISTEN?\n\
+         UNIFIED_PUSH_BAKCEND is not an option and is ignored; did you mean UNIFIED_PUSH_BACKEND?\n\
+         UNIFIED_PUSH_HOMEPAGE is not an option and is ignored"
     );
 }
 
@@ -232,7 +233,7 @@ fn what_is_printed_can_be_loaded_again() {
     ];
     let toml = "[component]\ndomain = \"push.example.net\"\n[log]\nlevel = \"debug\"";
     let first = files.load(toml, &env).unwrap();
-    let printed = first.effective.to_string();
+    let printed = first.effective.toml;
     let again = files.load(&printed, &[SECRET]).unwrap();
     assert_eq!(
         format!("{:?}", first.config),

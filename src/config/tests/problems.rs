@@ -40,7 +40,7 @@ domain = \"user@example.org\"
     expected: number from 1 to 65535
   component.secret: is missing
     set it in the file as `secret_file = "..."` under [component], or in UNIFIED_PUSH_COMPONENT__SECRET_FILE
-  http.listen = "nowhere" (config.toml:4:12): is neither an address with a port nor a unix socket
+  http.listen = "nowhere" (config.toml:4:12): is neither an address with a port nor a Unix socket
     expected: "ADDRESS:PORT" or "unix:/PATH"
   delivery.ack_timeout = "6s" (config.toml:7:15): is more than 5s
     expected: duration such as "800ms", or a number of seconds; from "1ms" to "5s"
@@ -49,7 +49,7 @@ domain = \"user@example.org\"
 
 1 warning:
 
-  UNIFIED_PUSH_COMPONENT_SECRET is not an option; did you mean UNIFIED_PUSH_COMPONENT__SECRET?
+  UNIFIED_PUSH_COMPONENT_SECRET is not an option and is ignored; did you mean UNIFIED_PUSH_COMPONENT__SECRET?
 "#
     );
 }
@@ -195,7 +195,11 @@ fn what_is_probably_not_meant_is_warned_of() {
         ("component.host", r#""fd00::1""#, ""),
         ("component.host", r#""::1""#, ""),
         ("component.host", r#""prosody""#, ""),
-        ("http.public_url", r#""http://up.example.org""#, "not https"),
+        (
+            "http.public_url",
+            r#""http://up.example.org""#,
+            "does not use https",
+        ),
         ("acl", "[]", "nobody can register"),
     ] {
         let text = warnings(&format!("{path} = {value}"), &[]);
@@ -218,7 +222,7 @@ fn jwt_needs_a_configured_secret_even_when_more_is_wrong() {
     let text = report("", &env);
     assert!(text.contains("has 2 problems"), "{text}");
     assert!(
-        text.contains("secret: is missing, and backend \"jwt\""),
+        text.contains("secret: is missing, and backend = \"jwt\""),
         "{text}"
     );
 }

@@ -126,7 +126,7 @@ fn in_place_and_by_file_exclude_each_other_across_layers() {
         let env = [&base[..], &[(variable.as_str(), "/nonexistent")]].concat();
         let text = Files::new().report(&format!("{path} = '{LONG}'"), &env);
         assert!(
-            text.contains(&format!("is set, and so is {file_path} ({variable})")),
+            text.contains(&format!("is set, but so is {file_path} ({variable})")),
             "{text}"
         );
         assert!(text.contains("has 1 problem\n"), "{text}");
@@ -159,12 +159,12 @@ fn weak_empty_and_unreadable_secrets_are_refused_without_showing_them() {
         (
             "UNIFIED_PUSH_PREVIOUS_SECRETS",
             "hunter2hunter2",
-            "as number 1 a secret",
+            "a secret, number 1, that is shorter",
         ),
         (
             "UNIFIED_PUSH_PREVIOUS_SECRETS_FILE",
             &previous,
-            "as number 2 a secret",
+            "a secret, number 2, that is shorter",
         ),
     ] {
         let text = files.report("", &[DOMAIN, SECRET, (variable, value)]);
@@ -191,19 +191,22 @@ fn a_secret_file_that_is_missing_is_to_be_made() {
     };
     assert_eq!(
         remedy("UNIFIED_PUSH_SECRET_FILE", "/nonexistent"),
-        "make /nonexistent; `unified-push gen-secret` prints a secret to put into it"
+        "create /nonexistent; `unified-push gen-secret` prints a secret to put into it"
     );
     assert_eq!(
         remedy("UNIFIED_PUSH_PREVIOUS_SECRETS_FILE", "/nonexistent"),
-        "put into /nonexistent the secrets before the current one, or set it to \"\""
+        "write the earlier secrets into /nonexistent, or set the option to \"\""
     );
     let component = "UNIFIED_PUSH_COMPONENT__SECRET_FILE";
     assert_eq!(
         remedy(component, "/nonexistent"),
-        "put into /nonexistent the component's secret, as the XMPP server has it"
+        "write the component's secret into /nonexistent, as in the XMPP server's configuration"
     );
     // A directory is there, but no file to read.
-    assert_eq!(remedy(component, "/"), "let the daemon's user read /");
+    assert_eq!(
+        remedy(component, "/"),
+        "let the user who runs unified-push read /"
+    );
 }
 
 #[test]
@@ -230,7 +233,7 @@ fn the_current_secret_is_no_previous_one() {
     )
     .unwrap();
     assert_eq!(secrets(&loaded.config).1, [old]);
-    assert!(loaded.warnings[0].contains("has the current secret too"));
+    assert!(loaded.warnings[0].contains("also contains the current secret"));
 }
 
 #[test]
@@ -295,7 +298,7 @@ fn the_default_of_the_secret_is_printed_unless_a_file_is_set() {
     let default = "# secret: the file secret in state_dir  # default\n";
     let printed = |env: &[_]| {
         let loaded = files.load("", &[&[DOMAIN, SECRET], env].concat());
-        loaded.unwrap().effective.to_string()
+        loaded.unwrap().effective.toml
     };
     assert!(printed(&[]).contains(default));
     let path = files.write_private("secret", LONG);
@@ -314,12 +317,12 @@ fn no_secret_is_printed() {
         ],
     )
     .unwrap();
-    let text = format!("{} {loaded:?}", loaded.effective);
+    let text = format!("{} {loaded:?}", loaded.effective.toml);
     for secret in [LONG, &old, SECRET.1] {
         assert!(!text.contains(secret), "{text}");
     }
     assert!(
-        text.contains("# secret is set, not shown  # UNIFIED_PUSH_SECRET\n"),
+        text.contains("# secret is set; the value is not shown  # UNIFIED_PUSH_SECRET\n"),
         "{text}"
     );
 }

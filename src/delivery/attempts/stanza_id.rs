@@ -3,14 +3,23 @@
 //!
 //! So any replica, also after a restart, tells a true answer from a stranger's without a look-up,
 //! and nobody but the phone that was asked can answer.
+//!
+//! The MAC is SipHash-2-4 with its tag of 128 bits: made to authenticate short messages, and used for
+//! this by DNS servers, whose cookies (RFC 9018) bind a client to its address as these ids bind an
+//! answer to a JID. Nobody sees a tag but the server and the phone that it is for; who guesses one
+//! has to send each guess as a stanza, and most of an id is a random key besides. An HMAC with SHA-256
+//! takes some fifteen times as many instructions, twice for every push.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use std::hash::Hasher;
+
+use base64_simd::{Out, URL_SAFE_NO_PAD};
 use jid::Jid;
-use ring::hmac;
+use siphasher::sip128::{Hasher128, SipHasher24};
+use subtle::ConstantTimeEq;
 
 use crate::model::{message::MessageKey, secret::Secret};
 
-const PURPOSE: &str = "stanza-id";
+const PURPOSE: &str = "stanza-id/siphash-2-4-128";
 const FIELDS: usize = 4 + 16 + 2;
 const MAC: usize = 16;
 
@@ -35,12 +44,16 @@ pub struct AttemptId {
 
 pub struct StanzaIds {
     /// The current secret's key first: it signs, the others only verify.
-    keys: Vec<hmac::Key>,
+    keys: Vec<SipHasher24>,
 }
 
 impl StanzaIds {
     pub fn new(current: &Secret, previous: &[Secret]) -> Self {
-        let key = |secret: &Secret| hmac::Key::new(hmac::HMAC_SHA256, &*secret.derive(PURPOSE));
+        let key = |secret: &Secret| {
+            let derived = secret.derive(PURPOSE);
+            let key = derived.first_chunk().expect("it has 32 bytes");
+            SipHasher24::new_with_key(key)
+        };
         Self {
             keys: std::iter::once(current).chain(previous).map(key).collect(),
         }
@@ -52,36 +65,36 @@ impl StanzaIds {
         id[..4].copy_from_slice(&attempt.replica.0);
         id[4..20].copy_from_slice(attempt.message.as_bytes());
         id[20..FIELDS].copy_from_slice(&attempt.number.to_be_bytes());
-        let mac = self.mac(&self.keys[0], &id[..FIELDS], to);
-        id[FIELDS..].copy_from_slice(&mac.as_ref()[..MAC]);
-        URL_SAFE_NO_PAD.encode(id)
+        let mac = mac(self.keys[0], &id[..FIELDS], to);
+        id[FIELDS..].copy_from_slice(&mac);
+        URL_SAFE_NO_PAD.encode_to_string(id)
     }
 
     /// What was asked of `from`; None when the id is not ours or went to somebody else.
     pub fn verify(&self, from: &Jid, id: &str) -> Option<AttemptId> {
         let mut bytes = [0; FIELDS + MAC];
-        let len = URL_SAFE_NO_PAD.decode_slice(id, &mut bytes).ok()?;
-        if len != bytes.len() {
+        let id = id.as_bytes();
+        if URL_SAFE_NO_PAD.decoded_length(id).ok()? != bytes.len() {
             return None;
         }
-        let (fields, mac) = bytes.split_at(FIELDS);
-        let authentic = self.keys.iter().any(|key| {
-            let expected = self.mac(key, fields, from);
-            subtle::ConstantTimeEq::ct_eq(&expected.as_ref()[..MAC], mac).into()
-        });
+        let out = Out::from_slice(&mut bytes);
+        URL_SAFE_NO_PAD.decode(id, out).ok()?;
+        let (fields, tag) = bytes.split_at(FIELDS);
+        let mut keys = self.keys.iter();
+        let authentic = keys.any(|key| mac(*key, fields, from).ct_eq(tag).into());
         authentic.then(|| AttemptId {
             replica: Replica(fields[..4].try_into().expect("4 bytes")),
             message: MessageKey::from_bytes(fields[4..20].try_into().expect("16 bytes")),
             number: u16::from_be_bytes(fields[20..].try_into().expect("2 bytes")),
         })
     }
+}
 
-    fn mac(&self, key: &hmac::Key, fields: &[u8], jid: &Jid) -> hmac::Tag {
-        let mut context = hmac::Context::with_key(key);
-        context.update(fields);
-        context.update(jid.as_str().as_bytes());
-        context.sign()
-    }
+/// The fields have a fixed length, so that no two inputs read alike.
+fn mac(mut key: SipHasher24, fields: &[u8], jid: &Jid) -> [u8; MAC] {
+    key.write(fields);
+    key.write(jid.as_str().as_bytes());
+    key.finish128().as_bytes()
 }
 
 #[cfg(test)]

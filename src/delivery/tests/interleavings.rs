@@ -317,7 +317,7 @@ async fn another_phones_registration_does_not_end_the_quiet() {
     world.stored(&token, "second").await;
     // Of another application.
     let digest = crate::model::registration::Digest::from_bytes([2; 32]);
-    let issued = world.tokens.issue(&jid(OTHER), digest, digest).await;
+    let issued = world.tokens.issue(&jid(OTHER), digest, digest, None).await;
     let registration = issued.unwrap().registration;
     world.delivery.registered(&registration).await;
     assert!(world.within(30).await.is_none());

@@ -240,7 +240,7 @@ impl World {
         let digest = Digest::from_bytes([1; 32]);
         let issued = self
             .tokens
-            .issue(&jid(phone), digest, digest)
+            .issue(&jid(phone), digest, digest, None)
             .await
             .unwrap();
         self.delivery.registered(&issued.registration).await;
@@ -287,7 +287,10 @@ impl World {
 
     pub async fn endpoint_of_app(&self, phone: &str, app: u8) -> String {
         let (application, instance) = (Digest::from_bytes([app; 32]), Digest::from_bytes([1; 32]));
-        let issued = self.tokens.issue(&jid(phone), application, instance).await;
+        let issued = self
+            .tokens
+            .issue(&jid(phone), application, instance, None)
+            .await;
         issued.unwrap().token
     }
 
@@ -349,6 +352,7 @@ pub fn message(ttl: Option<u64>) -> Message {
         topic: None,
         urgency: Urgency::Normal,
         payload: Payload::new(Bytes::from_static(b"hello")).unwrap(),
+        signature: Signature::Absent,
     }
 }
 

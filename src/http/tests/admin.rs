@@ -30,12 +30,12 @@ async fn get(admin: &Admin, path: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn readiness_reports_the_link_and_the_store_and_depends_on_neither() {
+async fn readiness_reports_the_link_the_store_and_the_clock_and_depends_on_none() {
     let admin = fixture();
     let ready = |link: &str| {
         (
             200,
-            format!(r#"{{"ready":true,"link":"{link}","store":"ok"}}"#),
+            format!(r#"{{"ready":true,"link":"{link}","store":"ok","clock":"ok"}}"#),
         )
     };
     assert_eq!(get(&admin, "/readyz").await, ready("connecting"));
@@ -45,9 +45,10 @@ async fn readiness_reports_the_link_and_the_store_and_depends_on_neither() {
     assert_eq!(get(&admin, "/readyz").await, ready("not-authorized"));
 
     admin.health.set_store_ok(false);
+    admin.health.set_clock_ok(false);
     let (status, body) = get(&admin, "/readyz").await;
     assert_eq!(status, 200);
-    let expected = r#"{"ready":true,"link":"not-authorized","store":"failing"}"#;
+    let expected = r#"{"ready":true,"link":"not-authorized","store":"failing","clock":"wrong"}"#;
     assert_eq!(body, expected);
     assert_eq!(get(&admin, "/healthz").await.0, 200);
 }

@@ -65,10 +65,13 @@ async fn a_browser_may_push_from_any_origin() {
 #[tokio::test]
 async fn other_methods_are_refused_with_what_is_allowed() {
     let fixture = Fixture::new();
-    for method in ["PUT", "DELETE", "PATCH"] {
-        let answer = fixture.ask(method, "/base/push/t", &[], "x").await;
-        assert_eq!(answer.status, 405, "{method}");
-        assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS, POST"));
+    for path in ["/base/push/t", "/base/aesgcm", "/base/generic"] {
+        for method in ["DELETE", "PATCH"] {
+            let answer = fixture.ask(method, path, &[], "x").await;
+            assert_eq!(answer.status, 405, "{method} {path}");
+            let allowed = Some("GET, HEAD, OPTIONS, POST, PUT");
+            assert_eq!(answer.header("allow"), allowed, "{path}");
+        }
     }
     let answer = fixture.ask("POST", "/base/", &[], "x").await;
     assert_eq!(answer.status, 405);
@@ -85,6 +88,37 @@ async fn people_get_a_page_that_loads_nothing() {
         let policy = answer.header("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none'"), "{policy}");
     }
+}
+
+#[tokio::test]
+async fn the_page_is_in_the_language_of_the_browser_and_tells_how_the_server_is() {
+    let (link, state) = watch::channel(LinkState::Up);
+    let health = Health::new(state);
+    let fixture = Fixture::with(|public| public.health = health.clone());
+    let page = async |language: &str| {
+        let headers = [("Accept-Language", language)];
+        let answer = fixture.ask("GET", "/base/", &headers, "").await;
+        assert_eq!(answer.header("vary"), Some("Accept-Language"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        answer
+    };
+    for (language, tag, words) in [
+        ("", "en", "This server is well"),
+        ("de-AT, en;q=0.5", "de", "Dieser Server arbeitet"),
+        ("fr", "fr", "Ce serveur fonctionne"),
+        ("es", "es", "Este servidor funciona"),
+    ] {
+        let answer = page(language).await;
+        assert_eq!(answer.header("content-language"), Some(tag));
+        assert!(answer.body.contains(&format!("<html lang=\"{tag}\">")));
+        assert!(answer.body.contains(words), "{language}: {}", answer.body);
+    }
+    link.send(LinkState::Unreachable).unwrap();
+    let body = page("en").await.body;
+    assert!(body.contains("no connection to its XMPP server"), "{body}");
+    health.set_store_ok(false);
+    let body = page("en").await.body;
+    assert!(body.contains("cannot store messages"), "{body}");
 }
 
 #[tokio::test]
@@ -181,7 +215,7 @@ async fn other_resources_are_not_endpoints() {
     assert_eq!(answer.status, 405);
     assert_eq!(answer.header("allow"), Some("DELETE, GET, HEAD, OPTIONS"));
     assert_eq!(fixture.ask("DELETE", message, &[], "").await.status, 204);
-    for path in ["/_matrix/push/v1/notify", "/aesgcm", "/favicon.ico"] {
+    for path in ["/base/_matrix/push/v1/notify", "/aesgcm/x", "/favicon.ico"] {
         for method in ["GET", "HEAD", "POST", "PUT"] {
             let answer = fixture.ask(method, path, &[], "").await;
             assert_eq!(answer.status, 404, "{method} {path}");

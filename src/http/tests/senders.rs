@@ -23,14 +23,16 @@ struct Sender {
     /// Its headers, beside Host and Content-Length.
     headers: &'static str,
     body: &'static str,
-    /// Its reading of 201, 400, 404, 413, 429, 500 and 503, in the order of [`STATUSES`].
+    /// What the phone gets before the body.
+    head: &'static str,
+    /// Its reading of 201, 400, 401, 404, 413, 429, 500 and 503, in the order of [`STATUSES`].
     reads: [Reading; STATUSES.len()],
 }
 
 /// Every status that a POST to an endpoint can get.
-const STATUSES: [u16; 7] = [201, 400, 404, 413, 429, 500, 503];
+const STATUSES: [u16; 8] = [201, 400, 401, 404, 413, 429, 500, 503];
 
-const SENDERS: [Sender; 10] = [
+const SENDERS: [Sender; 13] = [
     Sender {
         name: "Mastodon up to 4.3 (aesgcm)",
         headers: "Content-Type: application/octet-stream\r\n\
@@ -42,8 +44,12 @@ const SENDERS: [Sender; 10] = [
             Authorization: WebPush eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln\r\n\
             User-Agent: http.rb/5.2.0 (Mastodon/4.3.8; +https://mastodon.example/)\r\n",
         body: "ciphertext",
-        // 4xx drop, but for 429; anything else is retried five times.
-        reads: [Delivered, Drops, Drops, Drops, Retries, Retries, Retries],
+        head: "aesgcm\nEncryption: salt=WhpBSpxSDsLWVqNPAjHYSQ\n\
+            Crypto-Key: dh=BPHCLK0GSQ5fyV9FSBTfjmZQ;p256ecdsa=BCVxsr7N_eNgVRqvHtD0zTZs\n",
+        // 4xx drop, but for 408, 413 and 429; anything else is retried five times.
+        reads: [
+            Delivered, Drops, Drops, Drops, Retries, Retries, Retries, Retries,
+        ],
     },
     Sender {
         name: "Mastodon (aes128gcm)",
@@ -54,7 +60,10 @@ const SENDERS: [Sender; 10] = [
             Authorization: vapid t=eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln,k=BCVxsr7N\r\n\
             User-Agent: http.rb/5.3.1 (Mastodon/4.4.1; +https://mastodon.example/)\r\n",
         body: "ciphertext",
-        reads: [Delivered, Drops, Drops, Drops, Retries, Retries, Retries],
+        head: "",
+        reads: [
+            Delivered, Drops, Drops, Drops, Retries, Retries, Retries, Retries,
+        ],
     },
     Sender {
         name: "Pleroma",
@@ -64,8 +73,42 @@ const SENDERS: [Sender; 10] = [
             authorization: WebPush eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln\r\n\
             ttl: 0\r\n",
         body: "ciphertext",
+        head: "aesgcm\nEncryption: salt=WhpBSpxSDsLWVqNPAjHYSQ\n\
+            Crypto-Key: dh=BPHCLK0GSQ5fyV9FSBTfjmZQ;p256ecdsa=BCVxsr7N_eNgVRqvHtD0zTZs\n",
         // Every 4xx drops, even 429.
-        reads: [Delivered, Drops, Drops, Drops, Drops, Loses, Loses],
+        reads: [Delivered, Drops, Drops, Drops, Drops, Drops, Loses, Loses],
+    },
+    Sender {
+        name: "GoToSocial",
+        headers: "Content-Type: application/octet-stream\r\n\
+            Content-Encoding: aes128gcm\r\n\
+            TTL: 172800\r\n\
+            Urgency: normal\r\n\
+            Authorization: vapid t=eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln, k=BCVxsr7N\r\n",
+        body: "ciphertext",
+        head: "",
+        // As Mastodon; five tries, then it avoids the whole host for an hour.
+        reads: [
+            Delivered, Drops, Drops, Drops, Retries, Retries, Retries, Retries,
+        ],
+    },
+    Sender {
+        name: "Nextcloud",
+        headers: "Content-Encoding: aes128gcm\r\n\
+            TTL: 86400\r\n\
+            Authorization: vapid t=eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln, k=BCVxsr7N\r\n",
+        body: "ciphertext",
+        head: "",
+        // Nothing is sent again.
+        reads: [Delivered, Loses, Loses, Drops, Loses, Loses, Loses, Loses],
+    },
+    Sender {
+        name: "FOSS alert server",
+        headers: "Content-Encoding: aes128gcm\r\n\
+            TTL: 0\r\n",
+        body: "ciphertext",
+        head: "",
+        reads: [Delivered, Loses, Loses, Drops, Loses, Loses, Loses, Loses],
     },
     Sender {
         name: "sygnal's webpush",
@@ -74,7 +117,8 @@ const SENDERS: [Sender; 10] = [
             Authorization: vapid t=eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln,k=BCVxsr7N\r\n\
             User-Agent: sygnal\r\n",
         body: "ciphertext",
-        reads: [Delivered, Drops, Drops, Drops, Drops, Loses, Loses],
+        head: "",
+        reads: [Delivered, Loses, Loses, Drops, Loses, Loses, Loses, Loses],
     },
     Sender {
         name: "sygnal's webpush, only the last of a room",
@@ -84,7 +128,8 @@ const SENDERS: [Sender; 10] = [
             Urgency: \r\n\
             User-Agent: sygnal\r\n",
         body: "ciphertext",
-        reads: [Delivered, Drops, Drops, Drops, Drops, Loses, Loses],
+        head: "",
+        reads: [Delivered, Loses, Loses, Drops, Loses, Loses, Loses, Loses],
     },
     Sender {
         name: "a sender through the aesgcm gateway of common-proxies",
@@ -96,7 +141,10 @@ const SENDERS: [Sender; 10] = [
             Urgency: normal\r\n\
             Accept-Encoding: gzip\r\n",
         body: "ciphertext",
-        reads: [Delivered, Drops, Drops, Loses, Retries, Retries, Retries],
+        head: "",
+        reads: [
+            Delivered, Drops, Drops, Drops, Loses, Retries, Retries, Retries,
+        ],
     },
     Sender {
         name: "Synapse through common-proxies",
@@ -106,8 +154,11 @@ const SENDERS: [Sender; 10] = [
             Urgency: normal\r\n\
             Accept-Encoding: gzip\r\n",
         body: r#"{"notification":{"event_id":"$x","room_id":"!y:example.org"}}"#,
+        head: "",
         // 200, 201, 413, 429 and 5xx are expected; any other becomes a rejected pushkey.
-        reads: [Delivered, Drops, Drops, Loses, Retries, Retries, Retries],
+        reads: [
+            Delivered, Drops, Drops, Drops, Loses, Retries, Retries, Retries,
+        ],
     },
     Sender {
         name: "Molly through mollysocket",
@@ -118,8 +169,9 @@ const SENDERS: [Sender; 10] = [
             authorization: vapid t=eyJ0eXAiOiJKV1QifQ.eyJhdWQiOiJ4In0.c2ln,k=BCVxsr7N\r\n\
             accept: */*\r\n",
         body: r#"{"urgent":true}"#,
-        // Only its test of a new endpoint looks at the status.
-        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses],
+        head: "",
+        // The first 403, 404 or 410 ends it: its user has to link Signal again.
+        reads: [Delivered, Loses, Loses, Drops, Loses, Loses, Loses, Loses],
     },
     Sender {
         name: "a web page",
@@ -130,7 +182,8 @@ const SENDERS: [Sender; 10] = [
             Prefer: respond-async\r\n\
             X-Never-Heard-Of: it\r\n",
         body: "ciphertext",
-        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses],
+        head: "",
+        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses, Loses],
     },
     Sender {
         name: "curl -d",
@@ -138,7 +191,8 @@ const SENDERS: [Sender; 10] = [
             Accept: */*\r\n\
             Content-Type: application/x-www-form-urlencoded\r\n",
         body: "hello",
-        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses],
+        head: "",
+        reads: [Delivered, Loses, Loses, Loses, Loses, Loses, Loses, Loses],
     },
 ];
 
@@ -157,9 +211,11 @@ fn lasts(outcome: &Outcome) -> bool {
         Outcome::SentUnanswered { .. } => false,
         Outcome::Unanswered | Outcome::PhoneError | Outcome::LinkDown => false,
         Outcome::RateLimited | Outcome::MemoryFull => false,
-        Outcome::LinkBusy | Outcome::StoreFailed => false,
+        Outcome::LinkBusy | Outcome::StoreFailed | Outcome::ClockWrong => false,
         Outcome::AccountFull | Outcome::QueueFull => false,
         Outcome::Revoked | Outcome::BadToken | Outcome::Gone => true,
+        // The sender has another key than the app has registered.
+        Outcome::Unauthorized(_) => true,
     }
 }
 
@@ -179,7 +235,8 @@ async fn the_requests_of_all_senders_are_taken() {
         assert_eq!(statuses(&answer), ["201"], "{}: {answer}", sender.name);
         let taken = fixture.fake.taken();
         assert_eq!(taken.len(), 1, "{}", sender.name);
-        assert_eq!(taken[0].body, sender.body.as_bytes(), "{}", sender.name);
+        let body = [sender.head, sender.body].concat();
+        assert_eq!(taken[0].body, body.as_bytes(), "{}", sender.name);
     }
 }
 
@@ -212,10 +269,14 @@ async fn a_dead_endpoint_makes_those_who_can_forget_it() {
         "Mastodon up to 4.3 (aesgcm)",
         "Mastodon (aes128gcm)",
         "Pleroma",
+        "GoToSocial",
+        "Nextcloud",
+        "FOSS alert server",
         "sygnal's webpush",
         "sygnal's webpush, only the last of a room",
         "a sender through the aesgcm gateway of common-proxies",
         "Synapse through common-proxies",
+        "Molly through mollysocket",
     ];
     assert_eq!(forget, expected);
 }

@@ -32,10 +32,16 @@ fn expected(outcome: &Outcome) -> (u16, PushResult, &'static [(&'static str, &'s
         Outcome::Revoked => (404, PushResult::Revoked, NONE),
         Outcome::BadToken => (404, PushResult::BadToken, NONE),
         Outcome::Gone => (404, PushResult::Gone, NONE),
+        Outcome::Unauthorized(_) => (
+            401,
+            PushResult::Unauthorized,
+            &[("www-authenticate", "vapid")],
+        ),
         Outcome::RateLimited => (503, PushResult::RateLimited, SHORTLY),
         Outcome::MemoryFull => (503, PushResult::MemoryFull, SHORTLY),
         Outcome::LinkBusy => (503, PushResult::LinkBusy, SHORTLY),
         Outcome::StoreFailed => (503, PushResult::StoreFailed, SOON),
+        Outcome::ClockWrong => (503, PushResult::ClockWrong, LATER),
         Outcome::AccountFull => (503, PushResult::AccountFull, LATER),
         Outcome::QueueFull => (503, PushResult::QueueFull, LATER),
     }
@@ -48,7 +54,7 @@ async fn every_outcome_has_its_status_headers_and_count() {
         let answer = fixture.post(&variant(&outcome)).await;
         let (status, result, headers) = expected(&outcome);
         assert_eq!(answer.status, status, "{outcome:?}");
-        for name in ["ttl", "location", "retry-after"] {
+        for name in ["ttl", "location", "retry-after", "www-authenticate"] {
             let wanted = headers.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
             assert_eq!(answer.header(name), wanted, "{outcome:?}: {name}");
         }
@@ -69,7 +75,10 @@ async fn a_404_tells_nothing_about_its_reason() {
         "/",
         "/base/push/",
         "/base/message/",
-        "/_matrix/push/v1/notify",
+        "/aesgcm",
+        "/generic?e=",
+        "/aesgcm?e=https://other.example/push/good",
+        "/aesgcm?e=https://up.example.org/elsewhere",
     ] {
         assert_eq!(bad, fixture.ask("POST", path, &[], "x").await, "{path}");
     }
@@ -167,6 +176,7 @@ async fn a_missing_ttl_is_refused_only_on_demand() {
     let strict = Fixture::with(|public| {
         public.rules.set(Rules {
             require_ttl: true,
+            read_signatures: true,
             trusted_proxies: Vec::new(),
         });
     });
@@ -189,6 +199,7 @@ async fn the_delivery_gets_the_message_as_it_was_sent() {
         urgency: Urgency::High,
         topic: Topic::parse(b"mail"),
         body: b"hello".to_vec(),
+        signature: Signature::Absent,
     };
     assert_eq!(fixture.fake.taken(), [expected]);
 }

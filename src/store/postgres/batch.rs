@@ -95,7 +95,7 @@ impl<'a> Batch<'a> {
         arrival: &Arrival,
         waiting: u64,
     ) -> Result<(Room, Option<Registration>), Enqueued> {
-        let Arrival { message, caps, .. } = arrival;
+        let Arrival { message, caps, now } = arrival;
         let (former, key) = (&message.registration, message.registration.key());
         let endpoint = &self.endpoints[&key];
         let newer = |newest: &&Registration| newest.issued > former.issued;
@@ -106,7 +106,7 @@ impl<'a> Batch<'a> {
         let topic = message.topic.as_ref().map(|topic| topic.as_str());
         let same_topic = |row: &&Row| topic.is_some() && row.topic.as_deref() == topic;
         let room = match endpoint.rows.iter().find(same_topic) {
-            Some(earlier) => rules::replace(message, earlier.leaving.clone())?,
+            Some(earlier) => rules::replace(message, earlier.leaving.clone(), *now)?,
             None => {
                 let living = Living {
                     of_account: self.accounts[&key.owner],

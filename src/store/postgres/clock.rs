@@ -59,8 +59,26 @@ impl DatabaseClock {
 
 impl Clock for DatabaseClock {
     fn now(&self) -> Timestamp {
-        let ahead = self.ahead.load(Relaxed);
-        Timestamp::from_millis(self.own.now().as_millis().saturating_add_signed(ahead))
+        self.own.now().shifted(self.ahead.load(Relaxed))
+    }
+
+    fn has_begun(&self) -> bool {
+        self.own.has_begun()
+    }
+
+    fn wall(&self) -> Option<Timestamp> {
+        let wall = self.own.wall()?;
+        Some(wall.shifted(self.ahead.load(Relaxed)))
+    }
+
+    // What is kept and what others are told are the same.
+
+    fn to_wall(&self, time: Timestamp) -> Timestamp {
+        time
+    }
+
+    fn to_ours(&self, told: Timestamp, _told_at: Timestamp) -> Timestamp {
+        told
     }
 }
 

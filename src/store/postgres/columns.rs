@@ -17,6 +17,7 @@ use crate::{
         revocation::Scope,
         secret::KeyId,
         time::Timestamp,
+        vapid::KeyHash,
     },
     store::registrations::{Generation, TokenHash},
 };
@@ -45,7 +46,7 @@ impl<'a> FromSql<'a> for Timestamp {
 
 impl<'a> FromSql<'a> for Payload {
     fn from_sql(_: &Type, raw: &'a [u8]) -> std::result::Result<Self, Fault> {
-        Ok(Self::new(Bytes::copy_from_slice(raw))?)
+        Ok(Self::restored(Bytes::copy_from_slice(raw))?)
     }
 
     accepts!(BYTEA);
@@ -72,7 +73,9 @@ macro_rules! bytes_as_columns {
     )*};
 }
 
-bytes_as_columns!(Digest, Generation, KeyId, MessageId, MessageKey, TokenHash);
+bytes_as_columns!(
+    Digest, Generation, KeyHash, KeyId, MessageId, MessageKey, TokenHash
+);
 
 /// From the columns that `rules` names, the row's first five.
 pub fn registration(row: &Row) -> Result<Registration> {

@@ -5,6 +5,9 @@ use std::{error::Error, fmt};
 use deadpool_postgres::{HookError, PoolError, TimeoutType};
 use tokio_postgres::error::SqlState;
 
+use super::tls::TlsSetupError;
+use crate::tls::AuthoritiesError;
+
 /// Of work with one connection.
 pub type Result<T> = std::result::Result<T, PostgresFailure>;
 
@@ -24,8 +27,10 @@ pub enum PostgresFailure {
     NotSynchronous,
     #[error("its schema was not ready within 60 s")]
     SchemaLate,
-    #[error("no certificate authority is known to this system, and sslmode=require needs one")]
-    NoAuthority,
+    #[error(transparent)]
+    Authorities(AuthoritiesError),
+    #[error("store.url {0}")]
+    TlsFiles(#[source] Box<TlsSetupError>),
     #[error("a row holds no JID where there should be one")]
     NoJid,
     #[error("a notice to the other replicas cannot be written: {0}")]
@@ -118,6 +123,15 @@ impl Error for DatabaseError {
 impl From<tokio_postgres::Error> for PostgresFailure {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Database(DatabaseError(error))
+    }
+}
+
+impl From<TlsSetupError> for PostgresFailure {
+    fn from(error: TlsSetupError) -> Self {
+        match error {
+            TlsSetupError::System(error) => Self::Authorities(error),
+            error => Self::TlsFiles(Box::new(error)),
+        }
     }
 }
 

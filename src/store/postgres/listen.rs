@@ -20,7 +20,7 @@ use tokio_postgres::AsyncMessage;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use super::{failure::PostgresFailure, pool::Source, queue, tell::Notice, work::Work};
+use super::{failure::PostgresFailure, queue, source::Source, tell::Notice, work::Work};
 use crate::store::messages::News;
 
 const LISTEN: &str = "LISTEN unified_push";

@@ -12,8 +12,10 @@ use tokio_postgres::error::SqlState;
 
 use super::{
     failure::{PostgresFailure, Result},
-    pool::{Connection, Pool, Source},
-    pooler, revocations, upkeep,
+    pool::{Connection, Pool},
+    pooler, remedy, revocations,
+    source::Source,
+    upkeep,
     url::PostgresUrl,
 };
 
@@ -21,6 +23,7 @@ use super::{
 const MIGRATIONS: &[&str] = &[
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
 ];
 
@@ -41,9 +44,15 @@ pub enum PostgresOpenError {
         url: PostgresUrl,
         source: PostgresFailure,
     },
+    #[error("no encrypted connection to {url}: {source}. {remedy}")]
+    Tls {
+        url: PostgresUrl,
+        source: PostgresFailure,
+        remedy: String,
+    },
     #[error(
-        "{url} does not let unified-push in: {source}. Correct user and password in `store.url`, or \
-         the server's pg_hba.conf"
+        "{url} does not let unified-push in: {source}. Correct user and password (with certificates, \
+         sslcert and sslkey) in `store.url`, or the server's pg_hba.conf"
     )]
     Authentication {
         url: PostgresUrl,
@@ -205,6 +214,13 @@ async fn start(db: &Connection) -> Result<Start> {
 /// With the remedy, as far as the server's answer tells.
 pub fn failed(source: PostgresFailure, url: &PostgresUrl) -> PostgresOpenError {
     let url = url.clone();
+    if let Some(remedy) = remedy::remedy(&source) {
+        return PostgresOpenError::Tls {
+            url,
+            source,
+            remedy,
+        };
+    }
     match source.code() {
         None => match source {
             PostgresFailure::TooSlow | PostgresFailure::SchemaLate => {

@@ -76,6 +76,7 @@ mod tests {
                 issued: Timestamp::from_secs(1),
                 expires: Timestamp::from_secs(2),
             },
+            signer: None,
             revoked: false,
         }
     }

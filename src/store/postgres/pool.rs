@@ -13,22 +13,18 @@ use deadpool_postgres::{
     ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, PoolError, QueueMode,
     RecyclingMethod, Runtime, TimeoutType,
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_postgres::{
-    CancelToken, Client, Config, Row, SimpleQueryMessage, Socket, Statement,
-    config::TargetSessionAttrs,
-    tls::MakeTlsConnect,
+    Row, SimpleQueryMessage, Statement,
     types::{FromSql, ToSql},
 };
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     failure::{PostgresFailure, Result},
-    url::PostgresUrl,
+    source::{CONNECT, Source},
 };
 
 /// How long a connection stays when nothing needs it.
@@ -36,12 +32,6 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// How long abandoned work may take to end by itself, or after it was cancelled.
 const WIND_UP: Duration = Duration::from_millis(500);
-
-/// How long to wait for one of them to become free, or to be made.
-const CONNECT: Duration = Duration::from_secs(2);
-
-/// Without these, a peer that vanished would be noticed after two hours.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// On each connection, whatever the server's defaults are: a commit that was answered is on the
 /// disk, what waits for a lock waits for no longer than the daemon does, and a transaction that the
@@ -53,61 +43,6 @@ const SESSION: &str = "SET synchronous_commit = on;
     SET client_min_messages = 'warning'";
 
 pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
-
-/// Where the database is and how to talk to it.
-#[derive(Clone)]
-pub struct Source {
-    config: Config,
-    tls: MakeRustlsConnect,
-}
-
-impl Source {
-    pub fn new(url: &PostgresUrl) -> Result<Self> {
-        let mut config = url.config().clone();
-        // Of several hosts, each gets its share. The one that takes writes is meant, whatever the
-        // others are.
-        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
-        config.connect_timeout(CONNECT / u32::try_from(hosts.max(1)).unwrap_or(u32::MAX));
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        config.keepalives_idle(KEEPALIVE);
-        config.tcp_user_timeout(KEEPALIVE);
-        if config.get_application_name().is_none() {
-            config.application_name("unified-push");
-        }
-        let tls = match url.is_encrypted() {
-            true => verifying()?,
-            false => MakeRustlsConnect::new(client(RootCertStore::empty())),
-        };
-        Ok(Self { config, tls })
-    }
-
-    /// A connection beside the pool's, which does nothing unless it is polled.
-    pub async fn connect(&self) -> Result<(Client, tokio_postgres::Connection<Socket, Stream>)> {
-        Ok(self.config.connect(self.tls.clone()).await?)
-    }
-
-    /// Has the server end what a connection is doing.
-    async fn cancel(&self, work: CancelToken) -> Result<()> {
-        Ok(work.cancel_query(self.tls.clone()).await?)
-    }
-}
-
-type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
-
-/// The system's certificate authorities, or those that `SSL_CERT_FILE` names.
-fn verifying() -> Result<MakeRustlsConnect> {
-    let verifying = MakeRustlsConnect::with_native_certs();
-    let (tls, _) = verifying.map_err(|_| PostgresFailure::NoAuthority)?;
-    Ok(tls)
-}
-
-fn client(roots: RootCertStore) -> ClientConfig {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring knows the versions that rustls does")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
-}
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -123,7 +58,7 @@ impl Pool {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config(source.config.clone(), source.tls.clone(), recycling);
+        let manager = Manager::from_connect(source.config(), source.clone(), recycling);
         let set_up = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
             Box::pin(async {
                 client

@@ -6,7 +6,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     failure::{PostgresFailure, Result},
-    pool::Source,
+    source::Source,
 };
 
 /// As often as other clients of a pooler may have come in between.

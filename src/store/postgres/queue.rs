@@ -1,7 +1,10 @@
 //! Messages while they wait: what is sent next, what becomes of it, and what there is. Each
 //! function runs inside whatever transaction its caller holds.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use jid::{BareJid, Jid};
 use tokio_postgres::Row;
@@ -24,6 +27,10 @@ use crate::{
         rules::{REGISTRATION_OF_MESSAGE, STEP, scope_columns},
     },
 };
+
+/// No lease is as long. One that ends later was given by a clock that has been set back since: if its
+/// daemon is gone, nobody ends it. Clocks that differ by minutes are respected.
+const LONGEST_LEASE: Duration = Duration::from_secs(600);
 
 /// A condition beside an account or a phone: the message has not expired at this value, say `$1`.
 ///
@@ -131,7 +138,10 @@ fn claim_sql() -> String {
              CASE WHEN chosen.number IS NULL THEN (SELECT min(held_until) {soonest}) ELSE asked.now END
          FROM asked LEFT JOIN chosen USING (place) LEFT JOIN claimed USING (place)
          ORDER BY asked.place",
-        busy = waiting("AND claimed_until > 0 AND claimed_until > asked.now"),
+        busy = waiting(&format!(
+            "AND claimed_until > 0 AND claimed_until > asked.now AND claimed_until <= asked.now + {}",
+            LONGEST_LEASE.as_millis()
+        )),
         never_held = waiting(&format!("AND held_until = 0 {first}")),
         held = waiting(&format!("AND held_until <= asked.now {first}")),
         soonest = waiting(""),

@@ -45,7 +45,7 @@ pub async fn register(db: &Connection, new: &NewRegistration) -> Result<Register
 /// may not have it yet.
 pub async fn find(db: &Connection, ids: &[TokenHash]) -> Result<Vec<Option<Found>>> {
     let sql = format!(
-        "SELECT {REGISTRATION}, revoked, id FROM unified_push_registrations WHERE id = ANY($1)"
+        "SELECT {REGISTRATION}, signer, revoked, id FROM unified_push_registrations WHERE id = ANY($1)"
     );
     let mut rows = db.query(&db.prepare(&sql).await?, &[&ids]).await?;
     if rows.len() < ids.len() {
@@ -56,7 +56,7 @@ pub async fn find(db: &Connection, ids: &[TokenHash]) -> Result<Vec<Option<Found
     }
     let mut found = HashMap::new();
     for row in rows {
-        let id: [u8; 32] = *row.try_get::<_, TokenHash>(6)?.as_bytes();
+        let id: [u8; 32] = *row.try_get::<_, TokenHash>(7)?.as_bytes();
         found.insert(id, row);
     }
     let found = |id: &TokenHash| {
@@ -64,7 +64,8 @@ pub async fn find(db: &Connection, ids: &[TokenHash]) -> Result<Vec<Option<Found
         row.map(|row| {
             Ok(Found {
                 registration: registration(row)?,
-                revoked: row.try_get(5)?,
+                signer: row.try_get(5)?,
+                revoked: row.try_get(6)?,
             })
         })
         .transpose()
@@ -160,12 +161,14 @@ async fn renew(
     row: &Live,
 ) -> Result<Registered> {
     db.run(
-        "UPDATE unified_push_registrations SET jid = $1, issued = $2, expires = $3 WHERE id = $4",
+        "UPDATE unified_push_registrations SET jid = $1, issued = $2, expires = $3, signer = $5
+         WHERE id = $4",
         &[
             &new.registration.owner.as_str(),
             &issued,
             &row.expires,
             &row.id,
+            &new.signer,
         ],
     )
     .await?;
@@ -179,8 +182,8 @@ async fn insert(db: &Connection, new: &NewRegistration, issued: Timestamp) -> Re
     let registration = &new.registration;
     db.run(
         "INSERT INTO unified_push_registrations
-         (id, key, generation, owner, jid, application, instance, issued, expires)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         (id, key, generation, owner, jid, application, instance, issued, expires, signer)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         &[
             &new.id,
             &new.key,
@@ -191,6 +194,7 @@ async fn insert(db: &Connection, new: &NewRegistration, issued: Timestamp) -> Re
             &registration.instance,
             &issued,
             &registration.expires,
+            &new.signer,
         ],
     )
     .await?;

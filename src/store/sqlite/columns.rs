@@ -17,6 +17,7 @@ use crate::{
         revocation::Scope,
         secret::KeyId,
         time::Timestamp,
+        vapid::KeyHash,
     },
     store::registrations::{Generation, TokenHash},
 };
@@ -39,7 +40,7 @@ impl FromSql for Timestamp {
 impl FromSql for Payload {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let bytes = Bytes::copy_from_slice(value.as_blob()?);
-        Self::new(bytes).map_err(FromSqlError::other)
+        Self::restored(bytes).map_err(FromSqlError::other)
     }
 }
 
@@ -59,7 +60,9 @@ macro_rules! bytes_as_columns {
     )*};
 }
 
-bytes_as_columns!(Digest, Generation, KeyId, MessageId, MessageKey, TokenHash);
+bytes_as_columns!(
+    Digest, Generation, KeyHash, KeyId, MessageId, MessageKey, TokenHash
+);
 
 /// From the columns that `rules` names, the row's first five.
 pub fn registration(row: &Row<'_>) -> rusqlite::Result<Registration> {
@@ -97,7 +100,7 @@ pub fn full_jid(row: &Row<'_>, index: usize) -> rusqlite::Result<Jid> {
     Jid::new(&text).map_err(|e| unreadable(index, e))
 }
 
-fn unreadable(index: usize, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {
+pub fn unreadable(index: usize, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
 }
 

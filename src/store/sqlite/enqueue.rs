@@ -65,7 +65,7 @@ fn make_room(
     if let Some(topic) = &message.topic
         && let Some(earlier) = with_topic(db, key, topic.as_str())?
     {
-        return Ok(rules::replace(message, earlier));
+        return Ok(rules::replace(message, earlier, now));
     }
     let living = living(db, key, now)?;
     let least = least_urgent(db, key, now, rules::excess(living, caps))?;

@@ -39,11 +39,12 @@ pub fn register(db: &Connection, new: &NewRegistration) -> Result<Registered> {
 }
 
 pub fn find(db: &Connection, id: &TokenHash) -> Result<Option<Found>> {
-    let sql = format!("SELECT {REGISTRATION}, revoked FROM registrations WHERE id = ?");
+    let sql = format!("SELECT {REGISTRATION}, signer, revoked FROM registrations WHERE id = ?");
     db.find(&sql, [id], |row| {
         Ok(Found {
             registration: registration(row)?,
-            revoked: row.get(5)?,
+            signer: row.get(5)?,
+            revoked: row.get(6)?,
         })
     })
 }
@@ -143,8 +144,14 @@ fn renew(
     row: &Live,
 ) -> Result<Registered> {
     db.run(
-        "UPDATE registrations SET jid = ?, issued = ?, expires = ? WHERE id = ?",
-        (new.registration.owner.as_str(), issued, row.expires, row.id),
+        "UPDATE registrations SET jid = ?, issued = ?, expires = ?, signer = ? WHERE id = ?",
+        (
+            new.registration.owner.as_str(),
+            issued,
+            row.expires,
+            new.signer,
+            row.id,
+        ),
     )?;
     Ok(Registered::Stored {
         generation: row.generation,
@@ -156,8 +163,8 @@ fn insert(db: &Connection, new: &NewRegistration, issued: Timestamp) -> Result<R
     let registration = &new.registration;
     db.run(
         "INSERT INTO registrations
-         (id, key, generation, owner, jid, application, instance, issued, expires)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         (id, key, generation, owner, jid, application, instance, issued, expires, signer)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.id,
             new.key,
@@ -168,6 +175,7 @@ fn insert(db: &Connection, new: &NewRegistration, issued: Timestamp) -> Result<R
             registration.instance,
             issued,
             registration.expires,
+            new.signer,
         ),
     )?;
     Ok(Registered::Stored {

@@ -25,6 +25,7 @@ fn new(jid: &str, app: u8, serial: u8, now: Timestamp) -> NewRegistration {
             issued: now,
             expires: now.saturating_add(WEEK),
         },
+        signer: None,
         key: KEY,
         generation: Generation::from_bytes([serial; 16]),
         id: TokenHash::from_bytes([serial; 32]),

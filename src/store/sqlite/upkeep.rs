@@ -4,9 +4,13 @@ use std::path::Path;
 
 use rusqlite::{Connection, Result};
 
-use super::{columns::count, open, queue, statements::Statements};
+use super::{
+    columns::{count, unreadable},
+    open, queue,
+    statements::Statements,
+};
 use crate::{
-    model::time::Timestamp,
+    model::{time::Timestamp, timekeeper::Kept},
     store::{registrations::Sizes, rules::STEP},
 };
 
@@ -53,6 +57,21 @@ pub fn sizes(db: &Connection, path: &Path) -> Result<Sizes> {
         oldest: queue::oldest(db)?,
         bytes: open::file_bytes(path),
     })
+}
+
+/// What the daemon knew of the time when it last ran.
+pub fn kept_time(db: &Connection) -> Result<Option<Kept>> {
+    db.find("SELECT kept FROM clock", [], |row| {
+        let text: String = row.get(0)?;
+        serde_json::from_str(&text).map_err(|e| unreadable(0, e))
+    })
+}
+
+pub fn keep_time(db: &Connection, kept: &Kept) -> Result<()> {
+    let text = serde_json::to_string(kept).expect("numbers and strings serialize");
+    db.run("DELETE FROM clock", [])?;
+    db.run("INSERT INTO clock (kept) VALUES (?)", [text])?;
+    Ok(())
 }
 
 /// Writes the first page as it is, which shows that the disk takes it.

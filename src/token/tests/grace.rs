@@ -2,8 +2,8 @@
 
 use super::*;
 
-const DAY: Duration = Duration::from_secs(86400);
-const GRACE: Duration = Duration::from_secs(28 * 86400);
+pub(super) const DAY: Duration = Duration::from_secs(86400);
+pub(super) const GRACE: Duration = Duration::from_secs(28 * 86400);
 
 impl Rig {
     async fn with_grace(backend: Backend) -> Self {
@@ -28,7 +28,7 @@ impl Rig {
     }
 }
 
-fn policy(backend: Backend) -> Policy {
+pub(super) fn policy(backend: Backend) -> Policy {
     Policy {
         backend,
         ttl: WEEK,
@@ -37,10 +37,13 @@ fn policy(backend: Backend) -> Policy {
     }
 }
 
-async fn issued(tokens: &Tokens) -> Issued {
+pub(super) async fn issued(tokens: &Tokens) -> Issued {
     let jid = Jid::new("romeo@example.org/orchard").unwrap();
     let (application, instance) = (Digest::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
-    tokens.issue(&jid, application, instance).await.unwrap()
+    tokens
+        .issue(&jid, application, instance, None)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -53,7 +56,7 @@ async fn an_endpoint_outlives_what_its_phone_was_told_by_the_grace() {
         for tokens in [rig.tokens.clone(), rig.restarted(backend).await] {
             rig.clock.set(told.saturating_add(20 * DAY));
             // Until then messages wait, too.
-            assert_eq!(tokens.open(&token).await.unwrap().expires, end);
+            assert_eq!(opened(&tokens, &token).await.expires, end);
             rig.clock.set(end.saturating_sub(Duration::from_millis(1)));
             assert!(tokens.open(&token).await.is_ok(), "{backend}");
             rig.clock.set(end);

@@ -12,7 +12,7 @@ async fn storage_gives_the_same_url_while_it_lives_and_never_after() {
         issue(&rig.tokens, "romeo@example.org/balcony", 1).await,
         first
     );
-    let opened = rig.tokens.open(&first).await.unwrap();
+    let opened = opened(&rig.tokens, &first).await;
     assert_eq!(opened.owner.as_str(), "romeo@example.org/balcony");
     assert_eq!(opened.issued, rig.clock.now());
 
@@ -27,7 +27,7 @@ async fn storage_gives_the_same_url_while_it_lives_and_never_after() {
         .rotated(Backend::Storage, Keyring::new(&secret(), &[]))
         .await;
     let inspection = restarted.inspect(&first).await.unwrap();
-    assert_eq!(inspection.registration, None);
+    assert_eq!(inspection.endpoint, None);
     let Sizes { registrations, .. } = rig.tokens.0.store.sizes().await.unwrap();
     assert_eq!(registrations, 1);
 }
@@ -43,7 +43,7 @@ async fn at_the_limit_what_was_renewed_longest_ago_gives_way() {
     let ask = async |app: u8| {
         let instance = Digest::from_bytes([2; 32]);
         tokens
-            .issue(&jid, Digest::from_bytes([app; 32]), instance)
+            .issue(&jid, Digest::from_bytes([app; 32]), instance, None)
             .await
     };
     let first = ask(1).await.unwrap();
@@ -67,5 +67,5 @@ async fn at_the_limit_what_was_renewed_longest_ago_gives_way() {
     assert!(matches!(ask(2).await, Err(IssueError::TooMany)));
     let juliet = Jid::new("juliet@example.org/x").unwrap();
     let digest = Digest::from_bytes([2; 32]);
-    tokens.issue(&juliet, digest, digest).await.unwrap();
+    tokens.issue(&juliet, digest, digest, None).await.unwrap();
 }

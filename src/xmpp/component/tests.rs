@@ -14,7 +14,7 @@ use jid::{BareJid, Jid};
 use super::*;
 use crate::{
     demo::{Host, Server, Wire},
-    link::{Answer, RegisterError, RegisterRequest, Registered, Sent},
+    link::{Answer, Granted, RegisterError, RegisterRequest, Registered, Sent},
     metrics::OddStanza,
     model::{
         payload::Payload, random::SystemRandom, registration::Digest, secret::Secret,
@@ -78,10 +78,11 @@ impl Inbound for Ears {
         let reply = RegisterReply {
             to: request.from,
             id: request.id,
-            result: Ok(Registered {
+            result: Ok(Granted::Registered(Registered {
                 endpoint: "https://up.example.org/push/a?b&c".into(),
                 expires: Timestamp::from_secs(0),
-            }),
+                vapid: None,
+            })),
         };
         replies.try_send(reply).unwrap();
         Ok(())
@@ -124,6 +125,7 @@ fn start(port: u16, timings: Timings) -> Bench {
     let settings = LinkSettings {
         domain: BareJid::new("up.example.org").unwrap(),
         login: watch::channel(login).1,
+        extensions: Arc::default(),
         timings,
     };
     let metrics = Arc::new(Metrics::new());

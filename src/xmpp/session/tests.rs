@@ -12,6 +12,7 @@ fn session() -> Session {
     Session::new(
         BareJid::new("up.example.org").unwrap(),
         Arc::new(Metrics::new()),
+        Arc::new(Current::new(Extensions { vapid: true })),
         "ping".into(),
     )
 }
@@ -79,7 +80,9 @@ fn says_what_it_is() {
              <feature var='http://jabber.org/protocol/disco#info'/>\
              <feature var='http://jabber.org/protocol/disco#items'/>\
              <feature var='urn:xmpp:ping'/><feature var='jabber:iq:version'/>\
-             <feature var='http://gultsch.de/xmpp/drafts/unified-push'/></query>"
+             <feature var='http://gultsch.de/xmpp/drafts/unified-push'/>\
+             <feature var='urn:unified-push:unregister:0'/>\
+             <feature var='urn:unified-push:vapid:0'/></query>"
         )
     );
     assert_eq!(
@@ -107,15 +110,51 @@ fn refuses_what_it_does_not_do() {
     for request in [
         iq("get", REGISTER),
         iq("set", PING),
-        iq(
-            "set",
-            "<unregister xmlns='http://gultsch.de/xmpp/drafts/unified-push'/>",
-        ),
+        iq("get", &REGISTER.replace("register", "unregister")),
+        iq("set", &REGISTER.replace("register", "registered")),
         iq("get", "<query xmlns='jabber:iq:roster'/>"),
         iq("set", "<register xmlns='unifiedpush.org'/>"),
         iq("set", "<error/>"),
     ] {
         assert_eq!(reply(&request), unavailable, "{request}");
+    }
+}
+
+#[test]
+fn announces_only_what_it_does() {
+    let session = session();
+    session.extensions.set(Extensions { vapid: false });
+    let Some(Action::Reply(reply)) = handle(&session, &disco("info", "")) else {
+        panic!("no reply");
+    };
+    let mut out = Vec::new();
+    writer::reply(&mut out, &reply);
+    let said = String::from_utf8(out).unwrap();
+    assert!(
+        said.contains(":unregister:0'") && !said.contains("vapid"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_registration_and_its_end_are_passed_on_as_they_came() {
+    let register = |attributes: &str| REGISTER.replace("application", attributes);
+    let wish = |vapid: Option<&str>| Wish::Register {
+        vapid: vapid.map(str::to_owned),
+    };
+    for (content, expected) in [
+        (REGISTER.to_owned(), wish(None)),
+        (register("vapid='k' application"), wish(Some("k"))),
+        (register("vapid='' application"), wish(Some(""))),
+        (REGISTER.replace("register", "unregister"), Wish::Unregister),
+    ] {
+        let Some(Action::Register(request)) = act(&iq("set", &content)) else {
+            panic!("{content} is not passed on");
+        };
+        assert_eq!((request.from.as_str(), &*request.id), ("a@b/c", "1"));
+        assert_eq!(request.application.as_deref(), Some("x"));
+        assert_eq!(request.instance, None);
+        assert_eq!(request.wish, expected);
     }
 }
 

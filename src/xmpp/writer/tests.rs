@@ -9,7 +9,7 @@ use xmpp_parsers::{iq::Iq, minidom::Element, stanza_error};
 use super::*;
 use crate::{
     link::{Registered, Sent},
-    model::{payload::Payload, time::Timestamp},
+    model::{payload::Payload, time::Timestamp, vapid::PublicKey},
 };
 
 fn domain() -> BareJid {
@@ -77,13 +77,14 @@ proptest! {
         let reply = RegisterReply {
             to: to.clone(),
             id: id.clone(),
-            result: Ok(Registered {
+            result: Ok(Granted::Registered(Registered {
                 endpoint: endpoint.clone(),
                 expires: Timestamp::from_secs(1_763_835_600),
-            }),
+                vapid: None,
+            })),
         };
         let mut out = Vec::new();
-        register_reply(&mut out, &domain(), &reply);
+        register_reply(&mut out, &domain(), Extensions::default(), &reply);
         let Iq::Result { to: read_to, id: read_id, payload: Some(element), .. } = parsed(&out)
         else {
             panic!("not a result");
@@ -126,7 +127,7 @@ fn a_refused_registration_has_prosodys_conditions_and_texts() {
             result: Err(error),
         };
         let mut out = Vec::new();
-        register_reply(&mut out, &domain(), &reply);
+        register_reply(&mut out, &domain(), Extensions::default(), &reply);
         let Iq::Error { error, .. } = parsed(&out) else {
             panic!("not an error");
         };
@@ -172,9 +173,71 @@ fn a_refused_registration_has_prosodys_conditions_and_texts() {
             ErrorType::Wait,
             Condition::InternalServerError,
         ),
+        (
+            RegisterError::ClockWrong,
+            ErrorType::Wait,
+            Condition::InternalServerError,
+        ),
     ] {
         let (said_kind, said_condition, text) = said(error);
         assert_eq!((said_kind, said_condition), (kind, condition));
         assert!(text.is_some());
     }
+}
+
+#[test]
+fn a_registration_repeats_its_key_and_says_what_else_there_is() {
+    let key =
+        "BGsX0fLhLEJH-Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU";
+    let reply = |vapid: Option<&str>| RegisterReply {
+        to: Jid::new("a@b/c").unwrap(),
+        id: "1".into(),
+        result: Ok(Granted::Registered(Registered {
+            endpoint: "https://up.example.org/push/x".into(),
+            expires: Timestamp::from_secs(0),
+            vapid: vapid.map(|key| PublicKey::parse(key).unwrap()),
+        })),
+    };
+    let said = |extensions, reply| {
+        let mut out = Vec::new();
+        register_reply(&mut out, &domain(), extensions, &reply);
+        let Iq::Result {
+            payload: Some(element),
+            ..
+        } = parsed(&out)
+        else {
+            panic!("not a result");
+        };
+        let features = element.children().map(|child| {
+            assert!(child.is("feature", ns::DISCO_INFO));
+            child.attr("var").unwrap().to_owned()
+        });
+        let vapid = element.attr("vapid").map(str::to_owned);
+        (vapid, features.collect::<Vec<_>>())
+    };
+    let both = vec![
+        registration::UNREGISTER.to_owned(),
+        registration::VAPID.to_owned(),
+    ];
+    let vapid = Extensions { vapid: true };
+    assert_eq!(
+        said(vapid, reply(Some(key))),
+        (Some(key.to_owned()), both.clone())
+    );
+    assert_eq!(said(vapid, reply(None)), (None, both.clone()));
+    let without = both[..1].to_vec();
+    assert_eq!(said(Extensions::default(), reply(None)), (None, without));
+}
+
+#[test]
+fn the_end_of_a_registration_is_an_empty_result() {
+    let reply = RegisterReply {
+        to: Jid::new("a@b/c").unwrap(),
+        id: "1".into(),
+        result: Ok(Granted::Unregistered),
+    };
+    let mut out = Vec::new();
+    register_reply(&mut out, &domain(), Extensions { vapid: true }, &reply);
+    let expected = b"<iq type='result' id='1' from='up.example.org' to='a@b/c'></iq>";
+    assert_eq!(out, expected);
 }

@@ -93,7 +93,9 @@ async fn a_registration_is_answered_before_the_pushes_that_wait() {
         "<iq type='result' id='r' from='up.example.org' to='a@b/c'>\
          <registered xmlns='http://gultsch.de/xmpp/drafts/unified-push' \
          endpoint='https://up.example.org/push/a?b&amp;c' \
-         expiration='1970-01-01T00:00:00Z'/></iq>"
+         expiration='1970-01-01T00:00:00Z'>\
+         <feature xmlns='http://jabber.org/protocol/disco#info' var='urn:unified-push:unregister:0'/>\
+         </registered></iq>"
     );
 
     *bench.ears.replies.lock().unwrap() = None;

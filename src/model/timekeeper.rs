@@ -1,0 +1,290 @@
+//! The daemon's own time, which goes on evenly whatever becomes of the system's clock.
+//!
+//! It begins with the system's clock, and then counts the time since the computer was started, which
+//! nobody sets. All that is kept is dated by it, so no clock that is set forward ends an endpoint or a
+//! message, and none that is set back makes the newer look older. What others are told is what the
+//! system's clock says; for when endpoints come back that carry such a time, the *lead* of our time
+//! is kept, with each change of it.
+//!
+//! An example. The clock is 40 days behind when a phone is told that its endpoint expires in a week,
+//! which is 33 days ago. Then the clock is set right. For us no time has passed: ours is behind by 40
+//! days from now on, a lead of -40 days that began at this moment. The endpoint says that it expired
+//! 33 days ago, and was issued when the lead was 0: it has a week to go.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::{
+    sync::Mutex,
+    time::{Clock, RELEASED, TimeSource, Timestamp},
+};
+
+/// How often the time is to be kept, in case the daemon is killed.
+pub const KEEP_EVERY: Duration = Duration::from_secs(300);
+
+/// An absence of the daemon counts for no more: often nobody can know whether it was one or the clock
+/// was set, and no phone could renew its endpoints meanwhile.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(7 * 86400);
+
+/// In milliseconds. A lead that has changed by less is not worth a note.
+const TOLERANCE: u64 = 60_000;
+
+/// Steps that are remembered. Beyond it, what was issued before the oldest lives a little longer.
+const STEPS: usize = 64;
+
+pub struct Timekeeper {
+    source: Box<dyn TimeSource>,
+    boot: Option<String>,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// The system's clock is certainly wrong, so this has not begun.
+    Awaited(Origin),
+    Wall,
+    Own(Own),
+}
+
+/// What time is counted from.
+#[derive(Clone)]
+pub enum Origin {
+    /// The system's clock alone, since others write to the same store by theirs.
+    Wall,
+    /// What was kept, or what the system's clock says when nothing was.
+    Own(Option<Kept>),
+}
+
+/// Our own time.
+struct Own {
+    /// Milliseconds since 1970, when the computer was started.
+    at_boot: i64,
+    steps: Vec<Step>,
+}
+
+/// From an instant of ours on, our time was ahead of the system's clock by so many milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Step {
+    since: Timestamp,
+    lead: i64,
+}
+
+/// What it takes to go on after a restart. The names are those of the JSON in which it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    now: Timestamp,
+    wall: Timestamp,
+    since_boot: Duration,
+    boot: Option<String>,
+    /// At least one; the first is as old as can be.
+    steps: Vec<Step>,
+}
+
+impl Timekeeper {
+    /// Begins at once, unless the system's clock is certainly wrong.
+    pub fn new(source: impl TimeSource + 'static, origin: Origin) -> Self {
+        let keeper = Self {
+            boot: source.boot(),
+            source: Box::new(source),
+            state: Mutex::new(State::Awaited(origin)),
+        };
+        keeper.begin();
+        keeper
+    }
+
+    /// What the system's clock says, even if that is certainly wrong.
+    pub fn wall_as_it_is(&self) -> Timestamp {
+        self.source.wall()
+    }
+
+    /// Whether it has begun now, which it does when the system's clock is no longer certainly wrong.
+    pub fn begin(&self) -> bool {
+        let mut state = self.state.lock();
+        let State::Awaited(origin) = &*state else {
+            return false;
+        };
+        let wall = self.source.wall();
+        if wall < RELEASED {
+            return false;
+        }
+        *state = match origin {
+            Origin::Wall => State::Wall,
+            Origin::Own(kept) => State::Own(Own::resume(kept.as_ref(), &*self.source, wall)),
+        };
+        true
+    }
+
+    /// What is to be stored for the next start. None: there is no time of our own.
+    pub fn kept(&self) -> Option<Kept> {
+        match &mut *self.state.lock() {
+            State::Own(own) => {
+                let wall = self.source.wall();
+                let now = own.look(&*self.source, wall);
+                Some(Kept {
+                    now,
+                    wall,
+                    since_boot: self.source.since_boot(),
+                    boot: self.boot.clone(),
+                    steps: own.steps.clone(),
+                })
+            }
+            State::Awaited(_) | State::Wall => None,
+        }
+    }
+}
+
+impl Kept {
+    /// Whether it has to be stored when this was stored last.
+    pub fn is_news_after(&self, stored: &Self) -> bool {
+        self.steps != stored.steps || stored.now.until(self.now) >= KEEP_EVERY
+    }
+
+    /// Whether the system's clock was set in between.
+    pub fn knows_more_steps_than(&self, stored: &Self) -> bool {
+        self.steps != stored.steps
+    }
+}
+
+impl Clock for Timekeeper {
+    fn now(&self) -> Timestamp {
+        match &*self.state.lock() {
+            State::Own(own) => own.now(&*self.source),
+            State::Awaited(Origin::Own(Some(kept))) => kept.now,
+            State::Awaited(_) | State::Wall => self.source.wall(),
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        !matches!(*self.state.lock(), State::Awaited(_))
+    }
+
+    fn wall(&self) -> Option<Timestamp> {
+        let wall = self.source.wall();
+        if let State::Own(own) = &mut *self.state.lock() {
+            own.look(&*self.source, wall);
+        }
+        (wall >= RELEASED && self.has_begun()).then_some(wall)
+    }
+
+    fn to_wall(&self, time: Timestamp) -> Timestamp {
+        match &*self.state.lock() {
+            State::Own(own) => time.shifted(-own.lead_at(time)),
+            State::Awaited(_) | State::Wall => time,
+        }
+    }
+
+    fn to_ours(&self, told: Timestamp, told_at: Timestamp) -> Timestamp {
+        match &*self.state.lock() {
+            State::Own(own) => told.shifted(own.lead_at(told_at)),
+            State::Awaited(_) | State::Wall => told,
+        }
+    }
+}
+
+impl Own {
+    fn resume(kept: Option<&Kept>, source: &dyn TimeSource, wall: Timestamp) -> Self {
+        let now = kept.map_or(wall, |kept| kept.resumed(source, wall));
+        let mut own = Self {
+            at_boot: now.millis_since(Step::FIRST.since) - millis(source.since_boot()),
+            steps: kept.map_or_else(|| vec![Step::FIRST], |kept| kept.steps.clone()),
+        };
+        let lead = now.millis_since(wall);
+        if let (Some(kept), Some(change)) = (kept, own.change_to(lead)) {
+            warn!(
+                "since the daemon last ran, the system's clock {}, or the daemon was not running \
+                 for more than a week: endpoints stay valid for as long as before",
+                describe(change)
+            );
+            // When is not known. This is the alternative by which endpoints live longer.
+            let since = if change > 0 { now } else { kept.now };
+            own.step(Step { since, lead });
+        }
+        own
+    }
+
+    fn now(&self, source: &dyn TimeSource) -> Timestamp {
+        Step::FIRST
+            .since
+            .shifted(self.at_boot + millis(source.since_boot()))
+    }
+
+    /// Notes when the system's clock was set. Gives the present time.
+    fn look(&mut self, source: &dyn TimeSource, wall: Timestamp) -> Timestamp {
+        let now = self.now(source);
+        let lead = now.millis_since(wall);
+        if let Some(change) = self.change_to(lead) {
+            warn!(
+                "the system's clock {}: endpoints and messages that wait stay valid for as long as \
+                 before",
+                describe(change)
+            );
+            self.step(Step { since: now, lead });
+        }
+        now
+    }
+
+    /// By how many milliseconds the system's clock was set forward, if that is worth a note.
+    fn change_to(&self, lead: i64) -> Option<i64> {
+        let last = self.steps.last().unwrap_or(&Step::FIRST);
+        let change = last.lead - lead;
+        (change.unsigned_abs() > TOLERANCE).then_some(change)
+    }
+
+    fn step(&mut self, step: Step) {
+        self.steps.push(step);
+        if self.steps.len() > STEPS {
+            let oldest = self.steps.remove(0);
+            let first = &mut self.steps[0];
+            first.since = oldest.since;
+            first.lead = first.lead.max(oldest.lead);
+        }
+    }
+
+    /// The lead of our time at an instant of ours.
+    fn lead_at(&self, time: Timestamp) -> i64 {
+        if time == Step::FIRST.since {
+            // Nobody knows when: the alternative by which endpoints live longest.
+            let leads = self.steps.iter().map(|step| step.lead);
+            return leads.max().unwrap_or(0);
+        }
+        let before = self.steps.iter().rev().find(|step| step.since <= time);
+        before.unwrap_or(&Step::FIRST).lead
+    }
+}
+
+impl Kept {
+    /// What our time is now, after a restart.
+    fn resumed(&self, source: &dyn TimeSource, wall: Timestamp) -> Timestamp {
+        let since_boot = source.since_boot();
+        let same_boot = self.boot.is_some() && self.boot == source.boot();
+        let away = match since_boot.checked_sub(self.since_boot) {
+            Some(away) if same_boot => away,
+            _ if wall >= self.wall => self.wall.until(wall),
+            // The clock was set back. We have not run for longer than this since.
+            _ => KEEP_EVERY,
+        };
+        self.now.saturating_add(away.min(LONGEST_ABSENCE))
+    }
+}
+
+impl Step {
+    const FIRST: Self = Self {
+        since: Timestamp::from_millis(0),
+        lead: 0,
+    };
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A change of the system's clock in words.
+fn describe(millis: i64) -> String {
+    let seconds = Duration::from_secs(millis.unsigned_abs() / 1000);
+    let way = if millis > 0 { "forward" } else { "back" };
+    format!("was set {way} by {}", humantime::format_duration(seconds))
+}

@@ -1,0 +1,152 @@
+//! Where the database is and how to come in, as it stands: password and certificates may change
+//! while the daemon runs.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio_postgres::{
+    CancelToken, Client, Config, Connection, Error, Socket, config::TargetSessionAttrs,
+    error::SqlState, tls::MakeTlsConnect,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::{info, warn};
+
+use super::{failure::Result, tls, url::PostgresUrl};
+use crate::model::sync::Current;
+
+/// How long to wait for a connection to be made.
+pub const CONNECT: Duration = Duration::from_secs(2);
+
+/// Without these, a peer that vanished would be noticed after two hours.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Cheap to clone; clones change together.
+#[derive(Clone)]
+pub struct Source(Arc<Current<Arc<Target>>>);
+
+/// With what the files of its URL held.
+struct Target {
+    url: PostgresUrl,
+    config: Config,
+    tls: MakeRustlsConnect,
+}
+
+type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+type Connected = (Client, Connection<Socket, Stream>);
+
+impl Source {
+    pub fn new(url: &PostgresUrl) -> Result<Self> {
+        let target = Target::new(url.clone())?;
+        Ok(Self(Arc::new(Current::new(Arc::new(target)))))
+    }
+
+    /// For the pool, which has to have one.
+    pub fn config(&self) -> Config {
+        self.target().config.clone()
+    }
+
+    /// A connection that does nothing unless it is polled. When PostgreSQL refuses the password, the
+    /// file that holds the URL is read again: whoever changes the one changes the other.
+    pub async fn connect(&self) -> std::result::Result<Connected, Error> {
+        let tried = self.target();
+        let refused = match tried.connect().await {
+            Err(error) if is_refused(&error) => error,
+            done => return done,
+        };
+        let Some(changed) = read_again(tried).await else {
+            return Err(refused);
+        };
+        let connected = changed.connect().await?;
+        info!(
+            "PostgreSQL refused the password, and store.url_file holds another one, which it takes"
+        );
+        self.0.set(Arc::new(changed));
+        Ok(connected)
+    }
+
+    /// Takes user, password and certificates from a URL of the same database, and says what
+    /// PostgreSQL has against them. Connections that are open stay.
+    pub async fn renew(&self, url: &PostgresUrl) -> Result<()> {
+        let target = Target::new(url.clone())?;
+        match target.connect().await {
+            Err(error) if is_refused(&error) => return Err(error.into()),
+            // If it is away, that is no reason to keep what was before.
+            Ok(_) | Err(_) => self.0.set(Arc::new(target)),
+        }
+        Ok(())
+    }
+
+    /// Has the server end what a connection is doing.
+    pub async fn cancel(&self, work: CancelToken) -> Result<()> {
+        Ok(work.cancel_query(self.target().tls.clone()).await?)
+    }
+
+    fn target(&self) -> Arc<Target> {
+        self.0.read().clone()
+    }
+}
+
+impl Target {
+    fn new(url: PostgresUrl) -> Result<Self> {
+        let mut config = url.config().clone();
+        // Of several hosts, each gets its share. The one that takes writes is meant, whatever the
+        // others are.
+        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
+        config.connect_timeout(CONNECT / u32::try_from(hosts.max(1)).unwrap_or(u32::MAX));
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        config.keepalives_idle(KEEPALIVE);
+        config.tcp_user_timeout(KEEPALIVE);
+        if config.get_application_name().is_none() {
+            config.application_name("unified-push");
+        }
+        let tls = match url.tls() {
+            Some(tls) => tls.connector(tls.read()?)?,
+            None => tls::plain(),
+        };
+        Ok(Self { url, config, tls })
+    }
+
+    async fn connect(&self) -> std::result::Result<Connected, Error> {
+        self.config.connect(self.tls.clone()).await
+    }
+}
+
+/// Whether it may be for a password, or a user, that has changed.
+fn is_refused(error: &Error) -> bool {
+    let refused = [
+        &SqlState::INVALID_PASSWORD,
+        &SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+    ];
+    error.code().is_some_and(|code| refused.contains(&code))
+}
+
+/// None when the file says the same as before, or nothing that serves.
+async fn read_again(tried: Arc<Target>) -> Option<Target> {
+    let read = spawn_blocking(move || {
+        let url = tried.url.read_again()?;
+        if url == tried.url || !url.is_same_database(&tried.url) {
+            return None;
+        }
+        Target::new(url)
+            .inspect_err(|error| warn!("store.url_file {error}"))
+            .ok()
+    });
+    read.await.ok().flatten()
+}
+
+impl deadpool_postgres::Connect for Source {
+    fn connect(
+        &self,
+        // What the source began with.
+        _: &Config,
+    ) -> futures::future::BoxFuture<'_, std::result::Result<(Client, JoinHandle<()>), Error>> {
+        Box::pin(async {
+            let (client, connection) = Self::connect(self).await?;
+            let polled = tokio::spawn(async {
+                // Whoever uses the client is told, too.
+                let _ = connection.await;
+            });
+            Ok((client, polled))
+        })
+    }
+}
