@@ -24,7 +24,7 @@ mkdir -p "$senders"
 
 [ -x "$senders/venv/bin/python" ] || python3 -m venv "$senders/venv"
 # It brings what the phone decrypts with as well.
-"$senders/venv/bin/pip" install --quiet --disable-pip-version-check pywebpush==2.5.0
+"$senders/venv/bin/python" -m pip install --quiet --disable-pip-version-check pywebpush==2.5.0
 
 (cd "$senders" && npm install --silent --no-audit --no-fund web-push@3.6.7 @pushforge/builder@2.0.5)
 # Node.js looks for modules beside the program.

@@ -54,8 +54,9 @@ const PUSHES: [u32; 2] = [200, 1200];
 
 const BODY: usize = 200;
 
-/// What may grow without a word, in percent.
-const TOLERANCE: u64 = 5;
+/// What may grow without a word, in percent: how a look-up in SQLite meets the thread that makes it differs
+/// by 6 from run to run.
+const TOLERANCE: u64 = 10;
 
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Case {

@@ -81,7 +81,7 @@ enum Part {
     Footprint,
     /// Instructions per push, counted by valgrind
     HotPath {
-        /// Fail when a count is more than 5 % above the committed one
+        /// Fail when a count is more than 10 % above the committed one
         #[arg(long)]
         check: bool,
     },

@@ -77,8 +77,9 @@ impl Services {
 
     /// Sees whether the system's clock may be right. What depends on it goes on by itself then.
     pub fn look_at_clock(&self) {
-        let (begins, ok) = (self.keeper.begin(), self.keeper.wall().is_some());
-        if begins || self.keeper.has_begun() {
+        self.keeper.begin();
+        let ok = self.keeper.wall().is_some();
+        if self.keeper.has_begun() {
             self.begun.cancel();
         }
         match (self.health.clock_ok(), ok) {

@@ -57,13 +57,14 @@ pub fn post<D: Deliver>(
     State(public): State<Arc<Public<D>>>,
     request: Request,
 ) -> impl Future<Output = Response> + Send {
-    let (parts, mut body) = request.into_parts();
+    let (mut parts, mut body) = request.into_parts();
     // An async fn would hold the request twice while the push is in flight.
     async move {
-        let name = locate::name(&parts.uri);
-        if !name.is_some_and(|name| public.is_own(&name, &parts.headers)) {
+        let uri = std::mem::take(&mut parts.uri);
+        let name = locate::name(&uri).filter(|name| public.is_own(name, &parts.headers));
+        let Some(name) = name else {
             return answer::not_found();
-        }
+        };
         let mut count = CountOnDrop::new(&public.metrics);
         let (result, response) = match read(&public, &parts, &mut body).await {
             Err(refusal) => {
@@ -76,11 +77,9 @@ pub fn post<D: Deliver>(
             }
             Ok(mut message) => {
                 let client = public.client(&parts);
-                message.signature = public.signature(&parts);
-                let uri = parts.uri;
+                message.signature = public.signature(&name, &parts.headers);
                 // Their memory is for the next requests while this one waits for the phone.
-                drop((parts.headers, parts.extensions, body));
-                let name = locate::name(&uri).unwrap_or_default();
+                drop((parts, body));
                 deliver(&public, &client, &name, message).await
             }
         };
@@ -145,14 +144,13 @@ impl<D> Public<D> {
 }
 
 impl<D: Deliver> Public<D> {
-    fn signature(&self, request: &Parts) -> Signature {
+    fn signature(&self, name: &str, headers: &HeaderMap) -> Signature {
         if !self.rules.read().read_signatures {
             return Signature::Unread;
         }
-        self.signatures.read(&request.headers, || {
-            let name = locate::name(&request.uri).unwrap_or_default();
+        self.signatures.read(headers, || {
             let is_authentic = |token: &str| self.delivery.is_authentic(token);
-            locate::token(&name, is_authentic).is_some_and(is_authentic)
+            locate::token(name, is_authentic).is_some_and(is_authentic)
         })
     }
 }

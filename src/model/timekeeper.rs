@@ -140,7 +140,7 @@ impl Timekeeper {
 impl Kept {
     /// Whether it has to be stored when this was stored last.
     pub fn is_news_after(&self, stored: &Self) -> bool {
-        self.steps != stored.steps || stored.now.until(self.now) >= KEEP_EVERY
+        self.knows_more_steps_than(stored) || stored.now.until(self.now) >= KEEP_EVERY
     }
 
     /// Whether the system's clock was set in between.

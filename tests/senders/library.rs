@@ -135,10 +135,7 @@ pub struct Keys {
 
 impl Keys {
     pub fn new(dir: &Path) -> Self {
-        let mut command = python("keys.py");
-        let output = command.current_dir(dir).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        let line = String::from_utf8(output.stdout).unwrap();
+        let line = said(python("keys.py").current_dir(dir));
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         let words: [String; 7] = words.try_into().unwrap();
         let [
@@ -168,11 +165,15 @@ impl Keys {
         std::fs::write(&body, payload).unwrap();
         let mut command = python("decrypt.py");
         command.args([&self.phone, &self.auth]);
-        let output = command.stdin(std::fs::File::open(body).unwrap()).output();
-        let output = output.unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        said(command.stdin(std::fs::File::open(body).unwrap()))
     }
+}
+
+/// Runs a program that has to succeed; what it prints.
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn python(script: &str) -> Command {

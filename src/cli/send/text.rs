@@ -1,16 +1,15 @@
 //! Texts as people and servers write them.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ureq::http::Uri;
+
+use crate::model::vapid;
 
 /// So much of a server's words is shown.
 const SHOWN: usize = 500;
 
 /// Base64 of either alphabet, padded or not, as people copy keys.
 pub fn base64url(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim().trim_end_matches('=');
-    let text = text.replace('+', "-").replace('/', "_");
-    URL_SAFE_NO_PAD.decode(text).ok()
+    vapid::decode(text.trim().trim_end_matches('='))
 }
 
 /// A URL's scheme, host and port, as RFC 6454 §6.2 writes them.

@@ -58,6 +58,10 @@ CREATE TABLE revocations (
 ) STRICT;
 INSERT INTO revocations VALUES('romeo@example.org',X'0101010101010101010101010101010101010101010101010101010101010101',X'0909090909090909090909090909090909090909090909090909090909090909',1764000005000,1767024001000);
 INSERT INTO revocations VALUES('nurse@example.org',X'',X'',1764000006000,1767024001000);
+CREATE TABLE clock (
+    kept        TEXT NOT NULL
+) STRICT;
+INSERT INTO clock VALUES('{"now":1764000000000,"wall":1764000000000,"since_boot":{"secs":1000,"nanos":0},"boot":"1","steps":[{"since":0,"lead":0}]}');
 CREATE INDEX registrations_by_owner ON registrations (owner, application, instance, expires)
     WHERE NOT revoked;
 CREATE INDEX registrations_by_expiry ON registrations (expires);
@@ -75,9 +79,5 @@ END;
 CREATE TRIGGER queue_shrinks AFTER DELETE ON queue BEGIN
     UPDATE queue_totals SET messages = messages - 1, bytes = bytes - 512 - length(old.payload);
 END;
-CREATE TABLE clock (
-    kept        TEXT NOT NULL
-) STRICT;
-INSERT INTO clock VALUES('{"now":1764000000000,"wall":1764000000000,"since_boot":{"secs":1000,"nanos":0},"boot":"1","steps":[{"since":0,"lead":0}]}');
 COMMIT;
 PRAGMA user_version = 4;
