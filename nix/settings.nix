@@ -48,6 +48,13 @@ in
         {option}`services.unified-push.store.urlFile` names. (`"sqlite"` or
         `"postgres://USER:PASSWORD@HOST/DATABASE"`)
       '';
+      connections = option types.ints.positive 6 ''
+        How many connections to PostgreSQL one daemon has at most.
+      '';
+      require_synchronous = option types.bool false ''
+        Whether the daemon refuses to start on a PostgreSQL without synchronous standbys, whose
+        failover may lose messages that were accepted.
+      '';
     };
     component = {
       domain = option (types.nullOr types.str) null ''

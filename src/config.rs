@@ -38,7 +38,7 @@ use crate::{
         secret::Secret,
         vapid::Vapid,
     },
-    store::PostgresUrl,
+    store::{PostgresSettings, PostgresUrl},
     token::Backend,
 };
 
@@ -76,6 +76,8 @@ pub struct Config {
     /// Not used with PostgreSQL.
     pub state_dir: PathBuf,
     pub store: Store,
+    /// Not used with SQLite.
+    pub postgres: PostgresSettings,
     pub component: Component,
     pub http: Http,
     pub admin: Admin,
@@ -238,6 +240,14 @@ impl Config {
             (
                 &options::STORE_URL.about,
                 !self.store.is_same_place(&started.store),
+            ),
+            (
+                &options::STORE_CONNECTIONS.about,
+                self.postgres.connections != started.postgres.connections,
+            ),
+            (
+                &options::REQUIRE_SYNCHRONOUS.about,
+                self.postgres.require_synchronous != started.postgres.require_synchronous,
             ),
             (
                 &options::DOMAIN.about,

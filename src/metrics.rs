@@ -103,6 +103,8 @@ pub struct Metrics {
     /// The size of the store's files, in bytes.
     pub store_bytes: IntGauge,
     pub store_failing: IntGauge,
+    /// Notifications from other daemons do not arrive.
+    pub store_deaf: IntGauge,
     /// The present state of the link.
     pub link_state: StateGauge<LinkState>,
     /// Connections lost and attempts failed.
@@ -214,6 +216,11 @@ impl Metrics {
                 r,
                 "unified_push_store_failing",
                 "1 while the store cannot be read or written, 0 otherwise.",
+            ),
+            store_deaf: gauge(
+                r,
+                "unified_push_store_deaf",
+                "1 while notifications from other daemons do not arrive, 0 otherwise.",
             ),
             link_state: StateGauge::new(
                 r,

@@ -22,12 +22,13 @@ use crate::model::timekeeper::{Kept, Origin};
 pub use self::{
     error::{Failure, OpenError, StoreError},
     messages::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Waiting},
-    postgres::{PostgresUrl, PostgresUrlError, TlsSetupError},
+    postgres::{PostgresSettings, PostgresUrl, PostgresUrlError, TlsSetupError},
     registrations::{
         Found, Generation, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash,
     },
 };
 use self::{postgres::Postgres, sqlite::Sqlite};
+use crate::model::time::Clock;
 
 /// A handle. Cheap to clone; what it holds open is closed with the last one.
 #[derive(Clone)]
@@ -52,9 +53,27 @@ impl Store {
     }
 
     /// For the daemon and the command line alike: makes the tables where they are missing.
-    pub async fn connect(url: &PostgresUrl) -> Result<Self, OpenError> {
-        let postgres = Postgres::connect(url).await?;
+    pub async fn connect(url: &PostgresUrl, settings: PostgresSettings) -> Result<Self, OpenError> {
+        let postgres = Postgres::connect(url, settings).await?;
         Ok(Self(Arc::new(Opened::Postgres(Box::new(postgres)))))
+    }
+
+    /// The clock that everything about this store goes by: one's own, or the database's, which several
+    /// daemons share.
+    pub async fn clock(&self, own: Arc<dyn Clock>) -> Result<Arc<dyn Clock>, StoreError> {
+        match &*self.0 {
+            Opened::Sqlite(_) => Ok(own),
+            Opened::Postgres(postgres) => postgres.clock(own).await,
+        }
+    }
+
+    /// Whether what other replicas say arrives at once. If it does not, messages that they store are
+    /// found some seconds later.
+    pub fn hears(&self) -> bool {
+        match &*self.0 {
+            Opened::Sqlite(_) => true,
+            Opened::Postgres(postgres) => postgres.hears(),
+        }
     }
 
     /// What time is to be counted from. Those who share a store date what they write by the wall

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a measurement that fails ends the run")]
 
 mod bare;
+mod bare_postgres;
 mod bare_sqlite;
 mod ceiling;
 mod compare;
@@ -72,7 +73,7 @@ enum Part {
         #[arg(long, value_name = "FILE")]
         prosody_13: Option<PathBuf>,
     },
-    /// Messages stored and forwarded per second, beside SQLite alone
+    /// Messages stored and forwarded per second, beside SQLite and PostgreSQL alone
     Queue,
     /// Registrations per second, and pushes with many registrations present
     Registration,

@@ -1,5 +1,5 @@
 //! Messages for phones that are away: how fast they are stored, each on the disk before its 201, and
-//! how fast they go out once the phones are back. Beside it, what SQLite alone does.
+//! how fast they go out once the phones are back. Beside it, what SQLite alone and PostgreSQL alone do.
 
 use std::{
     path::Path,
@@ -31,6 +31,7 @@ use unified_push::{
 
 use crate::{
     Options,
+    bare_postgres::{self, Counted, Counters},
     bare_sqlite::{self, commits, key},
     daemon::{Daemon, Start},
     host::{Host, phone},
@@ -46,6 +47,8 @@ const MESSAGES: usize = 100;
 const OTHERS: usize = 1000;
 
 const BODY: usize = 200;
+
+const WINDOW: Duration = Duration::from_millis(1000);
 
 /// As many as the daemon asks its store to write at a time.
 const STORING: usize = 512;
@@ -79,6 +82,14 @@ struct Round {
     /// Pushes to phones that are there.
     acknowledged: Measured,
     alone: Option<Alone>,
+    beside: Option<Beside>,
+}
+
+/// What PostgreSQL does without the daemon, and what the daemon asks of it for a message.
+struct Beside {
+    alone: bare_postgres::Alone,
+    stored: Counted,
+    forwarded: Counted,
 }
 
 /// Without the daemon: messages per second.
@@ -101,6 +112,10 @@ pub async fn run(options: &Options) {
     let postgres = match Postgres::missing() {
         None => Some(Postgres::start().await),
         Some(_) => None,
+    };
+    let counters = match &postgres {
+        Some(postgres) => Some(Counters::start(postgres).await),
+        None => None,
     };
     let million = queue_with(waiting);
     let database_with_million = match &postgres {
@@ -131,7 +146,11 @@ pub async fn run(options: &Options) {
                 (Engine::Postgres, Some(postgres)) => Some(postgres.database().await),
                 (Engine::Postgres, None) => continue,
             };
-            rounds.push(round(options, state_dir, *waiting > 0, url).await);
+            let mut round = round(options, state_dir, *waiting > 0, url, counters.as_ref()).await;
+            if let (Some(beside), Some(postgres)) = (&mut round.beside, &postgres) {
+                beside.alone = bare_postgres::store(postgres, WINDOW).await;
+            }
+            rounds.push(round);
         }
     }
     let mut table = Table::new(&[
@@ -141,6 +160,10 @@ pub async fn run(options: &Options) {
         "messages/s",
         "writes in a commit",
         "of SQLite alone",
+        "of PostgreSQL alone, 1 row a commit",
+        "100 rows a commit",
+        "fsyncs a message",
+        "statements a message",
         "of those with 0 waiting",
     ]);
     for (index, (case, rounds)) in cases.iter().zip(&measured).enumerate() {
@@ -156,7 +179,13 @@ pub async fn run(options: &Options) {
     table.publish("queue", options.write);
 }
 
-async fn round(options: &Options, state_dir: &TempDir, waits: bool, url: Option<String>) -> Round {
+async fn round(
+    options: &Options,
+    state_dir: &TempDir,
+    waits: bool,
+    url: Option<String>,
+    counters: Option<&Counters>,
+) -> Round {
     let is_sqlite = url.is_none();
     let start = Start::new(&options.daemon, Backend::Paseto);
     let start = start.on(state_dir.path()).with(|config| {
@@ -179,17 +208,20 @@ async fn round(options: &Options, state_dir: &TempDir, waits: bool, url: Option<
     let load = Load {
         connections: ACKNOWLEDGED,
         warm_up: Duration::from_millis(300),
-        window: Duration::from_millis(1000),
+        window: WINDOW,
     };
+    let counters = counters.filter(|_| !is_sqlite);
     let to_phones = requests(&present, BODY);
     let acknowledged = load.run(daemon.pid(), daemon.port(), &to_phones).await;
 
     host.send_away();
     store_for_each(&daemon, &to_phones).await;
+    let before = read(counters).await;
     let commits = Commits::since_now(state_dir.path(), is_sqlite);
     let forwarded = forward(&host).await;
     // Each is claimed, and then deleted.
     let forwarded_together = 2.0 * forwarded / commits.per_second();
+    let between = read(counters).await;
 
     host.send_away();
     let load = Load {
@@ -200,7 +232,20 @@ async fn round(options: &Options, state_dir: &TempDir, waits: bool, url: Option<
     let commits = Commits::since_now(state_dir.path(), is_sqlite);
     let stored = load.run(daemon.pid(), daemon.port(), &to_others).await;
     let stored_together = stored.per_second / commits.per_second();
+    let after = read(counters).await;
     daemon.stop().await;
+    // The warm-up stores, too.
+    let lasted = load.warm_up + load.window;
+    let messages = stored.per_second * lasted.as_secs_f64();
+    let beside = before.zip(between).zip(after);
+    let beside = beside.map(|((before, between), after)| Beside {
+        alone: bare_postgres::Alone {
+            single: 0.0,
+            together: 0.0,
+        },
+        stored: after.since(between, messages),
+        forwarded: between.since(before, (PHONES * MESSAGES) as f64),
+    });
 
     let alone = match is_sqlite {
         true => Some(Alone {
@@ -217,6 +262,14 @@ async fn round(options: &Options, state_dir: &TempDir, waits: bool, url: Option<
         forwarded,
         acknowledged,
         alone,
+        beside,
+    }
+}
+
+async fn read(counters: Option<&Counters>) -> Option<Counted> {
+    match counters {
+        Some(counters) => Some(counters.read().await),
+        None => None,
     }
 }
 
@@ -316,7 +369,7 @@ async fn forward(host: &Host) -> f64 {
     (PHONES * MESSAGES) as f64 / begin.elapsed().as_secs_f64()
 }
 
-fn rows((engine, waiting): Case, rounds: &[Round], empty: &[Round]) -> Vec<[String; 7]> {
+fn rows((engine, waiting): Case, rounds: &[Round], empty: &[Round]) -> Vec<[String; 11]> {
     let name = match engine {
         Engine::Sqlite => "SQLite",
         Engine::Postgres => "PostgreSQL",
@@ -331,6 +384,10 @@ fn rows((engine, waiting): Case, rounds: &[Round], empty: &[Round]) -> Vec<[Stri
             waiting.to_string(),
             what.to_owned(),
             format!("{per_second:.0}"),
+            String::new(),
+            String::new(),
+            String::new(),
+            String::new(),
             String::new(),
             String::new(),
             of_empty.map_or(String::new(), |ratio| format!("{ratio:.2}")),
@@ -366,6 +423,23 @@ fn rows((engine, waiting): Case, rounds: &[Round], empty: &[Round]) -> Vec<[Stri
             inside[5] = format!("{:.2}", alone(|_, alone| alone.by_store / alone.stored));
             rows.push(inside);
         }
+    }
+    if engine == Engine::Postgres {
+        let beside = |figure: fn(&Round, &Beside) -> f64| {
+            Spread::of(
+                rounds
+                    .iter()
+                    .filter_map(|round| Some(figure(round, round.beside.as_ref()?))),
+            )
+        };
+        let single = beside(|round, beside| round.stored.per_second / beside.alone.single);
+        let together = beside(|round, beside| round.stored.per_second / beside.alone.together);
+        stored[6] = format!("{single:.2}");
+        stored[7] = format!("{together:.2}");
+        stored[8] = format!("{:.3}", beside(|_, beside| beside.stored.fsyncs));
+        stored[9] = format!("{:.2}", beside(|_, beside| beside.stored.statements));
+        forwarded[8] = format!("{:.3}", beside(|_, beside| beside.forwarded.fsyncs));
+        forwarded[9] = format!("{:.2}", beside(|_, beside| beside.forwarded.statements));
     }
     rows.extend([stored, forwarded, acknowledged]);
     rows

@@ -8,7 +8,7 @@ use unified_push::{
         secret::Secret,
         time::{Clock, SystemClock},
     },
-    store::Store,
+    store::{PostgresSettings, Store},
 };
 
 pub const MILLION: u32 = 1_000_000;
@@ -34,7 +34,11 @@ pub fn queue_with(count: u32) -> TempDir {
 
 /// Puts the same into an empty database.
 pub async fn fill_database(url: &str, count: u32) {
-    drop(Store::connect(&url.parse().unwrap()).await.unwrap());
+    drop(
+        Store::connect(&url.parse().unwrap(), PostgresSettings::default())
+            .await
+            .unwrap(),
+    );
     let client = postgres::connect(url).await.unwrap();
     let now = SystemClock.now().as_millis() as i64;
     let fill = format!(

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     config::{self, Config, Loaded, Report},
-    model::time::Clock,
     runtime::{
         lifecycle::{self, Signal},
         logging::LevelControl,

@@ -17,6 +17,7 @@ use crate::{
         random::{Random, SeededRandom},
         rate::Limiter,
         sync::Current,
+        time::Clock,
         timekeeper::Timekeeper,
         vapid::Vapid,
     },
@@ -92,7 +93,10 @@ pub struct Services {
     /// Of clients that try made-up endpoints.
     pub guesses: Arc<Limiter>,
     pub health: Health,
-    pub clock: Arc<Timekeeper>,
+    /// The daemon's own time, which it has to begin and to keep.
+    pub keeper: Arc<Timekeeper>,
+    /// What all daemons of this store go by.
+    pub clock: Arc<dyn Clock>,
     /// Cancelled once the time is known: from then on what waits is forwarded.
     pub begun: CancellationToken,
     pub metrics: Arc<Metrics>,
@@ -108,9 +112,10 @@ impl Services {
     ) -> Result<Self, StoreError> {
         let State {
             store,
-            clock,
+            keeper,
             secret,
             tokens,
+            clock,
         } = state;
         let dependencies = Dependencies {
             tokens: tokens.clone(),
@@ -141,6 +146,7 @@ impl Services {
             registrar: Arc::new(registrar),
             guesses: Arc::new(Limiter::new(config.limits.client_guess_rate)),
             health: Health::new(link.state.clone()),
+            keeper,
             clock,
             begun: CancellationToken::new(),
             metrics,

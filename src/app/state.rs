@@ -19,10 +19,13 @@ use crate::{
 
 pub struct State {
     pub store: Store,
-    pub clock: Arc<Timekeeper>,
+    /// The daemon's own time, which it has to begin and to keep.
+    pub keeper: Arc<Timekeeper>,
     /// The one that tokens are issued under.
     pub secret: Secret,
     pub tokens: Tokens,
+    /// What all daemons of this store go by.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Why the state cannot be used.
@@ -52,9 +55,10 @@ impl State {
     ) -> Result<Self, StateError> {
         let store = match &config.store {
             config::Store::Sqlite => Store::open(&config.state_dir)?,
-            config::Store::Postgres(url) => Store::connect(url).await?,
+            config::Store::Postgres(url) => Store::connect(url, config.postgres).await?,
         };
-        let clock = find_clock(&store, time).await?;
+        let keeper = find_clock(&store, time).await?;
+        let clock = store.clock(keeper.clone()).await?;
         let secret = match &config.secret {
             Some(secret) => secret.clone(),
             None => kept_secret(config, &store, &*clock, &**random).await?,
@@ -65,9 +69,10 @@ impl State {
         let tokens = Tokens::load(keyring, policy(config), store.clone(), same, random).await?;
         Ok(Self {
             store,
-            clock,
+            keeper,
             secret,
             tokens,
+            clock,
         })
     }
 
@@ -77,18 +82,20 @@ impl State {
         time: impl TimeSource + 'static,
     ) -> Result<Self, StateError> {
         let store = find_store(config).await?;
-        let clock = find_clock(&store, time).await?;
+        let keeper = find_clock(&store, time).await?;
         let secret = find_secret(config)?.ok_or_else(|| StateError::NoSecret {
             state_dir: config.state_dir.clone(),
         })?;
         let keyring = Keyring::new(&secret, &config.previous_secrets);
+        let clock = store.clock(keeper.clone()).await?;
         let (same, random) = (clock.clone(), Arc::new(SystemRandom));
         let tokens = Tokens::load(keyring, policy(config), store.clone(), same, random).await?;
         Ok(Self {
             store,
-            clock,
+            keeper,
             secret,
             tokens,
+            clock,
         })
     }
 }
@@ -97,7 +104,7 @@ impl State {
 pub async fn find_store(config: &Config) -> Result<Store, StateError> {
     Ok(match &config.store {
         config::Store::Sqlite => Store::open_existing(&config.state_dir)?,
-        config::Store::Postgres(url) => Store::connect(url).await?,
+        config::Store::Postgres(url) => Store::connect(url, config.postgres).await?,
     })
 }
 

@@ -48,6 +48,9 @@ impl Services {
     }
 
     async fn look(&self) -> Result<(), StoreStopped> {
+        let hears = self.store.hears();
+        self.health.set_store_hears(hears);
+        self.metrics.store_deaf.set(i64::from(!hears));
         let found = match self.store.ping().await {
             Ok(()) => self.tokens.refresh().await,
             Err(error) => Err(error),
@@ -74,15 +77,15 @@ impl Services {
 
     /// Sees whether the system's clock may be right. What depends on it goes on by itself then.
     pub fn look_at_clock(&self) {
-        self.clock.begin();
-        let ok = self.clock.wall().is_some();
-        if self.clock.has_begun() {
+        self.keeper.begin();
+        let ok = self.keeper.wall().is_some();
+        if self.keeper.has_begun() {
             self.begun.cancel();
         }
         match (self.health.clock_ok(), ok) {
             (true, false) => {
-                let says = self.clock.wall_as_it_is();
-                let until = match self.clock.has_begun() {
+                let says = self.keeper.wall_as_it_is();
+                let until = match self.keeper.has_begun() {
                     false => "pushes are answered with 503 and registrations are refused",
                     true => "registrations are refused",
                 };
@@ -106,7 +109,7 @@ impl Services {
 
     /// Keeps the time for the next start. `kept` is what was kept last.
     pub async fn keep_time(&self, kept: &mut Option<Kept>) {
-        let Some(time) = self.clock.kept() else {
+        let Some(time) = self.keeper.kept() else {
             return;
         };
         let before = kept.as_ref();

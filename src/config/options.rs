@@ -37,6 +37,8 @@ pub static OPTIONS: &[&dyn Described] = &[
     &STATE_DIR,
     &STORE_URL,
     &STORE_URL_FILE,
+    &STORE_CONNECTIONS,
+    &REQUIRE_SYNCHRONOUS,
     &DOMAIN,
     &HOST,
     &PORT,
@@ -224,6 +226,26 @@ pub static STORE_URL_FILE: Key<As<PathBuf>> = file("store.url_file")
     .such_as(r#""/etc/unified-push/store-url""#)
     .means("The file that contains `store.url`, for a URL with a password.")
     .restart();
+
+pub static STORE_CONNECTIONS: Key<Count> =
+    Key::new("store.connections", Count(2..=1000), Fixed("6"))
+        .means("How many connections to PostgreSQL one daemon has at most.")
+        .details("What is idle is closed after a minute.")
+        .restart();
+
+pub static REQUIRE_SYNCHRONOUS: Key<As<bool>> = Key::new(
+    "store.require_synchronous",
+    As {
+        kind: Kind::Flag,
+        parse: values::flag,
+    },
+    Fixed("false"),
+)
+.means(
+    "Whether the daemon refuses to start on a PostgreSQL without synchronous standbys, whose failover \
+     may lose messages that were accepted.",
+)
+.restart();
 
 pub static DOMAIN: Key<As<BareJid>> = Key::new(
     "component.domain",

@@ -17,6 +17,7 @@ use crate::{
         message::Ttl,
         secret::Secret,
     },
+    store::PostgresSettings,
     token::Backend,
 };
 
@@ -45,6 +46,10 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
         previous_secrets: previous_secrets?,
         state_dir: settings.get(&STATE_DIR)?,
         store: store?,
+        postgres: PostgresSettings {
+            connections: whole(settings.get(&STORE_CONNECTIONS)?),
+            require_synchronous: settings.get(&REQUIRE_SYNCHRONOUS)?,
+        },
         component: Component {
             domain: settings.get(&DOMAIN)?,
             host: settings.get(&HOST)?,

@@ -85,6 +85,12 @@ impl Delivery {
                     let wait = self.clock.now().until(try_at);
                     self.phones.message_waits(&owner, Instant::now() + wait);
                 }
+                News::Found { owners } => {
+                    let now = Instant::now();
+                    for owner in owners {
+                        self.phones.message_waits(&owner, now);
+                    }
+                }
                 News::Drained { owner } => self.phones.drained_elsewhere(&owner, Instant::now()),
                 News::Answer { from, id, answer } => self.answer_passed_on(&from, &id, answer),
             }
@@ -131,7 +137,8 @@ impl Delivery {
             self.phones.release_later(phone, held);
             return Err(error);
         }
-        self.queue.claim(&turn, done, phone, self.clock.now()).await
+        let (now, attempt) = (self.clock.now(), self.settings.read().ack_timeout);
+        self.queue.claim(&turn, done, phone, now, attempt).await
     }
 
     /// Sends a message. When the next one may follow, says which one the phone has: the store is

@@ -44,8 +44,10 @@ const LATE_ANSWERS_AT_ONCE: usize = 4096;
 /// Between tries to tell the store of an acknowledgement.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a claim lasts if nobody ends it: longer than any attempt.
-const LEASE: Duration = Duration::from_secs(60);
+/// How long a claim lasts if nobody ends it, beside the time that its attempt takes: it may take the
+/// store so long to say that the claim is made. Whoever asks after it, as the next daemon does when
+/// this one is gone, waits no longer.
+const LEASE: Duration = Duration::from_secs(5);
 
 pub struct Queue {
     store: Store,
@@ -119,15 +121,16 @@ impl Queue {
 
     /// The next message for a phone, which is nobody else's until it is [`put back`](Self::put_back)
     /// or [`done`](Self::done), or its lease ends. `done` is one that the phone has: it is deleted
-    /// in the same commit, and none afterwards.
+    /// in the same commit, and none afterwards. `attempt` is how long the phone has to answer.
     pub async fn claim(
         &self,
         _turn: &SemaphorePermit<'_>,
         done: &mut Option<MessageKey>,
         phone: &Jid,
         now: Timestamp,
+        attempt: Duration,
     ) -> Result<Claim, StoreError> {
-        let lease = now.saturating_add(LEASE);
+        let lease = now.saturating_add(attempt + LEASE);
         let (deleted, claim) = self.store.claim(*done, phone, now, lease).await?;
         *done = None;
         if deleted {

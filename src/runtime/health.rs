@@ -16,6 +16,7 @@ use crate::metrics::LinkState;
 pub struct Health {
     link: watch::Receiver<LinkState>,
     store_ok: Arc<AtomicBool>,
+    store_hears: Arc<AtomicBool>,
     clock_ok: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
 }
@@ -25,6 +26,7 @@ impl Health {
         Self {
             link,
             store_ok: Arc::new(AtomicBool::new(true)),
+            store_hears: Arc::new(AtomicBool::new(true)),
             clock_ok: Arc::new(AtomicBool::new(true)),
             stopping: Arc::new(AtomicBool::new(false)),
         }
@@ -41,6 +43,15 @@ impl Health {
     /// Notes whether the store works; it does until it is said not to.
     pub fn set_store_ok(&self, ok: bool) {
         self.store_ok.store(ok, Ordering::Relaxed);
+    }
+
+    pub fn store_hears(&self) -> bool {
+        self.store_hears.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether notifications from other daemons arrive; they do until it is said otherwise.
+    pub fn set_store_hears(&self, hears: bool) {
+        self.store_hears.store(hears, Ordering::Relaxed);
     }
 
     pub fn clock_ok(&self) -> bool {

@@ -31,6 +31,16 @@ pub enum StoreError {
     Stopped,
 }
 
+impl StoreError {
+    /// One of many that shared a commit may be to blame for all.
+    pub(super) fn may_be_of_one(&self) -> bool {
+        match self {
+            Self::Failed(Failure::Postgres(failure)) => failure.may_be_of_one(),
+            Self::Failed(_) | Self::Busy | Self::Stopped => false,
+        }
+    }
+}
+
 /// What an engine says about it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Failure {
@@ -39,7 +49,7 @@ pub enum Failure {
     /// BEGIN failed, or another write that was to share the commit lost the transaction.
     #[error("the transaction is gone")]
     TransactionGone,
-    #[error("{0}")]
+    #[error("{}", .0.with_remedy())]
     Postgres(#[source] Arc<PostgresFailure>),
 }
 

@@ -119,6 +119,9 @@ pub enum News {
         owner: Jid,
         try_at: Timestamp,
     },
+    /// Messages for these were stored some seconds ago, and may have been heard of since.
+    #[serde(skip)]
+    Found { owners: Vec<Jid> },
     /// Nothing waits for this full JID any more.
     Drained {
         #[serde(with = "text")]

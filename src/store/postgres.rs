@@ -1,44 +1,48 @@
 //! The store of several daemons that share one name: PostgreSQL 13 or newer.
 //!
-//! Work gets its connection by [`Postgres::single`], [`Postgres::account`] or [`Postgres::long`],
-//! which commit, unlock and give it back by themselves. What takes longer than [`LIMIT`] fails, so
-//! that a database which hangs is no worse than one that is away.
+//! What comes in together is done together, by [`Workers`]; the rest gets a connection by [`Work`].
 
 mod account;
+mod batch;
+mod clock;
 mod columns;
 mod enqueue;
 pub(super) mod failure;
 mod issuers;
 mod listen;
 mod open;
+mod opened;
 mod pool;
+mod pooler;
 mod queue;
 mod registrations;
 mod remedy;
 mod revocations;
 mod source;
+mod tell;
 mod tls;
 mod upkeep;
 mod url;
+mod work;
+mod worker;
 
-use std::{
-    sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering::Relaxed},
 };
 
+use futures::FutureExt;
 use jid::{BareJid, Jid};
-use tokio::time::timeout;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    account::Turns,
-    columns::as_i64,
-    failure::{PostgresFailure, Result},
-    listen::Listener,
-    pool::{Connection, Pool},
-    source::Source,
+    batch::Arrival, clock::DatabaseClock, columns::as_i64, failure::PostgresFailure,
+    listen::Listener, opened::LatelyFound, pool::Pool, source::Source, tell::Teller, work::Work,
+    worker::Workers,
 };
 pub use self::{
-    open::PostgresOpenError,
+    open::{PostgresOpenError, PostgresSettings},
     tls::TlsSetupError,
     url::{PostgresUrl, PostgresUrlError},
 };
@@ -55,53 +59,37 @@ use crate::{
         registration::Registration,
         revocation::{Revocation, Scope},
         secret::KeyId,
-        time::Timestamp,
+        time::{Clock, Timestamp},
     },
 };
 
-/// How long a caller waits for its work, from asking for a connection on.
-const LIMIT: Duration = Duration::from_secs(3);
-
-/// The same for what the command line, or a start, reads whole.
-const LONG_LIMIT: Duration = Duration::from_secs(60);
-
 pub struct Postgres {
-    pool: Pool,
-    turns: Turns,
-    source: Source,
     pub(super) url: PostgresUrl,
+    source: Source,
+    work: Arc<Work>,
+    finds: Workers<TokenHash, Option<Found>>,
+    lately: LatelyFound,
+    enqueues: Workers<Arrival, Enqueued>,
+    claims: Workers<queue::Asked, (bool, Claim)>,
+    acknowledgements: Workers<MessageKey, bool>,
     listener: Listener,
+    teller: Teller,
     /// The last change of revocations that this replica knows.
     changes: AtomicI64,
-    /// What waits counts for, in bytes: as last counted, with what this replica has stored and
-    /// deleted since. PostgreSQL would write a total that every replica changes to the disk once
-    /// for each message, one after the other.
-    queued_bytes: AtomicI64,
-    /// The last work that failed has not been followed by a write that succeeded.
-    failing: AtomicBool,
+    _idle: AbortOnDropHandle<()>,
 }
 
 impl Postgres {
-    /// Brings the schema to the present version first.
-    pub async fn connect(url: &PostgresUrl) -> std::result::Result<Self, PostgresOpenError> {
-        let source = Source::new(url).map_err(|failure| open::failed(failure, url))?;
-        let pool = Pool::new(&source);
-        let start = open::open(&pool, url).await?;
-        Ok(Self {
-            pool,
-            turns: Turns::new(),
-            source: source.clone(),
-            url: url.clone(),
-            listener: Listener::new(source, start.replica),
-            changes: AtomicI64::new(start.changes),
-            queued_bytes: AtomicI64::new(as_i64(start.queued_bytes)),
-            failing: AtomicBool::new(false),
-        })
+    /// The database's clock, as far as it differs from one's own.
+    pub async fn clock(&self, own: Arc<dyn Clock>) -> StoreResult<Arc<dyn Clock>> {
+        Ok(Arc::new(
+            DatabaseClock::start(own, self.work.clone()).await?,
+        ))
     }
 
     /// Goes on with the user, the password and the certificates of a URL. One of another database
     /// changes nothing.
-    pub async fn renew(&self, url: &PostgresUrl) -> std::result::Result<(), PostgresOpenError> {
+    pub async fn renew(&self, url: &PostgresUrl) -> Result<(), PostgresOpenError> {
         if !url.is_same_database(&self.url) {
             return Ok(());
         }
@@ -109,77 +97,82 @@ impl Postgres {
         renewed.map_err(|failure| open::failed(failure, url))
     }
 
-    /// Work that reads, or that writes by one statement, which is a transaction by itself.
-    async fn single<T>(&self, work: impl AsyncFnOnce(&Connection) -> Result<T>) -> StoreResult<T> {
-        self.within(LIMIT, self.lend(work)).await
+    /// Whether what other replicas say arrives; true until it is tried.
+    pub fn hears(&self) -> bool {
+        self.listener.hears()
     }
+}
 
-    /// A transaction that holds the account's lock.
-    async fn account<T>(
-        &self,
-        account: &BareJid,
-        work: impl AsyncFnOnce(&Connection) -> Result<T>,
-    ) -> StoreResult<T> {
-        self.within(LIMIT, async {
-            let _turn = self.turns.take(account).await?;
-            self.lend(async |db| {
-                db.batch("BEGIN").await?;
-                account::lock(db, account).await?;
-                let done = work(db).await?;
-                db.batch("COMMIT").await?;
-                Ok(done)
-            })
-            .await
+/// Workers that do this with the jobs and a connection.
+macro_rules! workers {
+    ($work:expr, |$own:ident, $db:ident, $jobs:ident| $done:expr) => {{
+        let work = $work.clone();
+        Workers::start(move |jobs| {
+            let $own = work.clone();
+            async move {
+                let $jobs = &jobs[..];
+                $own.single(async |$db| $done.await).await
+            }
+            .boxed()
         })
-        .await
-    }
+    }};
+}
 
-    /// A transaction with which the server, too, has patience: for what reads whole tables.
-    async fn long<T>(&self, work: impl AsyncFnOnce(&Connection) -> Result<T>) -> StoreResult<T> {
-        let lent = self.lend(async |db| {
-            db.batch("BEGIN; SET LOCAL statement_timeout = '60s'")
-                .await?;
-            let done = work(db).await?;
-            db.batch("COMMIT").await?;
-            Ok(done)
-        });
-        self.within(LONG_LIMIT, lent).await
-    }
-
-    /// Gives the connection back, and counts what was done with it, only if the work has succeeded.
-    async fn lend<T>(&self, work: impl AsyncFnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let db = self.pool.get().await?;
-        let done = work(&db).await?;
-        self.queued_bytes.fetch_add(db.give_back(), Relaxed);
-        Ok(done)
-    }
-
-    /// Whatever fails may have been a write.
-    async fn within<T>(
-        &self,
-        limit: Duration,
-        work: impl Future<Output = Result<T>>,
-    ) -> StoreResult<T> {
-        let done = timeout(limit, work).await;
-        let done = done.unwrap_or(Err(PostgresFailure::TooSlow));
-        let done = done.map_err(StoreError::from);
-        if matches!(done, Err(StoreError::Failed(_))) {
-            self.failing.store(true, Relaxed);
-        }
-        done
+impl Postgres {
+    /// Brings the schema to the present version first.
+    pub async fn connect(
+        url: &PostgresUrl,
+        settings: PostgresSettings,
+    ) -> Result<Self, PostgresOpenError> {
+        let source = Source::new(url).map_err(|failure| open::failed(failure, url))?;
+        // One listens.
+        let pool = Pool::new(&source, settings.connections.saturating_sub(1).max(1));
+        let start = open::open(&source, &pool, url, settings).await?;
+        let idle = AbortOnDropHandle::new(tokio::spawn(pool.clone().give_back_idle()));
+        let work = Arc::new(Work::new(pool, as_i64(start.queued_bytes)));
+        Ok(Self {
+            url: url.clone(),
+            source: source.clone(),
+            finds: workers!(work, |work, db, ids| registrations::find(db, ids)),
+            lately: LatelyFound::default(),
+            enqueues: workers!(work, |work, db, arrivals| {
+                let waiting = u64::try_from(work.queued_bytes.load(Relaxed)).unwrap_or(0);
+                enqueue::enqueue(db, arrivals, waiting)
+            }),
+            claims: workers!(work, |work, db, asked| queue::claim(db, asked)),
+            acknowledgements: workers!(work, |work, db, keys| queue::acknowledge(db, keys)),
+            listener: Listener::new(source, start.replica.clone(), work.clone()),
+            teller: Teller::start(work.clone(), start.replica),
+            work,
+            changes: AtomicI64::new(start.changes),
+            _idle: idle,
+        })
     }
 }
 
 impl Engine for Postgres {
     async fn register(&self, new: NewRegistration) -> StoreResult<Registered> {
         let account = new.registration.owner.to_bare();
-        self.account(&account, async |db| registrations::register(db, &new).await)
-            .await
+        let registered = self
+            .work
+            .account(&account, async |db| registrations::register(db, &new).await)
+            .await;
+        self.lately.forget_all();
+        registered
     }
 
     async fn find(&self, id: TokenHash) -> StoreResult<Option<Found>> {
-        self.single(async |db| registrations::find(db, &id).await)
-            .await
+        let asked = Instant::now();
+        let changes = match self.lately.get(&id, asked) {
+            Ok(found) => return Ok(Some(found)),
+            Err(changes) => changes,
+        };
+        let found = self.finds.perform(id.as_bytes(), id);
+        let found = self.work.by_others(found).await?;
+        if let Some(found) = &found {
+            self.lately.put(&id, found, asked, changes);
+        }
+        Ok(found)
     }
 
     async fn longest_unrenewed(
@@ -187,12 +180,14 @@ impl Engine for Postgres {
         owner: &BareJid,
         now: Timestamp,
     ) -> StoreResult<Option<Registration>> {
-        self.single(async |db| registrations::longest_unrenewed(db, owner, now).await)
+        self.work
+            .single(async |db| registrations::longest_unrenewed(db, owner, now).await)
             .await
     }
 
     async fn owners(&self, now: Timestamp) -> StoreResult<Vec<Owned>> {
-        self.long(async |db| registrations::owners(db, now).await)
+        self.work
+            .long(async |db| registrations::owners(db, now).await)
             .await
     }
 
@@ -206,11 +201,13 @@ impl Engine for Postgres {
             Scope::Registration(key) => key.owner.clone(),
             Scope::Owner(owner) => owner.clone(),
         };
-        let revoked = self.account(&account, async |db| {
+        let revoked = self.work.account(&account, async |db| {
             let revoked = revocations::revoke(db, scope, at, min_until).await?;
             Ok((revoked, revocations::note_change(db).await?))
         });
-        let (revoked, change) = revoked.await?;
+        let revoked = revoked.await;
+        self.lately.forget_all();
+        let (revoked, change) = revoked?;
         // News only if another's came in between.
         let changes = &self.changes;
         let _ = changes.compare_exchange(change - 1, change, Relaxed, Relaxed);
@@ -218,12 +215,12 @@ impl Engine for Postgres {
     }
 
     async fn revocations(&self) -> StoreResult<Vec<Revocation>> {
-        self.long(async |db| revocations::all(db).await).await
+        self.work.long(async |db| revocations::all(db).await).await
     }
 
     async fn revocations_if_changed(&self) -> StoreResult<Option<Vec<Revocation>>> {
         let known = self.changes.load(Relaxed);
-        let read = self.single(async |db| {
+        let read = self.work.single(async |db| {
             // First: what comes in between is then read twice, not never.
             let present = revocations::changes(db).await?;
             let changed = match present != known {
@@ -234,27 +231,35 @@ impl Engine for Postgres {
         });
         let (present, changed) = read.await?;
         self.changes.store(present, Relaxed);
+        if changed.is_some() {
+            self.lately.forget_all();
+        }
         Ok(changed)
     }
 
     async fn note_issuer(&self, key: KeyId, live_until: Timestamp) -> StoreResult<()> {
-        self.single(async |db| issuers::note(db, key, live_until).await)
+        self.work
+            .single(async |db| issuers::note(db, key, live_until).await)
             .await
     }
 
     async fn issuers(&self) -> StoreResult<Vec<Issuer>> {
-        self.single(async |db| issuers::all(db).await).await
+        self.work.single(async |db| issuers::all(db).await).await
     }
 
     async fn forget_key(&self, key: KeyId) -> StoreResult<Option<usize>> {
-        let step = || self.single(async |db| registrations::forget_step(db, key).await);
+        let step = || {
+            self.work
+                .single(async |db| registrations::forget_step(db, key).await)
+        };
         let forgotten = in_steps(step).await?;
         // Last, so that a half-done work still stops the daemon from starting without the secret.
-        let known = self.long(async |db| {
+        let known = self.work.long(async |db| {
             let known = issuers::forget(db, key).await?;
             revocations::note_change(db).await?;
             Ok(known)
         });
+        self.lately.forget_all();
         let forgotten = usize::try_from(forgotten).unwrap_or(usize::MAX);
         Ok(known.await?.then_some(forgotten))
     }
@@ -265,20 +270,15 @@ impl Engine for Postgres {
         caps: Caps,
         now: Timestamp,
     ) -> StoreResult<Enqueued> {
-        let owner = &message.registration.owner;
-        self.account(&owner.to_bare(), async |db| {
-            let waiting = u64::try_from(self.queued_bytes.load(Relaxed)).unwrap_or(0);
-            let enqueued = enqueue::enqueue(db, &message, caps, now, waiting).await?;
-            if let Enqueued::Stored { redirected, .. } = &enqueued {
-                let owner = redirected.as_ref().unwrap_or(owner).clone();
-                let try_at = message.try_at;
-                self.listener
-                    .tell(db, News::Stored { owner, try_at })
-                    .await?;
-            }
-            Ok(enqueued)
-        })
-        .await
+        let (owner, try_at) = (message.registration.owner.clone(), message.try_at);
+        let arrival = Arrival { message, caps, now };
+        let enqueued = self.enqueues.perform(owner.to_bare(), arrival);
+        let enqueued = self.work.by_others(enqueued).await?;
+        if let Enqueued::Stored { redirected, .. } = &enqueued {
+            let owner = redirected.clone().unwrap_or(owner);
+            self.teller.tell(News::Stored { owner, try_at });
+        }
+        Ok(enqueued)
     }
 
     async fn claim(
@@ -288,24 +288,24 @@ impl Engine for Postgres {
         now: Timestamp,
         lease: Timestamp,
     ) -> StoreResult<(bool, Claim)> {
-        self.account(&owner.to_bare(), async |db| {
-            let was_there = match done {
-                Some(done) => queue::acknowledge(db, done).await?,
-                None => false,
-            };
-            let claim = queue::claim(db, owner, now, lease).await?;
-            if claim == Claim::Empty {
-                let owner = owner.clone();
-                self.listener.tell(db, News::Drained { owner }).await?;
-            }
-            Ok((was_there, claim))
-        })
-        .await
+        let asked = queue::Asked {
+            done,
+            owner: owner.clone(),
+            now,
+            lease,
+        };
+        let claimed = self.claims.perform(owner.to_bare(), asked);
+        let (was_there, claim) = self.work.by_others(claimed).await?;
+        if claim == Claim::Empty {
+            let owner = owner.clone();
+            self.teller.tell(News::Drained { owner });
+        }
+        Ok((was_there, claim))
     }
 
     async fn acknowledge(&self, key: MessageKey) -> StoreResult<bool> {
-        self.single(async |db| queue::acknowledge(db, key).await)
-            .await
+        let deleted = self.acknowledgements.perform(key, key);
+        self.work.by_others(deleted).await
     }
 
     async fn put_back(
@@ -314,55 +314,67 @@ impl Engine for Postgres {
         attempt: u16,
         hold: Hold,
     ) -> StoreResult<Option<Jid>> {
-        self.single(async |db| queue::put_back(db, key, attempt, hold).await)
+        self.work
+            .single(async |db| queue::put_back(db, key, attempt, hold).await)
             .await
     }
 
     async fn asked(&self, key: MessageKey, attempt: u16) -> StoreResult<Option<Registration>> {
-        self.single(async |db| queue::asked(db, key, attempt).await)
+        self.work
+            .single(async |db| queue::asked(db, key, attempt).await)
             .await
     }
 
     async fn release(&self, owner: &Jid, since: Timestamp) -> StoreResult<()> {
         let account = owner.to_bare();
-        self.account(&account, async |db| queue::release(db, owner, since).await)
+        self.work
+            .account(&account, async |db| queue::release(db, owner, since).await)
             .await
     }
 
     async fn redirect(&self, registration: &Registration) -> StoreResult<u64> {
-        self.account(&registration.owner.to_bare(), async |db| {
-            let moved = queue::redirect(db, registration).await?;
-            if moved > 0 {
-                let (owner, try_at) = (registration.owner.clone(), registration.issued);
-                self.listener
-                    .tell(db, News::Stored { owner, try_at })
-                    .await?;
-            }
-            Ok(moved)
-        })
-        .await
+        let account = registration.owner.to_bare();
+        let moved = self
+            .work
+            .account(&account, async |db| queue::redirect(db, registration).await);
+        let moved = moved.await?;
+        if moved > 0 {
+            let (owner, try_at) = (registration.owner.clone(), registration.issued);
+            self.teller.tell(News::Stored { owner, try_at });
+        }
+        Ok(moved)
     }
 
     async fn owners_waiting(&self, after: Option<&Jid>, limit: u32) -> StoreResult<Vec<Jid>> {
-        self.single(async |db| queue::owners_waiting(db, after, limit).await)
+        self.work
+            .single(async |db| queue::owners_waiting(db, after, limit).await)
             .await
     }
 
     async fn is_waiting(&self, id: MessageId, now: Timestamp) -> StoreResult<bool> {
-        self.single(async |db| queue::is_waiting(db, id, now).await)
+        self.work
+            .single(async |db| queue::is_waiting(db, id, now).await)
             .await
     }
 
     async fn cancel(&self, id: MessageId) -> StoreResult<bool> {
-        self.single(async |db| queue::cancel(db, id).await).await
+        self.work
+            .single(async |db| queue::cancel(db, id).await)
+            .await
     }
 
     async fn waiting(&self, now: Timestamp) -> StoreResult<Vec<Waiting>> {
-        self.long(async |db| queue::waiting(db, now).await).await
+        self.work
+            .long(async |db| queue::waiting(db, now).await)
+            .await
     }
 
     async fn drop_waiting(&self, owner: &BareJid) -> StoreResult<u64> {
-        in_steps(|| self.account(owner, async |db| queue::drop_step(db, owner).await)).await
+        in_steps(|| {
+            self.work
+                .account(owner, async |db| queue::drop_step(db, owner).await)
+        })
+        .await
     }
 
     async fn news(&self) -> News {
@@ -371,30 +383,41 @@ impl Engine for Postgres {
 
     async fn pass_on(&self, from: &Jid, id: &str, answer: Answer) -> StoreResult<()> {
         let (from, id) = (from.clone(), id.to_owned());
-        let news = News::Answer { from, id, answer };
-        self.single(async |db| self.listener.tell(db, news).await)
+        self.teller
+            .tell_now(News::Answer { from, id, answer })
             .await
     }
 
     async fn purge(&self, now: Timestamp) -> StoreResult<u64> {
-        let step = || self.single(async |db| upkeep::purge_messages(db, now).await);
+        let step = || {
+            self.work
+                .single(async |db| upkeep::purge_messages(db, now).await)
+        };
         let expired = in_steps(step).await?;
-        in_steps(|| self.single(async |db| upkeep::purge_step(db, now).await)).await?;
+        in_steps(|| {
+            self.work
+                .single(async |db| upkeep::purge_step(db, now).await)
+        })
+        .await?;
         Ok(expired)
     }
 
     async fn sizes(&self) -> StoreResult<Sizes> {
-        let sizes = self.single(async |db| upkeep::sizes(db).await).await?;
-        self.queued_bytes.store(as_i64(sizes.queued_bytes), Relaxed);
+        let sizes = self.work.single(async |db| upkeep::sizes(db).await).await?;
+        self.work
+            .queued_bytes
+            .store(as_i64(sizes.queued_bytes), Relaxed);
         Ok(sizes)
     }
 
     async fn ping(&self) -> StoreResult<()> {
-        let was_failing = self.failing.load(Relaxed);
-        let pinged = self.single(async |db| upkeep::touch(db, was_failing).await);
+        let was_failing = self.work.failing.load(Relaxed);
+        let pinged = self
+            .work
+            .single(async |db| upkeep::touch(db, was_failing).await);
         match pinged.await {
             Ok(()) if was_failing => {
-                self.failing.store(false, Relaxed);
+                self.work.failing.store(false, Relaxed);
                 Ok(())
             }
             // Every connection waits for a database that does not answer.

@@ -72,7 +72,7 @@ pub enum Registered {
 }
 
 /// A row. It is there until it is purged, so it may have expired.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub registration: Registration,
     pub signer: Option<KeyHash>,

@@ -21,8 +21,8 @@ use crate::{
 };
 
 /// When every phone has come back, the next message comes within this: a daemon that was killed may
-/// leave a lease of a minute behind, and on a busy machine what follows takes its time.
-const PEACE: Duration = Duration::from_secs(90);
+/// leave a lease of some seconds behind, and on a busy machine what follows takes its time.
+const PEACE: Duration = Duration::from_secs(30);
 
 /// The figures, whether or not it failed, are printed.
 pub fn run(setup: Setup, verbose: bool) -> Result<(), String> {

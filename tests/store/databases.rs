@@ -6,7 +6,7 @@ use testbed::{
     postgres::{PASSWORD, USER, connect},
     tests,
 };
-use unified_push::store::{PostgresUrl, Store};
+use unified_push::store::{PostgresSettings, PostgresUrl, Store};
 
 use crate::PostgresTest;
 
@@ -23,7 +23,7 @@ pub fn tests() -> Vec<PostgresTest> {
 
 async fn open(url: &str) -> Result<Store, String> {
     let url: PostgresUrl = url.parse().unwrap();
-    let opened = Store::connect(&url).await;
+    let opened = Store::connect(&url, PostgresSettings::default()).await;
     opened.map_err(|error| format!("{error} {error:?}"))
 }
 
@@ -46,11 +46,14 @@ async fn daemons_that_start_at_once_make_the_tables_once(postgres: &Postgres) {
     let rows = client.query("SELECT version FROM unified_push_schema", &[]);
     let rows = rows.await.unwrap();
     assert_eq!(rows.len(), 1);
-    assert_eq!(rows[0].get::<_, i32>(0), 3);
+    assert_eq!(rows[0].get::<_, i32>(0), 4);
 }
 
 async fn a_database_of_an_older_schema_keeps_all_it_holds(postgres: &Postgres) {
-    const FILLED: &[&str] = &[include_str!("../../src/store/postgres/schema/2.filled.sql")];
+    const FILLED: &[&str] = &[
+        include_str!("../../src/store/postgres/schema/2.filled.sql"),
+        include_str!("../../src/store/postgres/schema/3.filled.sql"),
+    ];
     const TABLES: [&str; 5] = [
         "changes",
         "issuers",

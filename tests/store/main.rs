@@ -11,6 +11,7 @@ mod messages;
 mod model;
 mod outages;
 mod plans;
+mod poolers;
 mod queue;
 mod random;
 mod registrations;
@@ -23,7 +24,7 @@ use testbed::{
     suite::{self, Run, Suite},
 };
 use tokio::{runtime::Runtime, sync::OnceCell};
-use unified_push::store::Store;
+use unified_push::store::{PostgresSettings, Store};
 
 /// Gets a store of its own with nothing in it.
 type Test = suite::Test<Store>;
@@ -37,7 +38,9 @@ type Shared = Arc<OnceCell<Arc<Postgres>>>;
 /// A store with nothing in it.
 pub async fn connected(postgres: &Postgres) -> Store {
     let url = postgres.database().await.parse().unwrap();
-    Store::connect(&url).await.unwrap()
+    Store::connect(&url, PostgresSettings::default())
+        .await
+        .unwrap()
 }
 
 async fn started() -> Arc<Postgres> {
@@ -65,12 +68,23 @@ fn main() -> ExitCode {
     for test in large::tests() {
         add_on_both(&mut suite, Suite::add_long, &test, &shared);
     }
-    let on_postgres = [databases::tests(), plans::tests(), replicas::tests()];
+    let on_postgres = [
+        databases::tests(),
+        plans::tests(),
+        poolers::tests_without(),
+        replicas::tests(),
+    ];
     for PostgresTest { name, run, .. } in on_postgres.concat() {
         let shared = shared.clone();
         let run = move || perform(async { run(shared.get_or_init(started).await.clone()).await });
         let name = format!("postgres::{name}");
         suite.add(name, Postgres::missing(), Box::new(run));
+    }
+    for PostgresTest { name, run, .. } in poolers::tests() {
+        let shared = shared.clone();
+        let run = move || perform(async { run(shared.get_or_init(started).await.clone()).await });
+        let missing = Postgres::missing().or_else(|| Missing::of(&[poolers::PGBOUNCER]));
+        suite.add(format!("postgres::{name}"), missing, Box::new(run));
     }
     // They stop their server.
     for PostgresTest { name, run, .. } in outages::tests() {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use testbed::{Postgres, eventually, tests};
+use testbed::{Postgres, eventually, postgres::connect, tests};
 use tokio::time::Instant;
-use unified_push::store::{News, Store, StoreError, TokenHash};
+use unified_push::store::{News, PostgresSettings, Store, StoreError, TokenHash};
 
 use crate::{
     PostgresTest, connected,
@@ -22,6 +22,8 @@ pub fn tests() -> Vec<PostgresTest> {
         &what_was_answered_outlives_a_crash,
         a_store_that_is_away_fails_and_comes_back,
         a_store_that_hangs_fails_and_comes_back,
+        a_store_that_takes_no_messages_is_known_to_fail,
+        commits_that_hang_take_no_more_connections,
         whoever_listens_looks_again_after_a_restart,
         a_registered_store_survives_a_restart,
     ]
@@ -116,6 +118,94 @@ async fn a_store_that_hangs_fails_and_comes_back(postgres: &Postgres) {
     assert!(
         matches!(claim, unified_push::store::Claim::Message(_)),
         "{waits}"
+    );
+}
+
+/// The server answers, and everything else can be written.
+async fn a_store_that_takes_no_messages_is_known_to_fail(postgres: &Postgres) {
+    let url = postgres.database().await;
+    let settings = PostgresSettings::default();
+    let store = Store::connect(&url.parse().unwrap(), settings)
+        .await
+        .unwrap();
+    let client = connect(&url).await.unwrap();
+    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+             $$BEGIN RAISE disk_full USING MESSAGE = 'no space left'; END$$;
+         CREATE TRIGGER refuse BEFORE INSERT ON unified_push_queue EXECUTE FUNCTION refuse()";
+    client.batch_execute(refuse).await.unwrap();
+    store.ping().await.unwrap();
+    assert!(store.enqueue(message(1), AMPLE, NOW).await.is_err());
+    for _ in 0..3 {
+        let said = store.ping().await.unwrap_err().to_string();
+        assert!(
+            said.contains("53100") && said.contains("make room"),
+            "{said}"
+        );
+        assert!(!said.contains("backup"), "{said}");
+    }
+    client
+        .batch_execute("DROP TRIGGER refuse ON unified_push_queue")
+        .await
+        .unwrap();
+    works_again(&store).await;
+    put(&store, message(2)).await;
+    assert_eq!(store.sizes().await.unwrap().queued, 1);
+}
+
+/// As when the synchronous standby is gone: COMMIT waits for ever, even for a client that has left.
+async fn commits_that_hang_take_no_more_connections(postgres: &Postgres) {
+    let url = postgres.database().await;
+    let client = connect(&url).await.unwrap();
+    let mut stores = Vec::new();
+    for _ in 0..2 {
+        let url = url.parse().unwrap();
+        stores.push(
+            Store::connect(&url, PostgresSettings::default())
+                .await
+                .unwrap(),
+        );
+    }
+    for set in [
+        "ALTER SYSTEM SET synchronous_standby_names = 'gone'",
+        "SELECT pg_reload_conf()",
+    ] {
+        client.batch_execute(set).await.unwrap();
+    }
+    let begun = Instant::now();
+    let mut serial = 0;
+    let mut most = 0;
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'unified-push'";
+    while begun.elapsed() < Duration::from_secs(10) {
+        for store in &stores {
+            for _ in 0..20 {
+                serial += 1;
+                let (store, new) = (store.clone(), message(serial));
+                // Nobody waits for the answer, as when senders give up.
+                tokio::spawn(async move { store.enqueue(new, AMPLE, NOW).await });
+            }
+        }
+        let connections: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
+        most = most.max(connections);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let allowed = 2 * PostgresSettings::default().connections as i64;
+    assert!(most <= allowed, "{most} connections");
+    for set in [
+        "ALTER SYSTEM RESET synchronous_standby_names",
+        "SELECT pg_reload_conf()",
+    ] {
+        client.batch_execute(set).await.unwrap();
+    }
+    let again = Instant::now();
+    for store in &stores {
+        works_again(store).await;
+        serial += 1;
+        put(store, message(serial)).await;
+    }
+    assert!(
+        again.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        again.elapsed()
     );
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use testbed::{Postgres, eventually, postgres::connect, tests};
 use tokio_postgres::Client;
-use unified_push::store::{Claim, Store};
+use unified_push::store::{Claim, PostgresSettings, Store};
 
 use crate::{PostgresTest, messages::*};
 
@@ -24,7 +24,9 @@ const WAITING: &str = "INSERT INTO unified_push_queue
 
 async fn one_phone_costs_no_look_at_all_that_wait(postgres: &Postgres) {
     let url = postgres.database().await;
-    let store = Store::connect(&url.parse().unwrap()).await.unwrap();
+    let store = Store::connect(&url.parse().unwrap(), PostgresSettings::default())
+        .await
+        .unwrap();
     let client = connect(&url).await.unwrap();
     put(&store, message(1)).await;
     client.batch_execute(WAITING).await.unwrap();

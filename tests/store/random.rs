@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use proptest::{
     collection::vec,
     prelude::*,
@@ -44,6 +45,8 @@ pub fn tests() -> Vec<Test> {
 enum Operation {
     Wait(u64),
     Enqueue(Arrival, Caps),
+    /// At the same time, to one account; an engine may write them together.
+    EnqueueMany(Vec<Arrival>, Caps),
     Claim {
         owner: &'static str,
         lease: u64,
@@ -157,6 +160,15 @@ fn operation() -> impl Strategy<Value = Operation> {
         per_account,
         bytes,
     });
+    let many = (vec(arrival.clone(), 2..8), caps.clone(), account());
+    let many = many.prop_map(|(mut many, caps, account)| {
+        for arrival in &mut many {
+            let owners = OWNERS.iter().filter(|owner| owner.starts_with(account));
+            let owners: Vec<_> = owners.collect();
+            arrival.phone.owner = owners[arrival.len % owners.len()];
+        }
+        Operation::EnqueueMany(many, caps)
+    });
     let serial = || 0..20_u32;
     let put_back = (serial(), 0..3_u16, 0..50_u64);
     let put_back = put_back.prop_map(|(serial, attempt, held)| Operation::PutBack {
@@ -179,6 +191,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         revoke_account.prop_map(|(account, ago)| Operation::RevokeAccount { account, ago });
     prop_oneof![
         16 => (arrival, caps).prop_map(|(new, caps)| Operation::Enqueue(new, caps)),
+        3 => many,
         8 => claim,
         4 => next,
         6 => (0..30_u64).prop_map(Operation::Wait),
@@ -251,6 +264,16 @@ impl Pair<'_> {
                 let expected = self.model.enqueue(&new, caps, now);
                 let answer = self.store.enqueue(new, caps, now).await.unwrap();
                 assert_eq!(answer, expected);
+            }
+            Operation::EnqueueMany(arrivals, caps) => {
+                let new: Vec<_> = arrivals.into_iter().map(|new| self.message(new)).collect();
+                let enqueued = new
+                    .iter()
+                    .map(|new| self.store.enqueue(new.clone(), caps, now));
+                let answers = join_all(enqueued).await;
+                for (new, answer) in new.iter().zip(answers) {
+                    assert_eq!(answer.unwrap(), self.model.enqueue(new, caps, now));
+                }
             }
             Operation::Claim { owner, lease } => {
                 self.claim(owner, lease).await;

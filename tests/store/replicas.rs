@@ -11,15 +11,19 @@ use testbed::{Postgres, eventually, tests};
 use tokio::time::timeout;
 use unified_push::{
     link::Answer,
-    model::{message::MessageKey, registration::Registration},
-    store::{Caps, Claim, Enqueued, NewMessage, News, Store},
+    model::{
+        message::MessageKey,
+        registration::Registration,
+        time::{Clock, SystemClock, Timestamp},
+    },
+    store::{Caps, Claim, Enqueued, NewMessage, News, PostgresSettings, Store},
 };
 
 use crate::{
     PostgresTest,
     messages::{
-        AMPLE, NOW, ORCHARD, STORED, after, claim, full, key, message, message_to, put,
-        registration, size,
+        AMPLE, NOW, ORCHARD, REPLACED, STORED, after, claim, full, key, message, message_to, put,
+        registration, size, topic,
     },
     registrations::{found, romeo, scope},
 };
@@ -37,13 +41,18 @@ pub fn tests() -> Vec<PostgresTest> {
         answers_are_passed_on,
         a_revocation_reaches_the_others,
         purges_at_once_delete_each_message_once,
+        all_go_by_the_databases_clock,
         the_cap_on_bytes_is_of_what_all_have_stored,
     ]
 }
 
 async fn two(postgres: &Postgres) -> [Store; 2] {
     let url = postgres.database().await.parse().unwrap();
-    let connect = async || Store::connect(&url).await.unwrap();
+    let connect = async || {
+        Store::connect(&url, PostgresSettings::default())
+            .await
+            .unwrap()
+    };
     [connect().await, connect().await]
 }
 
@@ -259,4 +268,37 @@ async fn the_cap_on_bytes_is_of_what_all_have_stored(postgres: &Postgres) {
         (stored == STORED).then_some(())
     })
     .await;
+}
+
+struct Shifted(i64);
+
+impl Clock for Shifted {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(SystemClock.now().as_millis().saturating_add_signed(self.0))
+    }
+}
+
+async fn all_go_by_the_databases_clock(postgres: &Postgres) {
+    let [a, b] = two(postgres).await;
+    let ahead = a.clock(Arc::new(Shifted(90_000))).await.unwrap();
+    let behind = b.clock(Arc::new(Shifted(-90_000))).await.unwrap();
+    let difference = ahead.now().as_millis().abs_diff(behind.now().as_millis());
+    assert!(difference < 1000, "{difference}");
+    let of_server = SystemClock.now().as_millis();
+    assert!(ahead.now().as_millis().abs_diff(of_server) < 1000);
+    // The message that is stored last, by the daemon that is behind, is the one that stays.
+    for (store, clock, expected) in [(&a, &ahead, STORED), (&b, &behind, REPLACED)] {
+        let now = clock.now();
+        let message = NewMessage {
+            topic: topic("mail"),
+            arrived: now,
+            expires: now.saturating_add(std::time::Duration::from_secs(30)),
+            ..message(u32::from(expected == REPLACED))
+        };
+        assert_eq!(store.enqueue(message, AMPLE, now).await.unwrap(), expected);
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    // And the one that is ahead does not take it for expired.
+    let claimed = claim(&a, ORCHARD, ahead.now()).await;
+    assert!(matches!(claimed, Claim::Message(_)), "{claimed:?}");
 }

@@ -16,6 +16,8 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("state_dir", r#""/a""#, "/b"),
     ("component.domain", r#""a.example.org""#, "b.example.org"),
     ("component.host", r#""localhost""#, "::1"),
+    ("store.connections", "4", "5"),
+    ("store.require_synchronous", "true", "false"),
     ("component.port", "5348", "5349"),
     ("http.listen", r#""[::1]:1""#, "unix:/run/x"),
     (

@@ -47,14 +47,24 @@ impl Turns {
 /// Waits until nobody else writes rows of this account; holds until the transaction ends. First in
 /// a transaction, and one at most, so that no two wait for each other.
 pub async fn lock(db: &Connection, account: &BareJid) -> Result<()> {
-    // Two accounts with one number merely wait for each other.
-    let name = format!("unified-push {account}");
-    let digest = digest::digest(&digest::SHA256, name.as_bytes());
-    let number = digest
-        .as_ref()
-        .first_chunk()
-        .map_or(0, |first| i64::from_be_bytes(*first));
-    db.run("SELECT pg_advisory_xact_lock($1)", &[&number])
-        .await?;
+    db.run(LOCK_ALL, &[&numbers([account])]).await?;
     Ok(())
+}
+
+/// The same for the [`numbers`] of several, which everybody locks in the same order.
+pub const LOCK_ALL: &str =
+    "SELECT count(pg_advisory_xact_lock(number)) FROM unnest($1::bigint[]) AS number";
+
+/// What accounts are locked by. Two with one number merely wait for each other.
+pub fn numbers<'a>(accounts: impl IntoIterator<Item = &'a BareJid>) -> Vec<i64> {
+    let number = |account: &BareJid| {
+        let name = format!("unified-push {account}");
+        let digest = digest::digest(&digest::SHA256, name.as_bytes());
+        let first = digest.as_ref().first_chunk();
+        first.map_or(0, |first| i64::from_be_bytes(*first))
+    };
+    let mut numbers: Vec<i64> = accounts.into_iter().map(number).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
 }

@@ -1,13 +1,18 @@
-//! A message comes in: what it replaces, who gives way to it, and whether it fits.
+//! Messages come in together: what they replace, who gives way to them, and whether they fit. Two
+//! round trips serve them all.
 
-use tokio_postgres::Row;
+use std::collections::{HashMap, HashSet};
+
+use jid::BareJid;
+use tokio_postgres::{Row, Statement};
 
 use super::{
-    columns::{as_i64, count, owner_key},
+    account,
+    batch::{Arrival, Batch, Decided, Endpoint},
+    columns::{as_i64, count, full_jid, owner_key},
     failure::Result,
     pool::Connection,
-    queue::{alive, delete},
-    registrations, revocations,
+    queue::{DELETE, alive, count_deleted},
 };
 use crate::{
     model::{
@@ -15,165 +20,321 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        messages::{Caps, Enqueued, NewMessage},
-        rules::{self, Leaving, Living, Room},
+        messages::Enqueued,
+        rules::{self, Leaving},
     },
 };
 
-/// Writes nothing unless it stores the message; `waiting` is what waits, as [`Caps::bytes`] counts.
-pub async fn enqueue(
-    db: &Connection,
-    message: &NewMessage,
-    caps: Caps,
-    now: Timestamp,
-    waiting: u64,
-) -> Result<Enqueued> {
-    let (former, key) = (&message.registration, message.registration.key());
-    let renewed = registrations::renewed(db, former).await?;
-    let registration = renewed.as_ref().unwrap_or(former);
-    if rules::is_revoked(registration, revocations::revoked_up_to(db, &key).await?) {
-        return Ok(Enqueued::Revoked);
-    }
-    let room = match make_room(db, &key, message, caps, now).await? {
-        Ok(room) => room,
-        Err(refused) => return Ok(refused),
-    };
-    if !room.fits(message, waiting, caps) {
-        return Ok(Enqueued::Full);
-    }
-    if !room.leaving.is_empty() {
-        let numbers: Vec<i64> = room.leaving.iter().map(|row| row.number).collect();
-        delete(db, "number = ANY($1)", &[&numbers]).await?;
-    }
-    insert(db, message, registration).await?;
-    Ok(room.stored(renewed.map(|renewed| renewed.owner)))
+/// A transaction of its own. `waiting` is what waits, as [`Caps::bytes`] counts.
+pub async fn enqueue(db: &Connection, arrivals: &[Arrival], waiting: u64) -> Result<Vec<Enqueued>> {
+    let batch = read(db, arrivals).await?;
+    let decided = batch.decide(waiting);
+    write(db, &decided).await?;
+    Ok(decided.answers)
 }
 
-/// What [`leaving`] reads, in this order.
-const LEAVING: &str = "number, urgency, arrived, octet_length(payload)::bigint";
+/// Endpoints, or their topics, as arrays of columns.
+#[derive(Default)]
+struct Keys<'a> {
+    accounts: Vec<&'a str>,
+    applications: Vec<&'a [u8]>,
+    instances: Vec<&'a [u8]>,
+    topics: Vec<&'a str>,
+    limits: Vec<i64>,
+}
 
-fn leaving(row: &Row) -> Result<Leaving> {
-    Ok(Leaving {
-        number: row.try_get(0)?,
-        urgency: u8::try_from(row.try_get::<_, i16>(1)?).unwrap_or(u8::MAX),
-        arrived: row.try_get(2)?,
-        size: rules::size(count(row, 3)?),
+impl<'a> Keys<'a> {
+    fn push(&mut self, key: &'a RegistrationKey) {
+        self.accounts.push(key.owner.as_str());
+        self.applications.push(key.application.as_bytes());
+        self.instances.push(key.instance.as_bytes());
+    }
+
+    /// Nothing for none.
+    async fn look(&self, db: &Connection, of_topics: &Statement) -> Result<Vec<Row>> {
+        if self.topics.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Keys {
+            accounts,
+            applications,
+            instances,
+            topics,
+            ..
+        } = self;
+        db.query(of_topics, &[accounts, applications, instances, topics])
+            .await
+    }
+}
+
+/// Locks the accounts, and reads what the decisions take.
+async fn read<'a>(db: &Connection, arrivals: &'a [Arrival]) -> Result<Batch<'a>> {
+    let keys: Vec<RegistrationKey> = distinct(arrivals.iter().map(key));
+    let numbers: HashMap<&RegistrationKey, usize> = keys.iter().zip(0..).collect();
+    let now = arrivals.iter().map(|arrival| arrival.now).max();
+    let now = now.unwrap_or(Timestamp::from_secs(0));
+    let mut endpoints = Keys::default();
+    keys.iter().for_each(|key| endpoints.push(key));
+    let mut topics = Keys::default();
+    let arriving = arrivals.iter().map(|arrival| &arrival.message);
+    let arriving: Vec<_> = arriving
+        .filter_map(|message| {
+            Some((
+                numbers[&message.registration.key()],
+                message.topic.as_ref()?,
+            ))
+        })
+        .map(|(number, topic)| (number, topic.as_str()))
+        .collect();
+    for (number, topic) in distinct(arriving) {
+        topics.push(&keys[number]);
+        topics.topics.push(topic);
+    }
+
+    let (lock, known, of_topics) = (
+        db.prepare(account::LOCK_ALL).await?,
+        db.prepare(&known_sql()).await?,
+        db.prepare(&of_topics_sql()).await?,
+    );
+    let locks = account::numbers(keys.iter().map(|key| &key.owner));
+    let Keys {
+        accounts,
+        applications,
+        instances,
+        ..
+    } = &endpoints;
+    let ((), _, known, mut rows) = tokio::try_join!(
+        db.batch("BEGIN"),
+        async { db.execute(&lock, &[&locks]).await },
+        async {
+            db.query(&known, &[accounts, applications, instances, &now])
+                .await
+        },
+        async { topics.look(db, &of_topics).await },
+    )?;
+
+    let mut batch = Batch {
+        arrivals,
+        endpoints: HashMap::new(),
+        accounts: HashMap::new(),
+    };
+    let mut full = Keys::default();
+    for (key, row) in keys.iter().zip(&known) {
+        let endpoint = endpoint(key, row)?;
+        batch.accounts.insert(key.owner.clone(), count(row, 5)?);
+        let excess = most_excess(arrivals, key, endpoint.living);
+        if excess > 0 {
+            full.push(key);
+            full.limits.push(as_i64(excess));
+        }
+        batch.endpoints.insert(key.clone(), endpoint);
+    }
+    if !full.accounts.is_empty() {
+        let least = db.prepare(&least_sql()).await?;
+        let (accounts, limits) = (&full.accounts, &full.limits);
+        rows.extend(
+            db.query(
+                &least,
+                &[accounts, &full.applications, &full.instances, limits, &now],
+            )
+            .await?,
+        );
+    }
+    for row in rows {
+        let owner =
+            BareJid::new(row.try_get(0)?).map_err(|_| super::failure::PostgresFailure::NoJid)?;
+        let key = RegistrationKey {
+            owner,
+            application: row.try_get(1)?,
+            instance: row.try_get(2)?,
+        };
+        let expires: Timestamp = row.try_get(8)?;
+        let row = super::batch::Row {
+            leaving: leaving(&row)?,
+            topic: row.try_get(7)?,
+            lives: expires > now,
+        };
+        let known = &mut batch.endpoints.get_mut(&key).expect("was asked for").rows;
+        // It may be the least urgent as well.
+        if known
+            .iter()
+            .all(|known| known.leaving.number != row.leaving.number)
+        {
+            known.push(row);
+        }
+    }
+    Ok(batch)
+}
+
+fn key(arrival: &Arrival) -> RegistrationKey {
+    arrival.message.registration.key()
+}
+
+fn distinct<T: Clone + Eq + std::hash::Hash>(all: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut seen = HashSet::new();
+    all.into_iter()
+        .filter(|one| seen.insert(one.clone()))
+        .collect()
+}
+
+/// How many of an endpoint's messages may have to leave for all that arrive.
+fn most_excess(arrivals: &[Arrival], of: &RegistrationKey, living: u64) -> u64 {
+    let arriving = arrivals.iter().filter(|arrival| key(arrival) == *of);
+    let caps = arriving.clone().map(|arrival| arrival.caps.per_endpoint);
+    let cap = caps.min().unwrap_or(u32::MAX);
+    (living + arriving.count() as u64).saturating_sub(u64::from(cap))
+}
+
+/// One row for each endpoint, in order.
+fn known_sql() -> String {
+    format!(
+        "SELECT newest.jid, newest.issued, newest.expires, revoked.at, living.of_endpoint,
+             living.of_account
+         FROM unnest($1::text[], $2::bytea[], $3::bytea[]) WITH ORDINALITY
+             AS asked (account, application, instance, place)
+         LEFT JOIN LATERAL (SELECT jid, issued, expires FROM unified_push_registrations AS this
+             WHERE owner = asked.account AND this.application = asked.application
+                 AND this.instance = asked.instance AND NOT this.revoked
+             ORDER BY issued DESC, number DESC LIMIT 1) AS newest ON true
+         LEFT JOIN LATERAL (SELECT max(at) AS at FROM unified_push_revocations AS this
+             WHERE owner = asked.account
+                 AND ((this.application = asked.application AND this.instance = asked.instance)
+                     OR (this.application = '' AND this.instance = ''))) AS revoked ON true
+         CROSS JOIN LATERAL (SELECT count(*) AS of_account, count(*) FILTER
+                 (WHERE this.application = asked.application AND this.instance = asked.instance)
+                 AS of_endpoint
+             FROM unified_push_queue AS this
+             WHERE this.account = asked.account AND {}) AS living
+         ORDER BY place",
+        alive("$4")
+    )
+}
+
+fn endpoint(key: &RegistrationKey, row: &Row) -> Result<Endpoint> {
+    let newest = match row.try_get::<_, Option<&str>>(0)? {
+        None => None,
+        Some(_) => Some(Registration {
+            owner: full_jid(row, 0)?,
+            application: key.application,
+            instance: key.instance,
+            issued: row.try_get(1)?,
+            expires: row.try_get(2)?,
+        }),
+    };
+    Ok(Endpoint {
+        newest,
+        revoked_up_to: row.try_get(3)?,
+        living: count(row, 4)?,
+        rows: Vec::new(),
     })
 }
 
-/// What has to leave first, or why the message is refused.
-async fn make_room(
-    db: &Connection,
-    key: &RegistrationKey,
-    message: &NewMessage,
-    caps: Caps,
-    now: Timestamp,
-) -> Result<std::result::Result<Room, Enqueued>> {
-    if let Some(topic) = &message.topic
-        && let Some(earlier) = with_topic(db, key, topic.as_str()).await?
-    {
-        return Ok(rules::replace(message, earlier, now));
+/// What may have to leave: the endpoint, what [`leaving`] reads, topic and expiry.
+const ROW: &str = "this.account, this.application, this.instance, this.number, this.urgency,
+    this.arrived, octet_length(this.payload)::bigint, this.topic, this.expires";
+
+fn leaving(row: &Row) -> Result<Leaving> {
+    Ok(Leaving {
+        number: row.try_get(3)?,
+        urgency: u8::try_from(row.try_get::<_, i16>(4)?).unwrap_or(u8::MAX),
+        arrived: row.try_get(5)?,
+        size: rules::size(count(row, 6)?),
+    })
+}
+
+fn of_topics_sql() -> String {
+    format!(
+        "SELECT {ROW} FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::text[])
+             AS asked (account, application, instance, topic)
+         JOIN unified_push_queue AS this ON this.account = asked.account
+             AND this.application = asked.application AND this.instance = asked.instance
+             AND this.topic = asked.topic"
+    )
+}
+
+/// Of each endpoint's living messages, those that give way first.
+fn least_sql() -> String {
+    format!(
+        "SELECT this.* FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::bigint[])
+             AS asked (account, application, instance, most)
+         CROSS JOIN LATERAL (SELECT {ROW} FROM unified_push_queue AS this
+             WHERE this.account = asked.account AND this.application = asked.application
+                 AND this.instance = asked.instance AND {}
+             ORDER BY this.urgency, this.arrived, this.number LIMIT asked.most) AS this",
+        alive("$5")
+    )
+}
+
+const INSERT: &str = "INSERT INTO unified_push_queue
+     (key, id, account, owner, owner_key, application, instance, issued, registration_expires,
+      topic, urgency, payload, arrived, expires, attempts, sent, held_until)
+     SELECT key, id, account, owner, owner_key, application, instance, issued,
+         registration_expires, topic, urgency, payload, arrived, expires, attempts, sent, held_until
+     FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::bytea[], $6::bytea[],
+         $7::bytea[], $8::bigint[], $9::bigint[], $10::text[], $11::smallint[], $12::bytea[],
+         $13::bigint[], $14::bigint[], $15::integer[], $16::bigint[], $17::bigint[])
+         WITH ORDINALITY AS new (key, id, account, owner, owner_key, application, instance, issued,
+             registration_expires, topic, urgency, payload, arrived, expires, attempts, sent,
+             held_until, place)
+     ORDER BY place";
+
+async fn write(db: &Connection, decided: &Decided<'_>) -> Result<()> {
+    let Decided {
+        leaving, staying, ..
+    } = decided;
+    let delete = db
+        .prepare(&DELETE.replace("{}", "number = ANY($1)"))
+        .await?;
+    let insert = db.prepare(INSERT).await?;
+    let deleting = async {
+        if !leaving.is_empty() {
+            count_deleted(db, &db.query(&delete, &[leaving]).await?)?;
+        }
+        Ok(())
+    };
+    macro_rules! column {
+        ($kind:ty, |$message:ident, $registration:ident| $value:expr) => {
+            staying
+                .iter()
+                .map(|($message, $registration)| $value)
+                .collect::<Vec<$kind>>()
+        };
     }
-    let living = living(db, key, now).await?;
-    let least = least_urgent(db, key, now, rules::excess(living, caps)).await?;
-    Ok(rules::make_room(message, living, caps, least))
-}
-
-async fn with_topic(
-    db: &Connection,
-    key: &RegistrationKey,
-    topic: &str,
-) -> Result<Option<Leaving>> {
-    let sql = format!(
-        "SELECT {LEAVING} FROM unified_push_queue
-         WHERE account = $1 AND application = $2 AND instance = $3 AND topic = $4"
-    );
-    db.find(
-        &sql,
-        &[&key.owner.as_str(), &key.application, &key.instance, &topic],
-        leaving,
-    )
-    .await
-}
-
-async fn living(db: &Connection, key: &RegistrationKey, now: Timestamp) -> Result<Living> {
-    let sql = format!(
-        "SELECT count(*), count(*) FILTER (WHERE application = $2 AND instance = $3)
-         FROM unified_push_queue WHERE account = $1 AND {}",
-        alive("$4")
-    );
-    db.one(
-        &sql,
-        &[&key.owner.as_str(), &key.application, &key.instance, &now],
-        |row| {
-            Ok(Living {
-                of_account: count(row, 0)?,
-                of_endpoint: count(row, 1)?,
-            })
-        },
-    )
-    .await
-}
-
-/// Of the endpoint's living messages, those that give way first.
-async fn least_urgent(
-    db: &Connection,
-    key: &RegistrationKey,
-    now: Timestamp,
-    limit: u64,
-) -> Result<Vec<Leaving>> {
-    if limit == 0 {
-        return Ok(Vec::new());
+    let inserting = async {
+        if staying.is_empty() {
+            return Ok(0);
+        }
+        db.execute(
+            &insert,
+            &[
+                &column!(_, |message, _r| message.key),
+                &column!(_, |message, _r| message.id),
+                &column!(String, |_m, to| to.owner.to_bare().to_string()),
+                &column!(&str, |_m, to| to.owner.as_str()),
+                &column!(_, |_m, to| owner_key(&to.owner)),
+                &column!(_, |_m, to| to.application),
+                &column!(_, |_m, to| to.instance),
+                &column!(_, |_m, to| to.issued),
+                &column!(_, |_m, to| to.expires),
+                &column!(_, |message, _r| message
+                    .topic
+                    .as_ref()
+                    .map(|topic| topic.as_str())),
+                &column!(_, |message, _r| i16::from(message.urgency.rank())),
+                &column!(&[u8], |message, _r| message.payload.as_bytes()),
+                &column!(_, |message, _r| message.arrived),
+                &column!(_, |message, _r| message.expires),
+                // The one attempt before it came here.
+                &column!(_, |message, _r| i32::from(message.sent.is_some())),
+                &column!(_, |message, _r| message.sent),
+                &column!(_, |message, _r| message.hold.end()),
+            ],
+        )
+        .await
+    };
+    tokio::try_join!(deleting, inserting, db.batch("COMMIT"))?;
+    for (message, _) in staying {
+        db.count(as_i64(rules::size(message.payload.len() as u64)));
     }
-    let sql = format!(
-        "SELECT {LEAVING} FROM unified_push_queue
-         WHERE account = $1 AND application = $2 AND instance = $3 AND {}
-         ORDER BY urgency, arrived, number LIMIT $5",
-        alive("$4")
-    );
-    let limit = as_i64(limit);
-    db.list(
-        &sql,
-        &[
-            &key.owner.as_str(),
-            &key.application,
-            &key.instance,
-            &now,
-            &limit,
-        ],
-        leaving,
-    )
-    .await
-}
-
-async fn insert(db: &Connection, message: &NewMessage, registration: &Registration) -> Result<()> {
-    db.run(
-        "INSERT INTO unified_push_queue
-         (key, id, account, owner, application, instance, issued, registration_expires, topic,
-          urgency, payload, arrived, expires, attempts, sent, held_until, owner_key)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
-        &[
-            &message.key,
-            &message.id,
-            &registration.owner.to_bare().as_str(),
-            &registration.owner.as_str(),
-            &registration.application,
-            &registration.instance,
-            &registration.issued,
-            &registration.expires,
-            &message.topic.as_ref().map(|topic| topic.as_str()),
-            &i16::from(message.urgency.rank()),
-            &message.payload.as_bytes(),
-            &message.arrived,
-            &message.expires,
-            // The one attempt before it came here.
-            &i32::from(message.sent.is_some()),
-            &message.sent,
-            &message.hold.end(),
-            &owner_key(&registration.owner),
-        ],
-    )
-    .await?;
-    db.count(as_i64(rules::size(message.payload.len() as u64)));
     Ok(())
 }

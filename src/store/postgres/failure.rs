@@ -21,6 +21,10 @@ pub enum PostgresFailure {
     NoConnection,
     #[error("no connection to PostgreSQL is free")]
     Busy,
+    #[error("a connection pooler lends its connections for each {0} only")]
+    Pooled(&'static str),
+    #[error("`synchronous_standby_names` is empty there")]
+    NotSynchronous,
     #[error("its schema was not ready within 60 s")]
     SchemaLate,
     #[error(transparent)]
@@ -40,6 +44,27 @@ impl PostgresFailure {
             Self::Database(error) => error.0.code(),
             _ => None,
         }
+    }
+
+    /// With what a person can do about it while the daemon runs.
+    pub fn with_remedy(&self) -> String {
+        match self.code().and_then(|code| remedy(code.code())) {
+            Some(remedy) => format!("{self}. {remedy}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// Other connections to this server are of no more use: it is gone, or takes no writes.
+    pub fn is_of_server(&self) -> bool {
+        let read_only = Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
+        let lost = matches!(self, Self::Database(_) | Self::TooSlow) && self.code().is_none();
+        lost || self.code() == read_only
+    }
+
+    /// What a row holds is to blame, or two who waited for each other: each alone may do better.
+    pub fn may_be_of_one(&self) -> bool {
+        let class = self.code().map(SqlState::code);
+        class.is_some_and(|code| ["22", "23", "40"].contains(&&code[..2]))
     }
 }
 
@@ -62,6 +87,22 @@ impl fmt::Display for DatabaseError {
         }
         Ok(())
     }
+}
+
+/// What a code asks for, where a person can do something.
+fn remedy(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "25006" => "This server takes no writes: name the primary in `store.url`",
+        "28P01" => "Correct the password",
+        "42501" => "Grant the user all on the tables, or let it own the database",
+        "53100" => "Its disk is full: make room there",
+        "53300" => "Raise `max_connections` there, or lower `store.connections`",
+        "55P03" | "57014" => {
+            "Something else holds a lock, or the server is overloaded: look at pg_stat_activity"
+        }
+        "XX001" | "XX002" => "Its data is damaged: restore a backup",
+        _ => return None,
+    })
 }
 
 impl fmt::Debug for DatabaseError {
@@ -106,6 +147,20 @@ impl From<PoolError> for PostgresFailure {
             | PoolError::PostCreateHook(HookError::Message(_))
             | PoolError::Closed
             | PoolError::NoRuntimeSpecified => Self::NoConnection,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_is_advised_only_where_it_helps() {
+        let advised = |code: &str| remedy(code).is_some_and(|text| text.contains("backup"));
+        assert!(advised("XX001"));
+        for code in ["25006", "42501", "53100", "53300", "57014", "42703"] {
+            assert!(!advised(code), "{code}");
         }
     }
 }

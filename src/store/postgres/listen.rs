@@ -1,5 +1,5 @@
-//! What replicas say to each other, by LISTEN and NOTIFY. Nothing rests on it: what is lost is
-//! found again by a look at the rows, for which [`News::Rescan`] asks.
+//! What replicas say to each other, by LISTEN and NOTIFY. Nothing rests on it: each looks by itself
+//! for what was stored, and [`News::Rescan`] asks for a look at all that waits.
 
 use std::{
     future::poll_fn,
@@ -11,27 +11,20 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
+use jid::Jid;
 use tokio::{
-    sync::{Mutex, mpsc},
+    sync::{Mutex, Notify, mpsc},
     time::{sleep, timeout},
 };
 use tokio_postgres::AsyncMessage;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use super::{
-    failure::{PostgresFailure, Result},
-    pool::Connection,
-    source::Source,
-};
+use super::{failure::PostgresFailure, queue, source::Source, tell::Notice, work::Work};
 use crate::store::messages::News;
 
 const LISTEN: &str = "LISTEN unified_push";
-const NOTIFY: &str = "SELECT pg_notify('unified_push', $1)";
-
-/// PostgreSQL takes less than 8000 bytes.
-const MAX_NOTICE: usize = 7999;
+const NOTIFY: &str = "NOTIFY unified_push";
 
 /// How many news may wait for the daemon. Beyond it they are dropped, and it looks itself.
 const QUEUE: usize = 1024;
@@ -40,40 +33,48 @@ const QUEUE: usize = 1024;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How often a silent connection is tried, and how long it may take to answer or to be made.
-const PROBE: Duration = Duration::from_secs(15);
+/// How often a connection is tried by a notification to itself, and how long that may take.
+const PROBE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// News as it travels, in JSON.
-#[derive(Serialize, Deserialize)]
-struct Notice {
-    /// Who says it; a replica does not listen to itself.
-    by: String,
-    #[serde(flatten)]
-    news: News,
-}
+/// Between two looks. Longer than whoever stores a message waits for the commit: what an earlier
+/// look found numbered has been committed by the next one, or nobody was told that it is stored.
+const LOOK: Duration = Duration::from_secs(4);
+
+/// How many of the messages that have numbers when the first look is taken may not be seen yet.
+const STILL_COMMITTED: i64 = 2000;
 
 /// Starts to listen when it is asked for news first: the command line never does.
 pub struct Listener {
     source: Source,
     /// This replica's name, random.
     instance: String,
+    work: Arc<Work>,
     listening: OnceLock<Listening>,
+    hears: Arc<AtomicBool>,
 }
 
 struct Listening {
     queue: Mutex<mpsc::Receiver<News>>,
     missed: Arc<AtomicBool>,
-    _task: AbortOnDropHandle<()>,
+    _listens: AbortOnDropHandle<()>,
+    _looks: AbortOnDropHandle<()>,
 }
 
 impl Listener {
-    pub fn new(source: Source, instance: String) -> Self {
+    pub fn new(source: Source, instance: String, work: Arc<Work>) -> Self {
         Self {
             source,
             instance,
+            work,
             listening: OnceLock::new(),
+            hears: Arc::new(AtomicBool::new(true)),
         }
+    }
+
+    /// Whether what is said arrives; true until it is tried.
+    pub fn hears(&self) -> bool {
+        self.hears.load(Ordering::Relaxed)
     }
 
     pub async fn news(&self) -> News {
@@ -89,40 +90,36 @@ impl Listener {
         }
     }
 
-    /// Says it to the others when the transaction commits.
-    pub async fn tell(&self, db: &Connection, news: News) -> Result<()> {
-        let by = self.instance.clone();
-        let notice = serde_json::to_string(&Notice { by, news })?;
-        // An id of this length is not ours: nobody waits for that answer. A JID is shorter.
-        if notice.len() <= MAX_NOTICE {
-            db.run(NOTIFY, &[&notice]).await?;
-        }
-        Ok(())
-    }
-
     fn start(&self) -> Listening {
         let (sender, queue) = mpsc::channel(QUEUE);
         let missed = Arc::new(AtomicBool::new(false));
-        let inbox = Inbox {
+        let inbox = Arc::new(Inbox {
             instance: self.instance.clone(),
             queue: sender,
             missed: missed.clone(),
-        };
-        let task = tokio::spawn(listen(self.source.clone(), inbox));
+            echo: Notify::new(),
+            hears: self.hears.clone(),
+        });
+        let listens = tokio::spawn(listen(self.source.clone(), inbox.clone()));
+        let looks = tokio::spawn(look(self.work.clone(), inbox));
         Listening {
             queue: Mutex::new(queue),
             missed,
-            _task: AbortOnDropHandle::new(task),
+            _listens: AbortOnDropHandle::new(listens),
+            _looks: AbortOnDropHandle::new(looks),
         }
     }
 }
 
-/// Where the listening task puts what it hears.
+/// Where the tasks put what they hear and find.
 struct Inbox {
     instance: String,
     queue: mpsc::Sender<News>,
     /// Something did not fit. It is seen with the next news, of which there are many then.
     missed: Arc<AtomicBool>,
+    /// It has heard itself.
+    echo: Notify,
+    hears: Arc<AtomicBool>,
 }
 
 impl Inbox {
@@ -134,64 +131,114 @@ impl Inbox {
 
     fn hear(&self, notice: &str) {
         match serde_json::from_str::<Notice>(notice) {
-            Ok(notice) if notice.by == self.instance => {}
-            Ok(notice) => self.put(notice.news),
+            Ok(notice) if notice.by == self.instance => self.echo.notify_one(),
+            Ok(notice) => notice.news.into_iter().for_each(|news| self.put(news)),
             // Of a newer version, perhaps.
             Err(_) => self.put(News::Rescan),
         }
     }
 }
 
-async fn listen(source: Source, inbox: Inbox) {
+/// Finds what was stored and not heard of, and says so as whoever stored it would have done.
+async fn look(work: Arc<Work>, inbox: Arc<Inbox>) {
+    // What the last look but one, and the last one, found numbered.
+    let mut seen: Option<[i64; 2]> = None;
+    loop {
+        let found = work.single(async |db| {
+            let last = queue::last_number(db).await?;
+            let mut owners: Vec<Jid> = Vec::new();
+            if let Some([from, to]) = seen {
+                owners = queue::owners_between(db, from, to).await?;
+            }
+            Ok((last, owners))
+        });
+        match found.await {
+            Ok((last, owners)) => {
+                seen = Some([seen.map_or(last - STILL_COMMITTED, |[_, to]| to), last]);
+                if !owners.is_empty() {
+                    inbox.put(News::Found { owners });
+                }
+            }
+            Err(error) => debug!(%error, "what other daemons have stored could not be looked for"),
+        }
+        sleep(LOOK).await;
+    }
+}
+
+async fn listen(source: Source, inbox: Arc<Inbox>) {
     let mut pause = FIRST_PAUSE;
     loop {
         let mut heard = false;
         let why = attend(&source, &inbox, &mut heard).await;
-        if heard {
-            warn!(
+        let hears = matches!(why, Why::Lost(_)) && inbox.hears.load(Ordering::Relaxed);
+        match why {
+            Why::Deaf if inbox.hears.swap(false, Ordering::Relaxed) => warn!(
+                "this daemon's notifications to itself do not arrive, as behind a connection pooler \
+                 in transaction mode: messages that other daemons store are found some seconds later. \
+                 Have the pooler use session mode, or let store.url name PostgreSQL itself"
+            ),
+            Why::Deaf => debug!("notifications still do not arrive"),
+            Why::Lost(why) if heard && hears => warn!(
                 why,
                 "lost the connection that receives notifications from the other daemons"
-            );
+            ),
+            Why::Lost(why) => debug!(why, "no connection that listens to the other replicas"),
+        }
+        if heard {
             pause = FIRST_PAUSE;
-        } else {
-            debug!(why, "no connection that listens to the other replicas");
         }
         sleep(pause).await;
         pause = (pause * 2).min(LAST_PAUSE);
     }
 }
 
-/// One connection's life; returns why it ended.
-async fn attend(source: &Source, inbox: &Inbox, heard: &mut bool) -> String {
+enum Why {
+    /// The server answers, and what is said does not arrive.
+    Deaf,
+    Lost(String),
+}
+
+/// One connection's life; returns why it ended. `heard` says that it has heard itself.
+async fn attend(source: &Source, inbox: &Inbox, heard: &mut bool) -> Why {
     let (client, mut connection) = match timeout(PATIENCE, source.connect()).await {
         Ok(Ok(connected)) => connected,
-        Ok(Err(failure)) => return failure.to_string(),
-        Err(_) => return "no connection in time".to_owned(),
+        Ok(Err(failure)) => return Why::Lost(failure.to_string()),
+        Err(_) => return Why::Lost("no connection in time".to_owned()),
     };
     let receive = pin!(async {
         loop {
             match poll_fn(|context| connection.poll_message(context)).await {
                 Some(Ok(AsyncMessage::Notification(notice))) => inbox.hear(notice.payload()),
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return words(error),
-                None => return "closed".to_owned(),
+                Some(Err(error)) => return Why::Lost(words(error)),
+                None => return Why::Lost("closed".to_owned()),
             }
         }
     });
+    let (by, news) = (inbox.instance.clone(), Vec::new());
+    let to_itself = serde_json::to_string(&Notice { by, news }).unwrap_or_default();
+    let to_itself = format!("{NOTIFY}, '{to_itself}'");
     let probe = pin!(async {
         let mut statement = LISTEN;
         loop {
             match timeout(PATIENCE, client.batch_execute(statement)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return words(error),
-                Err(_) => return "no answer in time".to_owned(),
+                Ok(Err(error)) => return Why::Lost(words(error)),
+                Err(_) => return Why::Lost("no answer in time".to_owned()),
             }
-            if !*heard {
+            if statement == LISTEN {
                 // Whatever was said before this is lost.
                 inbox.put(News::Rescan);
-                *heard = true;
+                statement = &to_itself;
+                continue;
             }
-            statement = "";
+            if timeout(PATIENCE, inbox.echo.notified()).await.is_err() {
+                return Why::Deaf;
+            }
+            *heard = true;
+            if !inbox.hears.swap(true, Ordering::Relaxed) {
+                info!("notifications from the other daemons arrive again");
+            }
             sleep(PROBE).await;
         }
     });
@@ -218,12 +265,14 @@ mod tests {
             instance: "me".to_owned(),
             queue,
             missed: Arc::default(),
+            echo: Notify::new(),
+            hears: Arc::default(),
         };
         (inbox, receiver)
     }
 
     fn notice(by: &str, news: News) -> String {
-        let by = by.to_owned();
+        let (by, news) = (by.to_owned(), vec![news]);
         serde_json::to_string(&Notice { by, news }).unwrap()
     }
 
@@ -250,34 +299,11 @@ mod tests {
             inbox.hear(&notice("you", news.clone()));
         }
         inbox.hear("what a newer version says");
-        inbox.hear(r#"{"by":"you","drained":{"owner":"@"}}"#);
+        inbox.hear(r#"{"by":"you","news":[{"drained":{"owner":"@"}}]}"#);
         for news in news.into_iter().chain([News::Rescan, News::Rescan]) {
             assert_eq!(heard.try_recv().unwrap(), news);
         }
         assert!(heard.try_recv().is_err());
-    }
-
-    #[test]
-    fn replicas_of_other_versions_read_the_same() {
-        let owner = Jid::new("romeo@example.org/orchard").unwrap();
-        let answer = News::Answer {
-            from: owner.clone(),
-            id: "id".to_owned(),
-            answer: Answer::NotRegistered,
-        };
-        let try_at = Timestamp::from_secs(7);
-        for (news, text) in [
-            (
-                News::Stored { owner, try_at },
-                r#"{"by":"me","stored":{"owner":"romeo@example.org/orchard","try_at":7000}}"#,
-            ),
-            (
-                answer,
-                r#"{"by":"me","answer":{"from":"romeo@example.org/orchard","id":"id","answer":"not_registered"}}"#,
-            ),
-        ] {
-            assert_eq!(notice("me", news), text);
-        }
     }
 
     #[test]
@@ -287,15 +313,5 @@ mod tests {
         assert!(!inbox.missed.load(Ordering::Relaxed));
         inbox.hear("anything");
         assert!(inbox.missed.load(Ordering::Relaxed));
-    }
-
-    #[test]
-    fn the_longest_jid_fits_into_a_notice() {
-        let (local, resource) = ("l".repeat(1023), "\"".repeat(1023));
-        let owner = Jid::new(&format!("{local}@example.org/{resource}")).unwrap();
-        let try_at = Timestamp::from_millis(u64::MAX);
-        let notice = notice(&"0".repeat(36), News::Stored { owner, try_at });
-        // With a domain as long as XMPP's rules have it, too.
-        assert!(notice.len() + 1023 <= MAX_NOTICE, "{}", notice.len());
     }
 }

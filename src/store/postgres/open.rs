@@ -1,5 +1,5 @@
 //! The schema, brought to the present version by the first who comes. Several daemons may start at
-//! once: each takes a lock of the session, which goes with its connection.
+//! once: each takes a lock, which goes with its transaction.
 //!
 //! The tables lie where the connection's `search_path` puts them, not in a schema of their own: an
 //! administrator who has granted one schema only has done enough, and one who wants them elsewhere
@@ -13,7 +13,9 @@ use tokio_postgres::error::SqlState;
 use super::{
     failure::{PostgresFailure, Result},
     pool::{Connection, Pool},
-    remedy, revocations, upkeep,
+    pooler, remedy, revocations,
+    source::Source,
+    upkeep,
     url::PostgresUrl,
 };
 
@@ -22,14 +24,17 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
 ];
 
-/// Whoever migrates holds this one; spells "UPmigrat".
-const LOCK: &str = "SELECT pg_advisory_lock(x'55506d6967726174'::bigint)";
-const UNLOCK: &str = "SELECT pg_advisory_unlock(x'55506d6967726174'::bigint)";
+/// Whoever migrates holds this one, until its transaction ends; spells "UPmigrat".
+const LOCK: &str = "SELECT pg_advisory_xact_lock(x'55506d6967726174'::bigint)";
 
 /// For all of it, another daemon's migration before it included.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// For what is seen before.
+const CHECK: Duration = Duration::from_secs(4);
 
 /// Why the database cannot be used, and what to do. Never with the password.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +75,22 @@ pub enum PostgresOpenError {
         source: PostgresFailure,
     },
     #[error(
+        "{url} is no use: {source}. Have the pooler lend connections for a session (PgBouncer: \
+         pool_mode = session for this database), or let `store.url` name PostgreSQL itself"
+    )]
+    Pooled {
+        url: PostgresUrl,
+        source: PostgresFailure,
+    },
+    #[error(
+        "{url} may lose what was accepted: {source}, and `store.require_synchronous` is set. Name \
+         standbys there, or remove the option"
+    )]
+    NotSynchronous {
+        url: PostgresUrl,
+        source: PostgresFailure,
+    },
+    #[error(
         "{url} was written by a newer version of unified-push (schema {found}; this version knows \
          {known}). Run that version, or restore a backup made by this one"
     )]
@@ -78,13 +99,29 @@ pub enum PostgresOpenError {
         found: u32,
         known: u32,
     },
-    #[error(
-        "{url} cannot be used as the store: {source}. Restore a backup, or name another database"
-    )]
+    #[error("{url} cannot be used as the store: {source}. PostgreSQL's log may say more")]
     Failed {
         url: PostgresUrl,
         source: PostgresFailure,
     },
+}
+
+/// What the administrator says beside the URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PostgresSettings {
+    /// How many connections there may be, the one that listens among them; two at least.
+    pub connections: usize,
+    /// A server without synchronous standbys is refused.
+    pub require_synchronous: bool,
+}
+
+impl Default for PostgresSettings {
+    fn default() -> Self {
+        Self {
+            connections: 6,
+            require_synchronous: false,
+        }
+    }
 }
 
 /// What a replica starts with.
@@ -98,8 +135,26 @@ pub struct Start {
 }
 
 /// Brings the schema to the present version.
-pub async fn open(pool: &Pool, url: &PostgresUrl) -> std::result::Result<Start, PostgresOpenError> {
+pub async fn open(
+    source: &Source,
+    pool: &Pool,
+    url: &PostgresUrl,
+    settings: PostgresSettings,
+) -> std::result::Result<Start, PostgresOpenError> {
+    let checked = timeout(CHECK, pooler::check(source)).await;
+    let checked = checked.unwrap_or(Err(PostgresFailure::NoConnection));
+    checked.map_err(|failure| failed(failure, url))?;
     let db = pool.get().await.map_err(|failure| failed(failure, url))?;
+    if settings.require_synchronous {
+        let set = async {
+            let names = db.text("SHOW synchronous_standby_names").await?;
+            match names.is_some_and(|names| !names.is_empty()) {
+                true => Ok(()),
+                false => Err(PostgresFailure::NotSynchronous),
+            }
+        };
+        set.await.map_err(|failure| failed(failure, url))?;
+    }
     let migrated = timeout(LIMIT, migrate(&db)).await;
     let migrated = migrated.unwrap_or(Err(PostgresFailure::SchemaLate));
     let (found, known) = migrated.map_err(|failure| failed(failure, url))?;
@@ -116,36 +171,39 @@ pub async fn open(pool: &Pool, url: &PostgresUrl) -> std::result::Result<Start, 
 
 /// The version that was found and the one that is known; changes nothing when that is lower.
 async fn migrate(db: &Connection) -> Result<(u32, u32)> {
-    db.batch("SET statement_timeout = '60s'").await?;
+    db.batch("BEGIN; SET LOCAL statement_timeout = '60s'")
+        .await?;
     db.batch(LOCK).await?;
     let known = u32::try_from(MIGRATIONS.len()).expect("a handful");
     let found = version(db).await?;
     let missing = MIGRATIONS.get(found as usize..).unwrap_or_default();
     for (number, migration) in (found + 1..).zip(missing) {
         db.batch(&format!(
-            "BEGIN;
-             {migration}
+            "{migration}
              CREATE TABLE IF NOT EXISTS unified_push_schema (version integer NOT NULL);
              DELETE FROM unified_push_schema;
-             INSERT INTO unified_push_schema VALUES ({number});
-             COMMIT"
+             INSERT INTO unified_push_schema VALUES ({number})"
         ))
         .await?;
     }
-    db.batch(UNLOCK).await?;
+    db.batch("COMMIT").await?;
     Ok((found, known))
 }
 
 /// 0 for a database that is not ours yet.
 async fn version(db: &Connection) -> Result<u32> {
-    match db.text("SELECT version FROM unified_push_schema").await {
-        Ok(version) => Ok(version.and_then(|text| text.parse().ok()).unwrap_or(0)),
-        Err(failure) if failure.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(0),
-        Err(failure) => Err(failure),
+    let ours = "SELECT to_regclass('unified_push_schema')::text";
+    if db.text(ours).await?.is_none() {
+        return Ok(0);
     }
+    let version = db.text("SELECT version FROM unified_push_schema").await?;
+    Ok(version.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
 async fn start(db: &Connection) -> Result<Start> {
+    // What is dead already is read as well.
+    db.batch("BEGIN; SET LOCAL statement_timeout = '60s'")
+        .await?;
     Ok(Start {
         replica: db.value("SELECT gen_random_uuid()::text", &[]).await?,
         changes: revocations::changes(db).await?,
@@ -168,6 +226,8 @@ pub fn failed(source: PostgresFailure, url: &PostgresUrl) -> PostgresOpenError {
             PostgresFailure::TooSlow | PostgresFailure::SchemaLate => {
                 PostgresOpenError::Failed { url, source }
             }
+            PostgresFailure::Pooled(_) => PostgresOpenError::Pooled { url, source },
+            PostgresFailure::NotSynchronous => PostgresOpenError::NotSynchronous { url, source },
             source => PostgresOpenError::Connect { url, source },
         },
         Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {

@@ -1,22 +1,37 @@
 //! Connections: made, set up, shared, and thrown away when they did not end in order.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, RecyclingMethod, Runtime,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, PoolError, QueueMode,
+    RecyclingMethod, Runtime, TimeoutType,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
 };
 use tokio_postgres::{
-    Row, SimpleQueryMessage,
+    Row, SimpleQueryMessage, Statement,
     types::{FromSql, ToSql},
 };
 
 use super::{
-    failure::Result,
+    failure::{PostgresFailure, Result},
     source::{CONNECT, Source},
 };
 
-/// Connections of one daemon, beside the one that listens. PostgreSQL takes 100 in all by default.
-const CONNECTIONS: usize = 16;
+/// How long a connection stays when nothing needs it.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// How long abandoned work may take to end by itself, or after it was cancelled.
+const WIND_UP: Duration = Duration::from_millis(500);
 
 /// On each connection, whatever the server's defaults are: a commit that was answered is on the
 /// disk, what waits for a lock waits for no longer than the daemon does, and a transaction that the
@@ -31,10 +46,15 @@ pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub struct Pool(deadpool_postgres::Pool);
+pub struct Pool {
+    idle: deadpool_postgres::Pool,
+    source: Source,
+    /// One for each connection that does something at the server, be it abandoned.
+    busy: Arc<Semaphore>,
+}
 
 impl Pool {
-    pub fn new(source: &Source) -> Self {
+    pub fn new(source: &Source, connections: usize) -> Self {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
@@ -48,22 +68,45 @@ impl Pool {
             })
         });
         let pool = deadpool_postgres::Pool::builder(manager)
-            .max_size(CONNECTIONS)
-            .wait_timeout(Some(CONNECT))
-            .create_timeout(Some(CONNECT))
-            .recycle_timeout(Some(CONNECT))
+            .max_size(connections)
+            // What is not needed gets idle.
+            .queue_mode(QueueMode::Lifo)
             .post_create(set_up)
             .runtime(Runtime::Tokio1)
             .build();
-        Self(pool.expect("the timeouts have the runtime that they need"))
+        Self {
+            idle: pool.expect("there are no timeouts that a runtime is missing for"),
+            source: source.clone(),
+            busy: Arc::new(Semaphore::new(connections)),
+        }
     }
 
     /// One that works, as far as is known.
     pub async fn get(&self) -> Result<Connection> {
+        let permit = timeout(CONNECT, self.busy.clone().acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else {
+            return Err(PostgresFailure::Busy);
+        };
+        let object = timeout(CONNECT, self.idle.get()).await;
+        let object = object.unwrap_or(Err(PoolError::Timeout(TimeoutType::Create)))?;
         Ok(Connection {
-            object: Some(self.0.get().await?),
+            held: Some((object, permit)),
+            source: self.source.clone(),
             queued: AtomicI64::new(0),
         })
+    }
+
+    /// Closes what is idle now: the server may be gone, or no longer the one that takes writes.
+    pub fn forget_idle(&self) {
+        self.idle.retain(|_, _| false);
+    }
+
+    /// Closes what has been idle for long; never ends.
+    pub async fn give_back_idle(self) {
+        loop {
+            sleep(IDLE / 2).await;
+            self.idle.retain(|_, used| used.last_used() < IDLE);
+        }
     }
 }
 
@@ -71,7 +114,8 @@ impl Pool {
 /// or a caller that went away, nobody knows what state it is in, so it is closed, and PostgreSQL
 /// rolls its transaction back.
 pub struct Connection {
-    object: Option<Object>,
+    held: Option<(Object, OwnedSemaphorePermit)>,
+    source: Source,
     /// How many bytes more wait, as [`Caps::bytes`](crate::store::Caps::bytes) counts, through what
     /// was done with it.
     queued: AtomicI64,
@@ -80,13 +124,28 @@ pub struct Connection {
 impl Connection {
     /// For those who lend it alone; returns how many bytes more wait now.
     pub fn give_back(mut self) -> i64 {
-        self.object = None;
+        self.held = None;
         self.queued.load(Ordering::Relaxed)
     }
 
     /// So many bytes more wait, or fewer.
     pub fn count(&self, bytes: i64) {
         self.queued.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// What [`execute`](Self::execute) and [`query`](Self::query) take. Whoever has prepared all
+    /// statements may begin several at once: they reach the server in this order, in one round trip.
+    pub async fn prepare(&self, sql: &str) -> Result<Statement> {
+        Ok(self.object().prepare_cached(sql).await?)
+    }
+
+    /// How many rows were written.
+    pub async fn execute(&self, statement: &Statement, values: Parameters<'_>) -> Result<u64> {
+        Ok(self.object().execute(statement, values).await?)
+    }
+
+    pub async fn query(&self, statement: &Statement, values: Parameters<'_>) -> Result<Vec<Row>> {
+        Ok(self.object().query(statement, values).await?)
     }
 
     /// How many rows were written.
@@ -153,16 +212,33 @@ impl Connection {
     }
 
     fn object(&self) -> &Object {
-        self.object
-            .as_ref()
-            .expect("taken when it is given up only")
+        let held = self.held.as_ref();
+        &held.expect("taken when it is given up only").0
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(object) = self.object.take() {
-            drop(Object::take(object));
+        if let Some((object, permit)) = self.held.take() {
+            let client = Object::take(object);
+            if !client.is_closed() {
+                tokio::spawn(wind_up(client, self.source.clone(), permit));
+            }
         }
     }
+}
+
+/// Counts abandoned work as busy until the server has ended it, and has it do so: a commit that
+/// waits for a standby goes on even when its client has left.
+async fn wind_up(client: ClientWrapper, source: Source, permit: OwnedSemaphorePermit) {
+    let work = client.cancel_token();
+    let mut ended = pin!(client.batch_execute("ROLLBACK"));
+    while timeout(WIND_UP, &mut ended).await.is_err() {
+        let cancelled = timeout(CONNECT, source.cancel(work.clone())).await;
+        if !matches!(cancelled, Ok(Ok(()))) {
+            // The server cannot be reached: it will notice that the connection is closed.
+            break;
+        }
+    }
+    drop(permit);
 }

@@ -1,12 +1,16 @@
 //! Messages while they wait: what is sent next, what becomes of it, and what there is. Each
 //! function runs inside whatever transaction its caller holds.
 
-use std::time::Duration;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use jid::{BareJid, Jid};
 use tokio_postgres::Row;
 
 use super::{
+    account,
     columns::{as_i64, bare_jid, count, full_jid, owner_key, registration},
     failure::Result,
     pool::{Connection, Parameters},
@@ -24,7 +28,8 @@ use crate::{
     },
 };
 
-/// No lease is as long.
+/// No lease is as long. One that ends later was given by a clock that has been set back since: if its
+/// daemon is gone, nobody ends it. Clocks that differ by minutes are respected.
 const LONGEST_LEASE: Duration = Duration::from_secs(600);
 
 /// A condition beside an account or a phone: the message has not expired at this value, say `$1`.
@@ -35,66 +40,146 @@ pub fn alive(value: &str) -> String {
     format!("expires + 0 > {value}")
 }
 
-pub async fn claim(
-    db: &Connection,
-    owner: &Jid,
-    now: Timestamp,
-    lease: Timestamp,
-) -> Result<Claim> {
-    let owner = owner_key(owner);
-    let alive = alive("$2");
-    // A lease that ends later was given by a clock that has been set back since: if its daemon is gone,
-    // nobody ends it. Clocks that differ by minutes are respected.
-    let longest = now.saturating_add(LONGEST_LEASE);
-    // The first condition admits the index.
-    let lease_of_another = format!(
-        "SELECT max(claimed_until) FROM unified_push_queue
-         WHERE claimed_until > 0 AND owner_key = $1 AND claimed_until > $2 AND claimed_until <= $3
-             AND {alive}"
-    );
-    let claim_next = format!(
-        "UPDATE unified_push_queue
-         SET attempts = least(attempts + 1, 65535), sent = $2, claimed_until = $3
-         WHERE number = coalesce(
-             (SELECT number FROM unified_push_queue
-              WHERE owner_key = $1 AND {alive} AND held_until = 0
-              ORDER BY urgency DESC, arrived, number LIMIT 1),
-             (SELECT number FROM unified_push_queue
-              WHERE owner_key = $1 AND {alive} AND held_until <= $2
-              ORDER BY urgency DESC, arrived, number LIMIT 1))
-         AND held_until <= $2
-         RETURNING {REGISTRATION_OF_MESSAGE}, key, payload, attempts, expires"
-    );
-    let soonest =
-        format!("SELECT min(held_until) FROM unified_push_queue WHERE owner_key = $1 AND {alive}");
-    loop {
-        if let Some(until) = db
-            .value(&lease_of_another, &[&owner, &now, &longest])
-            .await?
-        {
-            return Ok(Claim::Later(until));
-        }
-        let values: Parameters<'_> = &[&owner, &now, &lease];
-        if let Some(claimed) = db.find(&claim_next, values, claimed).await? {
-            return Ok(Claim::Message(claimed));
-        }
-        match db.value(&soonest, &[&owner, &now]).await? {
-            None => return Ok(Claim::Empty),
-            Some(until) if until > now => return Ok(Claim::Later(until)),
-            // The message was acknowledged or put back at this very moment; there are others.
-            Some(_) => {}
-        }
-    }
+/// A claim that is asked for; see [`Engine::claim`](crate::store::engine::Engine::claim).
+#[derive(Clone)]
+pub struct Asked {
+    pub done: Option<MessageKey>,
+    pub owner: Jid,
+    pub now: Timestamp,
+    pub lease: Timestamp,
 }
 
-fn claimed(row: &Row) -> Result<Claimed> {
-    Ok(Claimed {
+/// A transaction of its own, in one round trip unless a message went away at this very moment.
+pub async fn claim(db: &Connection, asked: &[Asked]) -> Result<Vec<(bool, Claim)>> {
+    let done: Vec<MessageKey> = asked.iter().filter_map(|asked| asked.done).collect();
+    let mut deleted: HashSet<MessageKey> = HashSet::new();
+    let mut claims: Vec<Option<Claim>> = asked.iter().map(|_| None).collect();
+    let (lock, delete) = (
+        db.prepare(account::LOCK_ALL).await?,
+        db.prepare(&DELETE.replace("{}", "key = ANY($1)")).await?,
+    );
+    let claim = db.prepare(&claim_sql()).await?;
+    while claims.iter().any(Option::is_none) {
+        let mut first: HashMap<&Jid, usize> = HashMap::new();
+        let (mut owners, mut nows, mut leases) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, asked) in asked.iter().enumerate() {
+            if claims[index].is_none() && !first.contains_key(&asked.owner) {
+                first.insert(&asked.owner, index);
+                owners.push((owner_key(&asked.owner), index));
+                nows.push(asked.now);
+                leases.push(asked.lease);
+            }
+        }
+        let accounts: Vec<BareJid> = asked.iter().map(|asked| asked.owner.to_bare()).collect();
+        let locks = account::numbers(&accounts);
+        let keys: Vec<&[u8]> = owners.iter().map(|(key, _)| key.as_slice()).collect();
+        let ((), _, gone, rows, ()) = tokio::try_join!(
+            db.batch("BEGIN"),
+            async { db.execute(&lock, &[&locks]).await },
+            async {
+                match done.is_empty() {
+                    true => Ok(Vec::new()),
+                    false => db.query(&delete, &[&done]).await,
+                }
+            },
+            async { db.query(&claim, &[&keys, &nows, &leases]).await },
+            db.batch("COMMIT"),
+        )?;
+        count_deleted(db, &gone)?;
+        for row in &gone {
+            deleted.insert(row.try_get(0)?);
+        }
+        for ((_, index), row) in owners.iter().zip(&rows) {
+            claims[*index] = claimed(row, asked[*index].now)?;
+        }
+        // Whoever asks for the same phone at the same time comes second.
+        for (index, asked) in asked.iter().enumerate() {
+            if claims[index].is_none()
+                && let Some(first) = first.get(&asked.owner)
+            {
+                claims[index] = match &claims[*first] {
+                    Some(Claim::Message(_)) => Some(Claim::Later(asked.lease)),
+                    other => other.clone(),
+                };
+            }
+        }
+    }
+    let was_there = |asked: &Asked| asked.done.is_some_and(|done| deleted.contains(&done));
+    let claims = claims
+        .into_iter()
+        .map(|claim| claim.unwrap_or(Claim::Empty));
+    Ok(asked.iter().map(was_there).zip(claims).collect())
+}
+
+/// One row for each phone, in order.
+fn claim_sql() -> String {
+    let waiting = |rest: &str| {
+        let alive = alive("asked.now");
+        format!("FROM unified_push_queue WHERE owner_key = asked.owner_key AND {alive} {rest}")
+    };
+    let first = "ORDER BY urgency DESC, arrived, number LIMIT 1";
+    format!(
+        // That a lease is not 0 admits the index.
+        "WITH asked AS MATERIALIZED (
+             SELECT asked.*, (SELECT max(claimed_until) {busy}) AS busy
+             FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
+                 AS asked (owner_key, now, lease, place)),
+         chosen AS MATERIALIZED (
+             SELECT asked.place, now, lease,
+                 coalesce((SELECT number {never_held}), (SELECT number {held})) AS number
+             FROM asked WHERE busy IS NULL),
+         claimed AS (
+             UPDATE unified_push_queue AS this
+             SET attempts = least(attempts + 1, 65535), sent = chosen.now,
+                 claimed_until = chosen.lease
+             FROM chosen WHERE this.number = chosen.number AND held_until <= chosen.now
+             RETURNING {REGISTRATION_OF_MESSAGE}, key, payload, attempts, this.expires AS ends, place)
+         SELECT claimed.*, asked.busy,
+             CASE WHEN chosen.number IS NULL THEN (SELECT min(held_until) {soonest}) ELSE asked.now END
+         FROM asked LEFT JOIN chosen USING (place) LEFT JOIN claimed USING (place)
+         ORDER BY asked.place",
+        busy = waiting(&format!(
+            "AND claimed_until > 0 AND claimed_until > asked.now AND claimed_until <= asked.now + {}",
+            LONGEST_LEASE.as_millis()
+        )),
+        never_held = waiting(&format!("AND held_until = 0 {first}")),
+        held = waiting(&format!("AND held_until <= asked.now {first}")),
+        soonest = waiting(""),
+    )
+}
+
+/// None when the message was acknowledged or put back at this very moment: there may be others.
+fn claimed(row: &Row, now: Timestamp) -> Result<Option<Claim>> {
+    if let Some(until) = row.try_get(10)? {
+        return Ok(Some(Claim::Later(until)));
+    }
+    if row.try_get::<_, Option<MessageKey>>(5)?.is_none() {
+        let soonest: Option<Timestamp> = row.try_get(11)?;
+        return Ok(match soonest {
+            None => Some(Claim::Empty),
+            Some(until) if until > now => Some(Claim::Later(until)),
+            Some(_) => None,
+        });
+    }
+    Ok(Some(Claim::Message(Claimed {
         registration: registration(row)?,
         key: row.try_get(5)?,
         payload: row.try_get(6)?,
         attempt: u16::try_from(row.try_get::<_, i32>(7)?).unwrap_or(u16::MAX),
         expires: row.try_get(8)?,
-    })
+    })))
+}
+
+/// Deletes messages that meet a condition.
+pub const DELETE: &str = "DELETE FROM unified_push_queue WHERE {}
+     RETURNING key, octet_length(payload)::bigint";
+
+/// Takes what [`DELETE`] returned off what waits.
+pub fn count_deleted(db: &Connection, gone: &[Row]) -> Result<()> {
+    for row in gone {
+        db.count(-as_i64(MESSAGE_OVERHEAD + count(row, 1)?));
+    }
+    Ok(())
 }
 
 /// Deletes messages; how many they were.
@@ -109,8 +194,20 @@ pub async fn delete(db: &Connection, condition: &str, values: Parameters<'_>) ->
     Ok(messages)
 }
 
-pub async fn acknowledge(db: &Connection, key: MessageKey) -> Result<bool> {
-    Ok(delete(db, "key = $1", &[&key]).await? > 0)
+/// Whether each was there. A single statement, which is a transaction by itself.
+pub async fn acknowledge(db: &Connection, keys: &[MessageKey]) -> Result<Vec<bool>> {
+    // Locked in an order, so that no two wait for each other.
+    let statement = DELETE.replace(
+        "{}",
+        "key = ANY (ARRAY (SELECT key FROM unified_push_queue WHERE key = ANY($1)
+             ORDER BY number FOR UPDATE))",
+    );
+    let statement = db.prepare(&statement).await?;
+    let gone = db.query(&statement, &[&keys]).await?;
+    count_deleted(db, &gone)?;
+    let deleted = gone.iter().map(|row| Ok(row.try_get(0)?));
+    let deleted = deleted.collect::<Result<HashSet<MessageKey>>>()?;
+    Ok(keys.iter().map(|key| deleted.contains(key)).collect())
 }
 
 pub async fn cancel(db: &Connection, id: MessageId) -> Result<bool> {
@@ -185,6 +282,23 @@ pub async fn owners_waiting(db: &Connection, after: Option<&Jid>, limit: u32) ->
         |row| full_jid(row, 0),
     )
     .await
+}
+
+/// The number of the message that was inserted last, be it committed or not; 0 before the first.
+pub async fn last_number(db: &Connection) -> Result<i64> {
+    let sql = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END
+         FROM unified_push_queue_number_seq";
+    db.value(sql, &[]).await
+}
+
+/// Whom messages with numbers from beyond one to another wait for that nobody sends at this moment.
+pub async fn owners_between(db: &Connection, from: i64, to: i64) -> Result<Vec<Jid>> {
+    let sql = "SELECT DISTINCT owner FROM unified_push_queue
+         WHERE number > $1 AND number <= $2 AND claimed_until = 0";
+    match from < to {
+        true => db.list(sql, &[&from, &to], |row| full_jid(row, 0)).await,
+        false => Ok(Vec::new()),
+    }
 }
 
 pub async fn is_waiting(db: &Connection, id: MessageId, now: Timestamp) -> Result<bool> {

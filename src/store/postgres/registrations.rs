@@ -1,6 +1,8 @@
 //! Registrations of the back end `storage`. Each function runs inside whatever transaction its
 //! caller holds.
 
+use std::collections::HashMap;
+
 use jid::BareJid;
 
 use super::{
@@ -39,18 +41,36 @@ pub async fn register(db: &Connection, new: &NewRegistration) -> Result<Register
     }
 }
 
-pub async fn find(db: &Connection, id: &TokenHash) -> Result<Option<Found>> {
+/// One for each, in order. That there is none is said only by a server that takes writes: a standby
+/// may not have it yet.
+pub async fn find(db: &Connection, ids: &[TokenHash]) -> Result<Vec<Option<Found>>> {
     let sql = format!(
-        "SELECT {REGISTRATION}, signer, revoked FROM unified_push_registrations WHERE id = $1"
+        "SELECT {REGISTRATION}, signer, revoked, id FROM unified_push_registrations WHERE id = ANY($1)"
     );
-    db.find(&sql, &[id], |row| {
-        Ok(Found {
-            registration: registration(row)?,
-            signer: row.try_get(5)?,
-            revoked: row.try_get(6)?,
+    let mut rows = db.query(&db.prepare(&sql).await?, &[&ids]).await?;
+    if rows.len() < ids.len() {
+        // A pooler that spreads what is read over standbys does not do so with this one, and a
+        // standby refuses it.
+        let sql = format!("{sql} FOR KEY SHARE");
+        rows = db.query(&db.prepare(&sql).await?, &[&ids]).await?;
+    }
+    let mut found = HashMap::new();
+    for row in rows {
+        let id: [u8; 32] = *row.try_get::<_, TokenHash>(7)?.as_bytes();
+        found.insert(id, row);
+    }
+    let found = |id: &TokenHash| {
+        let row = found.get(id.as_bytes());
+        row.map(|row| {
+            Ok(Found {
+                registration: registration(row)?,
+                signer: row.try_get(5)?,
+                revoked: row.try_get(6)?,
+            })
         })
-    })
-    .await
+        .transpose()
+    };
+    ids.iter().map(found).collect()
 }
 
 pub async fn longest_unrenewed(
@@ -83,26 +103,6 @@ pub async fn owners(db: &Connection, now: Timestamp) -> Result<Vec<Owned>> {
                 latest_expiry: row.try_get(3)?,
             })
         },
-    )
-    .await
-}
-
-/// The newest registration of what this one registered, if it is newer.
-pub async fn renewed(db: &Connection, former: &Registration) -> Result<Option<Registration>> {
-    let key = former.key();
-    db.find(
-        &format!(
-            "SELECT {REGISTRATION} FROM unified_push_registrations
-             WHERE owner = $1 AND application = $2 AND instance = $3 AND issued > $4
-             AND NOT revoked ORDER BY issued DESC, number DESC LIMIT 1"
-        ),
-        &[
-            &key.owner.as_str(),
-            &key.application,
-            &key.instance,
-            &former.issued,
-        ],
-        registration,
     )
     .await
 }

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_postgres::{
-    Client, Config, Connection, Error, Socket, error::SqlState, tls::MakeTlsConnect,
+    CancelToken, Client, Config, Connection, Error, Socket, config::TargetSessionAttrs,
+    error::SqlState, tls::MakeTlsConnect,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::{info, warn};
@@ -75,6 +76,11 @@ impl Source {
         Ok(())
     }
 
+    /// Has the server end what a connection is doing.
+    pub async fn cancel(&self, work: CancelToken) -> Result<()> {
+        Ok(work.cancel_query(self.target().tls.clone()).await?)
+    }
+
     fn target(&self) -> Arc<Target> {
         self.0.read().clone()
     }
@@ -83,7 +89,11 @@ impl Source {
 impl Target {
     fn new(url: PostgresUrl) -> Result<Self> {
         let mut config = url.config().clone();
-        config.connect_timeout(CONNECT);
+        // Of several hosts, each gets its share. The one that takes writes is meant, whatever the
+        // others are.
+        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
+        config.connect_timeout(CONNECT / u32::try_from(hosts.max(1)).unwrap_or(u32::MAX));
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         config.keepalives_idle(KEEPALIVE);
         config.tcp_user_timeout(KEEPALIVE);
         if config.get_application_name().is_none() {
