@@ -6,6 +6,7 @@ mod account;
 mod batch;
 mod clock;
 mod columns;
+mod counting;
 mod engine;
 mod enqueue;
 pub(super) mod failure;
@@ -38,8 +39,8 @@ use futures::FutureExt;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    batch::Arrival, clock::DatabaseClock, columns::as_i64, listen::Listener, opened::LatelyFound,
-    pool::Pool, source::Source, tell::Teller, unsure::Unsure, upkeep::Counting, work::Work,
+    batch::Arrival, clock::DatabaseClock, columns::as_i64, counting::Counting, listen::Listener,
+    opened::LatelyFound, pool::Pool, source::Source, tell::Teller, unsure::Unsure, work::Work,
     worker::Workers,
 };
 pub use self::{

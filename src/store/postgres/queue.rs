@@ -56,7 +56,8 @@ pub struct Asked {
 /// them in order, with all that was delivered.
 const FEW: i64 = 128;
 
-/// How long a daemon may go without the sign of its life: it makes a new connection in that time.
+/// How long a claim lasts at least when its daemon gives no sign of life, which may have lost a
+/// connection only: it makes a new one in that time.
 const LIFELESS: Duration = Duration::from_secs(3);
 
 /// By this daemon. A transaction of its own, in one round trip unless a message went away at this very moment.
@@ -153,7 +154,9 @@ fn claim_sql() -> String {
     format!(
         // That a lease is not 0 admits the index.
         "WITH asked AS MATERIALIZED (
-             SELECT asked.*, (SELECT max(claimed_until) {busy}) AS busy
+             SELECT asked.*, (SELECT max(ends) FROM (SELECT CASE WHEN claimed_by = $6 OR {lives}
+                 THEN claimed_until ELSE least(claimed_until, sent + {lifeless}) END AS ends {busy})
+                 AS claims WHERE ends > asked.now) AS busy
              FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
                  WITH ORDINALITY AS asked (owner_key, account, floor, now, lease, nth)),
          chosen AS MATERIALIZED (
@@ -181,13 +184,11 @@ fn claim_sql() -> String {
         own = format!("owner_key = asked.owner_key AND {alive}"),
         busy = waiting(&format!(
             "AND claimed_until > 0 AND claimed_until > asked.now
-             AND claimed_until <= asked.now + {longest}
-             AND CASE WHEN claimed_by = $6 OR sent > asked.now - {lifeless} THEN true
-                 ELSE {lives} END",
-            longest = LONGEST_LEASE.as_millis(),
-            lifeless = LIFELESS.as_millis(),
-            lives = account::lives("claimed_by"),
+             AND claimed_until <= asked.now + {}",
+            LONGEST_LEASE.as_millis()
         )),
+        lifeless = LIFELESS.as_millis(),
+        lives = account::lives("claimed_by"),
         never_held = waiting(&format!("AND held_until = 0 ORDER BY {first} LIMIT 1")),
         held = waiting(&format!(
             "AND held_until <= asked.now ORDER BY {first} LIMIT 1"

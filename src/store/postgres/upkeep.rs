@@ -1,14 +1,10 @@
 //! What has to be done now and then: delete what has expired, count, see that it works. Several
 //! replicas may purge at once: each passes over the rows that another has at hand.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
-
 use super::{columns::count, failure::Result, pool::Connection, queue::delete};
 use crate::{
-    model::{sync::Mutex, time::Timestamp},
-    store::{error::StoreResult, messages::MESSAGE_OVERHEAD, registrations::Sizes, rules::STEP},
+    model::time::Timestamp,
+    store::{messages::MESSAGE_OVERHEAD, registrations::Sizes, rules::STEP},
 };
 
 /// Every table of ours.
@@ -63,48 +59,6 @@ pub async fn sizes(db: &Connection) -> Result<Sizes> {
             .one(on_disk, &[&&TABLES[..]], |row| count(row, 0))
             .await?,
     })
-}
-
-/// When to count again: that reads whole tables, with all that PostgreSQL cannot remove from them.
-#[derive(Default)]
-pub struct Counting(Mutex<Option<Counted>>);
-
-struct Counted {
-    /// None: it took too long.
-    sizes: Option<Sizes>,
-    again: Instant,
-}
-
-/// Beyond this, counting is slow.
-const QUICK: Duration = Duration::from_secs(1);
-
-/// How much of the time slow counting may take: one part of so many.
-const SHARE: u32 = 100;
-
-impl Counting {
-    /// What was counted last, while it is too soon to count again.
-    pub fn spared(&self, now: Instant) -> Option<Sizes> {
-        let counted = self.0.lock();
-        let counted = counted.as_ref().filter(|counted| now < counted.again)?;
-        counted.sizes
-    }
-
-    /// It was counted from `begun` on.
-    pub fn note(&self, sizes: &StoreResult<Sizes>, begun: Instant) {
-        let mut counted = self.0.lock();
-        let sizes = match sizes {
-            Ok(sizes) => Some(*sizes),
-            Err(_) => counted.take().and_then(|counted| counted.sizes),
-        };
-        let took = begun.elapsed();
-        let pause = if took > QUICK {
-            took * SHARE
-        } else {
-            Duration::ZERO
-        };
-        let again = Instant::now() + pause;
-        *counted = Some(Counted { sizes, again });
-    }
 }
 
 /// What waits, with what has expired.
