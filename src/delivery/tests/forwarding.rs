@@ -1,5 +1,6 @@
 //! What waits, and when it is sent again.
 
+use super::world::LEASE;
 use super::*;
 use crate::delivery::phones::HOLD;
 
@@ -44,6 +45,26 @@ async fn any_word_of_the_phone_flushes_but_what_is_held() {
     world.answer(&second, Answer::Acknowledged);
     world.silence().await;
     assert_eq!(world.waiting().await, 1, "the first is held");
+}
+
+/// Its former session was another replica's, which is at it when the phone announces itself here.
+#[tokio::test(start_paused = true)]
+async fn what_another_replica_holds_after_the_phone_was_heard_is_sent() {
+    let (mut world, token) = World::with_endpoint().await;
+    world.link.send_replace(LinkState::Connecting);
+    world.delivery.link_down();
+    world.stored(&token, "first").await;
+    let elsewhere = world.claim_elsewhere().await;
+    world.link.send_replace(LinkState::Up);
+    world.delivery.link_up();
+    world.delivery.presence(&jid(PHONE), true);
+    world.silence().await;
+    world.hold_elsewhere(&elsewhere).await;
+    world.advance(LEASE).await;
+    let again = world.sent().await;
+    assert_eq!(text(&again), "first");
+    world.answer(&again, Answer::Acknowledged);
+    world.drained().await;
 }
 
 #[tokio::test(start_paused = true)]
