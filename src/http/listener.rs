@@ -99,7 +99,12 @@ impl Listener {
                 let (stream, peer) = listener.accept().await?;
                 Ok(Accepted::Tcp(stream, peer.ip()))
             }
-            Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+            Self::Unix(listener) => {
+                let stream = listener.accept().await?.0;
+                // Unix sockets inherit nothing.
+                bound_buffers(SockRef::from(&stream))?;
+                Ok(Accepted::Unix(stream))
+            }
         }
     }
 }
@@ -119,15 +124,14 @@ impl TryFrom<unix::net::UnixListener> for Listener {
 
     fn try_from(listener: unix::net::UnixListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        bound_buffers(SockRef::from(&listener))?;
         UnixListener::from_std(listener).map(Self::Unix)
     }
 }
 
-/// What is accepted inherits it.
-fn bound_buffers(listener: SockRef) -> io::Result<()> {
-    listener.set_send_buffer_size(BUFFER)?;
-    listener.set_recv_buffer_size(BUFFER)
+/// What a listener of TCP accepts inherits them.
+fn bound_buffers(socket: SockRef) -> io::Result<()> {
+    socket.set_send_buffer_size(BUFFER)?;
+    socket.set_recv_buffer_size(BUFFER)
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
@@ -144,7 +148,6 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
-    bound_buffers(SockRef::from(&listener))?;
     fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))?;
     Ok(listener)
 }
@@ -214,9 +217,9 @@ mod tests {
     async fn what_the_kernel_keeps_of_a_connection_is_bounded() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("http.sock");
-        let tcp = Listener::bind(&Listen::Tcp(([127, 0, 0, 1], 0).into()));
-        let unix = Listener::bind(&Listen::Unix(path.clone()));
-        let (tcp, unix) = (tcp.await.unwrap(), unix.await.unwrap());
+        let tcp = Listen::Tcp(([127, 0, 0, 1], 0).into());
+        let tcp = Listener::bind(&tcp).await.unwrap();
+        let unix = Listener::bind(&Listen::Unix(path.clone())).await.unwrap();
         let inherited = net::TcpListener::bind("127.0.0.1:0").unwrap();
         let inherited = Listener::try_from(inherited).unwrap();
         let _client = UnixStream::connect(&path).await.unwrap();
