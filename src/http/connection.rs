@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tracing::debug;
 
-use crate::http::{client::Peer, guests::Guest, listener::Accepted, serve::ServeSettings};
+use crate::http::{client::Peer, guests::Guest, listener::Accepted};
 
 /// Bytes of request line and headers; more gets 431. It is what the reader's buffer grows to as well.
 const MAX_HEADER: usize = 8 * 1024;
@@ -46,7 +46,9 @@ const LINGER: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct Connection<S> {
     pub service: S,
-    pub settings: ServeSettings,
+    /// See [`ServeSettings`](super::ServeSettings).
+    pub patience: Duration,
+    pub drain: Duration,
     pub shutdown: CancellationToken,
 }
 
@@ -82,7 +84,7 @@ where
     fn tune(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         // hyper has no timer for writing: a client that reads no answers would stay for ever.
-        SockRef::from(stream).set_tcp_user_timeout(Some(self.settings.patience))
+        SockRef::from(stream).set_tcp_user_timeout(Some(self.patience))
     }
 
     /// Waits for the first byte. Until then a connection costs little: nothing is set up for reading.
@@ -90,7 +92,7 @@ where
         tokio::select! {
             biased;
             () = guest.has_to_leave() => true,
-            first = timeout(self.settings.patience, first) => !matches!(first, Ok(Ok(()))),
+            first = timeout(self.patience, first) => !matches!(first, Ok(Ok(()))),
             () = self.shutdown.cancelled() => true,
         }
     }
@@ -105,7 +107,8 @@ where
         Box::pin(async move {
             let Self {
                 service,
-                settings,
+                patience,
+                drain,
                 shutdown,
             } = self;
             let guest = Arc::new(guest);
@@ -113,7 +116,7 @@ where
             let service = service_fn(move |request| answer(&service, request, peer, &visitor));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(settings.patience)
+                .header_read_timeout(patience)
                 .max_buf_size(MAX_HEADER)
                 // Who sends a request and closes its side still wants the answer.
                 .half_close(true)
@@ -125,7 +128,7 @@ where
                 ended = connection.as_mut() => Some(ended),
                 () = shutdown.cancelled() => {
                     connection.as_mut().graceful_shutdown();
-                    timeout(settings.drain, connection).await.ok()
+                    timeout(drain, connection).await.ok()
                 }
             };
             match ended {

@@ -90,13 +90,14 @@ pub async fn serve(
     let guests = Guests::new(settings.room, settings.metrics.clone());
     let connection = Connection {
         service: site.service(settings.metrics.clone()),
-        settings,
+        patience: settings.patience,
+        drain: settings.drain,
         shutdown: shutdown.clone(),
     };
     let accept = async {
         loop {
             let accepted = accept(&listener).await;
-            let (client, share) = connection.settings.share(&accepted);
+            let (client, share) = settings.share(&accepted);
             if let Some(guest) = guests.admit(client, share).await {
                 tasks.spawn(connection.clone().run(accepted, guest));
             }
