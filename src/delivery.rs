@@ -52,7 +52,7 @@ use tokio_util::task::TaskTracker;
 use self::{
     attempts::{Attempts, StanzaIds},
     phones::Phones,
-    push::{Admission, Begun},
+    push::{Begun, admission::Admission},
     queue::Queue,
 };
 use crate::{
