@@ -22,6 +22,7 @@ mod upkeep;
 mod url;
 
 use std::{
+    collections::BTreeMap,
     sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
     time::Duration,
 };
@@ -175,6 +176,23 @@ impl Engine for Postgres {
         let account = new.registration.owner.to_bare();
         self.account(&account, async |db| registrations::register(db, &new).await)
             .await
+    }
+
+    async fn import(&self, new: Vec<NewRegistration>) -> StoreResult<usize> {
+        let mut accounts: BTreeMap<BareJid, Vec<NewRegistration>> = BTreeMap::new();
+        for new in new {
+            let account = new.registration.owner.to_bare();
+            accounts.entry(account).or_default().push(new);
+        }
+        let mut made = 0;
+        for (account, new) in accounts {
+            let work = async |db: &Connection| registrations::import(db, &new).await;
+            made += self.account(&account, work).await?;
+        }
+        // The daemons learn that there are such now.
+        self.single(async |db| revocations::note_change(db).await)
+            .await?;
+        Ok(made)
     }
 
     async fn find(&self, id: TokenHash) -> StoreResult<Option<Found>> {
