@@ -40,6 +40,12 @@ in
       key. With `required`, nothing is registered without a key. With `off`, keys and signatures are
       ignored.
     '';
+    import = option (types.nullOr (types.listOf (types.attrsOf types.str))) null ''
+      Other push servers whose endpoints are accepted here, each with the key that its endpoints
+      depend on, as that server writes it. docs/moving.md shows where to find it. Use `key_file`:
+      only root has to be able to read the file. (list of tables with `kind` (`"prosody-paseto"`,
+      `"prosody-jwt"`, `"up"`, `"ejabberd"`) and `key_file` or `key`)
+    '';
     store = {
       url = option (types.nullOr types.str) null ''
         Where registrations, revocations and waiting messages are kept. `sqlite` keeps them in

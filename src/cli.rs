@@ -6,6 +6,7 @@ mod agent;
 mod demo;
 mod error;
 mod healthcheck;
+mod import;
 mod inspect;
 mod manual;
 mod queue;
@@ -74,6 +75,9 @@ enum Command {
         #[arg(allow_hyphen_values = true)]
         endpoint: String,
     },
+    /// Take over the endpoints that another push server keeps; works while the daemon runs
+    #[command(subcommand)]
+    Import(import::Command),
     /// List or drop the messages that are waiting for phones; works while the daemon runs
     #[command(subcommand)]
     Queue(queue::Command),
@@ -119,6 +123,7 @@ fn run(path: Option<&Path>, command: Command) -> Result<Exit, CliError> {
         Command::Demo => block_on(demo::run())?,
         Command::Send(args) => send::run(*args),
         Command::Inspect { endpoint } => block_on(inspect::run(&load(path)?, &endpoint))?,
+        Command::Import(command) => block_on(import::run(&load(path)?, command))?,
         Command::Queue(command) => block_on(queue::run(&load(path)?, command))?,
         Command::Registrations(command) => block_on(registrations::run(&load(path)?, command))?,
     }

@@ -4,6 +4,8 @@
 
 mod effective;
 mod forms;
+mod import_entry;
+mod imports;
 mod key;
 mod layers;
 mod lookup;
@@ -39,7 +41,7 @@ use crate::{
         vapid::Vapid,
     },
     store::{PostgresSettings, PostgresUrl},
-    token::Backend,
+    token::{Backend, Import},
 };
 
 pub use self::{
@@ -73,6 +75,8 @@ pub struct Config {
     /// None: the one in `state_dir`, made on the first start. Never with PostgreSQL.
     pub secret: Option<Secret>,
     pub previous_secrets: Vec<Secret>,
+    /// Keys of other servers, whose endpoints are opened, too.
+    pub imports: Vec<Import>,
     /// Not used with PostgreSQL.
     pub state_dir: PathBuf,
     pub store: Store,

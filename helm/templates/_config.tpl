@@ -78,7 +78,7 @@ left out, and has the daemon's default. */}}
 {{- end }}
 {{- end }}
 {{- range $name, $value := $config }}
-{{- if and $value (not (kindIs "map" $value)) }}
+{{- if and $value (not (kindIs "map" $value)) (ne $name "import") }}
 {{ $name }} = {{ toJson $value }}
 {{- end }}
 {{- end }}
@@ -92,5 +92,11 @@ left out, and has the daemon's default. */}}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- range $config.import }}
+
+[[import]]
+kind = {{ toJson .kind }}
+key_file = {{ toJson .key_file }}
 {{- end }}
 {{- end }}

@@ -41,6 +41,22 @@ in
       inherit secretFile;
       previousSecretsFile = "/var/lib/secrets/previous";
     };
+    imports = settings {
+      import = [
+        {
+          kind = "prosody-paseto";
+          key_file = "/var/lib/secrets/prosody";
+        }
+        {
+          kind = "up";
+          key_file = "/var/lib/secrets/up";
+        }
+        {
+          kind = "ejabberd";
+          key_file = "/var/lib/secrets/ejabberd";
+        }
+      ];
+    };
     environment = {
       services.unified-push = {
         enable = true;
@@ -179,6 +195,14 @@ in
     component-secret-file-in-settings = refused "write services.unified-push.component.secretFile" (
       settings { component.secret_file = secretFile; }
     );
+    import-with-key = refused "settings.import needs a key_file in each entry, and no key" (settings {
+      import = [
+        {
+          kind = "up";
+          key = "a key";
+        }
+      ];
+    });
     url-file-in-settings = refused "write services.unified-push.store.urlFile" (settings {
       store.url_file = secretFile;
     });

@@ -63,7 +63,7 @@ impl State {
             Some(secret) => secret.clone(),
             None => kept_secret(config, &store, &*clock, &**random).await?,
         };
-        let keyring = Keyring::new(&secret, &config.previous_secrets);
+        let keyring = keyring(config, &secret);
         check_issuers(&store, &keyring, clock.now()).await?;
         let (same, random) = (clock.clone(), random.clone());
         let tokens = Tokens::load(keyring, policy(config), store.clone(), same, random).await?;
@@ -86,7 +86,7 @@ impl State {
         let secret = find_secret(config)?.ok_or_else(|| StateError::NoSecret {
             state_dir: config.state_dir.clone(),
         })?;
-        let keyring = Keyring::new(&secret, &config.previous_secrets);
+        let keyring = keyring(config, &secret);
         let clock = store.clock(keeper.clone()).await?;
         let (same, random) = (clock.clone(), Arc::new(SystemRandom));
         let tokens = Tokens::load(keyring, policy(config), store.clone(), same, random).await?;
@@ -123,6 +123,11 @@ pub fn find_secret(config: &Config) -> Result<Option<Secret>, StateSecretError> 
     }
     let kept = StateSecret::load(&config.state_dir)?;
     Ok(kept.map(|kept| kept.secret))
+}
+
+/// What opens endpoints: ours, and those of the servers that people have moved from.
+pub fn keyring(config: &Config, secret: &Secret) -> Keyring {
+    Keyring::new(secret, &config.previous_secrets).with_imports(config.imports.clone())
 }
 
 /// How tokens are issued.

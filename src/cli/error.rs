@@ -13,7 +13,7 @@ use crate::{
     },
     store::StoreError,
     tls::{self, AuthoritiesError},
-    token::{InspectError, StateSecretError},
+    token::{DirectoryError, InspectError, StateSecretError},
 };
 
 /// sysexits.h: the configuration is wrong.
@@ -71,6 +71,8 @@ pub enum CliError {
     Foreign(#[source] InspectError),
     #[error("{0}")]
     Send(#[from] SendError),
+    #[error(transparent)]
+    Import(#[from] DirectoryError),
     #[error("the endpoint is not a URL; copy it exactly as the app received it")]
     NoUrl(#[source] ureq::http::uri::InvalidUri),
     #[error("the endpoint does not start with http:// or https://")]

@@ -9,6 +9,7 @@ use jid::BareJid;
 use super::{
     Level, LogFormat,
     forms::{As, Count, Kind, OneOf, Size, Span, list, text},
+    import_entry::{self, Entry},
     key::{
         Described,
         Fallback::{Derived, Fixed, Required, Unset},
@@ -34,6 +35,7 @@ pub static OPTIONS: &[&dyn Described] = &[
     &SECRET_FILE,
     &PREVIOUS_SECRETS,
     &PREVIOUS_SECRETS_FILE,
+    &IMPORT,
     &STATE_DIR,
     &STORE_URL,
     &STORE_URL_FILE,
@@ -191,6 +193,25 @@ pub static PREVIOUS_SECRETS_FILE: Key<As<Option<PathBuf>>> = Key::new(
 )
 .such_as(r#""""#)
 .means("The file that contains `previous_secrets`, one per line.");
+
+pub static IMPORT: Key<As<Vec<Entry>>> = Key::new(
+    "import",
+    As {
+        kind: Kind::Imports,
+        parse: import_entry::parse,
+    },
+    Unset,
+)
+.such_as(r#"[{ kind = "up", key_file = "/etc/unified-push/up-key" }]"#)
+.means(
+    "Other push servers whose endpoints are accepted here, each with the key that its endpoints depend \
+     on, as that server writes it. docs/moving.md shows where to find it.",
+)
+.details(
+    "As tables, `[[import]]`, these come after all options of the top level. In the environment, write \
+     the list as TOML.",
+)
+.secret();
 
 pub static STATE_DIR: Key<As<PathBuf>> = Key::new(
     "state_dir",

@@ -7,8 +7,8 @@ use figment::value::Value;
 use jid::BareJid;
 
 use super::{
-    Admin, Component, Config, Delivery, Http, Limits, Listen, Log, Store, layers::Layer, network,
-    options::*, report::Problem, secrets, settings::Settings,
+    Admin, Component, Config, Delivery, Http, Limits, Listen, Log, Store, imports, layers::Layer,
+    network, options::*, report::Problem, secrets, settings::Settings,
 };
 use crate::{
     model::{
@@ -32,6 +32,7 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
     let component_secret = secrets::component_secret(settings);
     let secret = secrets::token_secret(settings);
     let previous_secrets = secrets::previous_secrets(settings);
+    let imports = imports::imports(settings);
     let store = secrets::store(settings);
     check_together(settings, store.as_ref());
     settings.sort_problems();
@@ -44,6 +45,7 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
         vapid: settings.get(&VAPID)?,
         secret,
         previous_secrets: previous_secrets?,
+        imports: imports?,
         state_dir: settings.get(&STATE_DIR)?,
         store: store?,
         postgres: PostgresSettings {

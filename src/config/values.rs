@@ -5,9 +5,10 @@ use std::{
     path::PathBuf,
 };
 
-use figment::value::Value;
+use figment::value::{Dict, Value};
 use ipnet::IpNet;
 use jid::BareJid;
+use toml::de::DeValue;
 
 use super::forms::{Parsed, list, scalar, text};
 use crate::model::{
@@ -131,5 +132,31 @@ pub fn frame(text: &[u8]) -> Option<&'static str> {
         [.., b'\n' | b'\r'] => Some("ends with an empty line"),
         [.., last] if last.is_ascii_whitespace() => Some("ends with a blank"),
         _ => None,
+    }
+}
+
+/// Nothing is parsed further before the option's type is known.
+pub fn of_toml(item: &DeValue<'_>) -> Value {
+    match item {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        DeValue::Integer(number) => match i128::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Value::from(number),
+            // Too large for any option, but still a number.
+            Err(_) => Value::from(number.as_str().parse().unwrap_or(f64::MAX)),
+        },
+        DeValue::Float(number) => Value::from(number.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Boolean(flag) => Value::from(*flag),
+        // No option is a date, so its text serves to complain of it.
+        DeValue::Datetime(date) => Value::from(date.to_string()),
+        DeValue::Array(items) => items
+            .iter()
+            .map(|item| of_toml(item.get_ref()))
+            .collect::<Vec<_>>()
+            .into(),
+        DeValue::Table(table) => table
+            .iter()
+            .map(|(name, item)| (name.get_ref().to_string(), of_toml(item.get_ref())))
+            .collect::<Dict>()
+            .into(),
     }
 }

@@ -135,6 +135,9 @@ mod tests {
             "/base/push/base/push/GOOD",
             "/push/GOOD/index.html",
             "/%70ush/GOOD",
+            // Of ejabberd's module.
+            "/up/push/GOOD",
+            "/up//push/GOOD",
             "/base%2Fpush%2fGOOD",
             "/BAD/push/GOOD",
             "/push/GOOD/BAD",

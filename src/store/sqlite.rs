@@ -177,6 +177,10 @@ impl Engine for Sqlite {
             .await
     }
 
+    async fn import(&self, new: Vec<NewRegistration>) -> StoreResult<usize> {
+        self.write(move |db| registrations::import(db, &new)).await
+    }
+
     async fn find(&self, id: TokenHash) -> StoreResult<Option<Found>> {
         self.reader
             .read(move |db| registrations::find(db, &id))

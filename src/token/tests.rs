@@ -1,6 +1,7 @@
 mod clock;
 mod forgery;
 mod grace;
+mod peers;
 mod storage;
 
 use std::fs;

@@ -26,7 +26,7 @@ use crate::{Missing, PATIENCE, Process, directory, eventually, free_port};
 mod ejabberd;
 mod prosody;
 
-pub use prosody::{ORACLE, ORACLE_SECRET};
+pub use prosody::{KEEPER, ORACLE, ORACLE_SECRET};
 
 pub const DOMAIN: &str = "example.test";
 

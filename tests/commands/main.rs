@@ -10,6 +10,7 @@ mod demo;
 mod endpoints;
 mod headers;
 mod health;
+mod import;
 mod inspect;
 mod journal;
 mod log;

@@ -1,6 +1,7 @@
 //! The chart's values and their schema.
 
 use unified_push::config::{Described, Fallback, Kind};
+use unified_push::token::Peer;
 
 use crate::{comment, sections};
 
@@ -16,6 +17,11 @@ const CHART: &[(&str, Option<&str>, &str)] = &[
         "previous_secrets_file",
         None,
         "Mount the file with extraVolumes.",
+    ),
+    (
+        "import",
+        None,
+        "Each has a kind and a key_file, which you mount with extraVolumes.",
     ),
     ("state_dir", None, "The volume is mounted there."),
     ("store.url", Some("\"sqlite\""), ""),
@@ -97,7 +103,7 @@ pub fn values() -> String {
 fn default(option: &dyn Described) -> &'static str {
     match (&option.about().default, option.kind()) {
         (Fallback::Fixed(literal), _) => literal,
-        (_, Kind::Acl | Kind::Secrets(_)) => "[]",
+        (_, Kind::Acl | Kind::Imports | Kind::Secrets(_)) => "[]",
         _ => "\"\"",
     }
 }
@@ -148,6 +154,16 @@ fn check(option: &dyn Described) -> String {
         Kind::Flag => r#"{"type": "boolean"}"#.to_owned(),
         Kind::Host => {
             r#"{"type": "string", "pattern": "^(\\[?[0-9a-fA-F:]+\\]?|[^/@:\\s]*)$"}"#.to_owned()
+        }
+        Kind::Imports => {
+            let peers = Peer::WITH_KEY.map(|peer| format!("\"{peer}\""));
+            format!(
+                "{{\"type\": \"array\", \"items\": {{\"type\": \"object\", \"additionalProperties\": false, \
+                 \"required\": [\"kind\", \"key_file\"], \"properties\": {{\"kind\": {{\"enum\": [{}]}}, \
+                 \"key_file\": {}}}}}}}",
+                peers.join(", "),
+                defined("file")
+            )
         }
         Kind::Listen => defined("listen"),
         Kind::Networks => defined("networks"),

@@ -10,6 +10,9 @@ pub const PROGRAM: &str = "/usr/bin/prosody";
 pub const ORACLE: &str = "oracle.example.test";
 pub const ORACLE_SECRET: &str = "the-oracle-s-secret-of-more-than-32-bytes";
 
+/// The same with the storage back end.
+pub const KEEPER: &str = "keeper.example.test";
+
 pub fn configure(layout: &Layout) {
     let dir = layout.dir.display();
     let Layout {
@@ -47,6 +50,10 @@ Component "{ORACLE}" "unified_push"
     unified_push_backend = "jwt"
     unified_push_secret = "{ORACLE_SECRET}"
     http_external_url = "http://127.0.0.1:{http}/"
+
+Component "{KEEPER}" "unified_push"
+    unified_push_acl = {{ "{DOMAIN}" }}
+    unified_push_backend = "storage"
 "#
     );
     for Account { domain, secret } in Account::all(layout) {
