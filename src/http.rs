@@ -41,7 +41,9 @@ mod tests;
 mod vapid;
 
 pub use admin::admin;
+pub use answer::NO_ENDPOINT;
 pub use listener::{BindError, Listener};
+pub use locate::PROBE;
 use serve::Pushes;
 pub use serve::{ServeSettings, Site, serve};
 pub use vapid::Signatures;
@@ -53,6 +55,9 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub trait Deliver: Clone + Send + Sync + 'static {
     /// Whether a token is authentic, dead or alive. Nothing is looked up.
     fn is_authentic(&self, token: &str) -> bool;
+
+    /// Shows to whoever knows the daemon's secret that it is this one.
+    fn prove(&self, challenge: &str) -> String;
 
     fn push(&self, token: &str, message: Message) -> impl Future<Output = Outcome> + Send;
 
@@ -66,6 +71,10 @@ pub trait Deliver: Clone + Send + Sync + 'static {
 impl Deliver for Arc<Delivery> {
     fn is_authentic(&self, token: &str) -> bool {
         Delivery::is_authentic(self, token)
+    }
+
+    fn prove(&self, challenge: &str) -> String {
+        Delivery::prove(self, challenge)
     }
 
     fn push(&self, token: &str, message: Message) -> impl Future<Output = Outcome> + Send {
@@ -117,7 +126,7 @@ pub fn public<D: Deliver>(public: Public<D>) -> Site {
     let prefix = prefix.replace('{', "{{").replace('}', "}}");
     let page = Arc::new(page::Page::new(&public.domain, &public.public_url));
     let health = public.health.clone();
-    let endpoint = get(push::discover)
+    let endpoint = get(push::discover::<D>)
         .post(push::post::<D>)
         .put(push::post::<D>)
         .fallback(push::other);

@@ -13,6 +13,7 @@ mod keyring;
 mod length;
 mod opened;
 mod paseto;
+mod proof;
 mod state_secret;
 mod stored;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use self::{
     keyring::Keyring,
     length::length,
     opened::Endpoint,
+    proof::proof,
     state_secret::{StateSecret, StateSecretError, gen_secret},
 };
 use crate::{

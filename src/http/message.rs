@@ -18,7 +18,7 @@ use crate::{
 pub async fn get<D: Deliver>(State(public): State<Arc<Public<D>>>, uri: Uri) -> Response {
     let Some(id) = id(&uri) else {
         if locate::is_endpoint(uri.path()) {
-            return push::discover(uri).await;
+            return push::discover(State(public), uri).await;
         }
         return answer::not_pending();
     };

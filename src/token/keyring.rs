@@ -6,7 +6,7 @@ use jsonwebtoken::{DecodingKey, EncodingKey};
 use pasetors::{keys::SymmetricKey, version4::V4};
 use ring::hmac;
 
-use super::hs256;
+use super::{hs256, proof};
 use crate::model::secret::{KeyId, Secret};
 
 pub struct Keyring {
@@ -26,6 +26,8 @@ pub(super) struct Key {
     pub stored_name: hmac::Key,
     /// Makes the half that shows that the first one is ours.
     pub stored_tag: hmac::Key,
+    /// Shows to whoever knows the secret that we know it.
+    pub proof: hmac::Key,
 }
 
 impl Keyring {
@@ -68,6 +70,7 @@ impl Key {
             jwt_verify: DecodingKey::from_secret(secret.as_bytes()),
             stored_name: mac("endpoint/storage-name/v1"),
             stored_tag: mac("endpoint/storage-tag/v1"),
+            proof: proof::key(secret),
         }
     }
 }
