@@ -22,10 +22,13 @@ use crate::model::timekeeper::{Kept, Origin};
 pub use self::{
     error::{Failure, OpenError, StoreError},
     messages::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Waiting},
-    postgres::{PostgresUrl, PostgresUrlError, TlsSetupError},
+    postgres::{
+        PostgresExamined, PostgresUrl, PostgresUrlError, TlsSetupError, examine as examine_postgres,
+    },
     registrations::{
         Found, Generation, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash,
     },
+    sqlite::{SqliteExamined, SqliteOpenError, examine as examine_sqlite},
 };
 use self::{postgres::Postgres, sqlite::Sqlite};
 

@@ -247,7 +247,7 @@ fn how_to_make(about: &About, path: &Path) -> String {
 
 /// Whether others than the owner may read a file. Kubernetes mounts symbolic links, whose targets
 /// only the container sees.
-fn is_exposed(path: &Path) -> bool {
+pub fn is_exposed(path: &Path) -> bool {
     fs::symlink_metadata(path)
         .is_ok_and(|file| !file.is_symlink() && file.permissions().mode() & 0o044 != 0)
 }

@@ -7,11 +7,13 @@
 mod account;
 mod columns;
 mod enqueue;
+mod examine;
 pub(super) mod failure;
 mod issuers;
 mod listen;
 mod open;
 mod pool;
+mod pooler;
 mod queue;
 mod registrations;
 mod remedy;
@@ -38,6 +40,7 @@ use self::{
     source::Source,
 };
 pub use self::{
+    examine::{PostgresExamined, examine},
     open::PostgresOpenError,
     tls::TlsSetupError,
     url::{PostgresUrl, PostgresUrlError},

@@ -21,6 +21,8 @@ pub enum PostgresFailure {
     NoConnection,
     #[error("no connection to PostgreSQL is free")]
     Busy,
+    #[error("a connection pooler lends its connections for each {0} only")]
+    Pooled(&'static str),
     #[error("its schema was not ready within 60 s")]
     SchemaLate,
     #[error(transparent)]

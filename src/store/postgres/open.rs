@@ -70,6 +70,14 @@ pub enum PostgresOpenError {
         source: PostgresFailure,
     },
     #[error(
+        "{url} is no use: {source}. Have the pooler lend connections for a session (PgBouncer: \
+         pool_mode = session for this database), or let `store.url` name PostgreSQL itself"
+    )]
+    Pooled {
+        url: PostgresUrl,
+        source: PostgresFailure,
+    },
+    #[error(
         "{url} was written by a newer version of unified-push (schema {found}; this version knows \
          {known}). Run that version, or restore a backup made by this one"
     )]
@@ -168,6 +176,7 @@ pub fn failed(source: PostgresFailure, url: &PostgresUrl) -> PostgresOpenError {
             PostgresFailure::TooSlow | PostgresFailure::SchemaLate => {
                 PostgresOpenError::Failed { url, source }
             }
+            PostgresFailure::Pooled(_) => PostgresOpenError::Pooled { url, source },
             source => PostgresOpenError::Connect { url, source },
         },
         Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
