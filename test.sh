@@ -13,6 +13,7 @@ need /usr/lib/prosody/modules/mod_unified_push prosody-modules
 need /usr/sbin/ejabberdctl ejabberd
 for initdb in /usr/lib/postgresql/*/bin/initdb; do :; done
 need "$initdb" postgresql
+need /usr/sbin/pgbouncer pgbouncer
 need /usr/bin/promtool prometheus
 need /usr/bin/sqlite3 sqlite3
 need /usr/bin/openssl openssl
