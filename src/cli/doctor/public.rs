@@ -282,7 +282,8 @@ impl Seen {
         Some(match (status, challenge.judge(body)) {
             (200, Answer::Ours | Answer::Unproven) => return None,
             (200, Answer::Another) => "leads to another push server, or to a daemon with another \
-                 secret. Correct the address in the proxy, the one in DNS, or `http.public_url`"
+                 secret, or with another path. Correct the address in the proxy, the one in DNS, or \
+                 `http.public_url`, and let the proxy pass the path as it is"
                 .to_owned(),
             (301..=308, _) => {
                 let to = origin(location);
