@@ -59,6 +59,7 @@ pub struct Loaded {
     pub config: Config,
     /// Which file was read, or why none.
     file: String,
+    path: PathBuf,
     /// What works but is probably not meant, for the log.
     pub warnings: Vec<String>,
     pub effective: Effective,
@@ -226,6 +227,7 @@ fn load_where(
         Some(config) if settings.problems.is_empty() => Ok(Loaded {
             config,
             file,
+            path: chosen.path,
             effective: Effective::of(&settings),
             warnings: settings.warnings,
         }),
@@ -292,6 +294,34 @@ impl Config {
 }
 
 impl Loaded {
+    /// Which file was read, or why none.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// A warning for each secret that stands in a configuration file that others can read.
+    pub fn exposed(&self) -> Vec<String> {
+        let prefix = format!("{}:", self.path.display());
+        let is_in_file = |about: &&About| {
+            let origin = self.effective.json[about.path]["origin"].as_str();
+            about.is_secret && origin.is_some_and(|origin| origin.starts_with(&prefix))
+        };
+        if !secrets::is_exposed(&self.path) {
+            return Vec::new();
+        }
+        let abouts = OPTIONS.iter().map(|option| option.about());
+        let warnings = abouts.filter(is_in_file).map(|about| {
+            format!(
+                "{}: its group or everybody can read {}, where this secret stands; keep it in a file of \
+                 its own (`{}_file`) that only the daemon's user or root can read",
+                about.path,
+                self.path.display(),
+                about.path
+            )
+        });
+        warnings.collect()
+    }
+
     /// What `check-config` says of it.
     pub fn verdict(&self) -> String {
         verdict(&self.file, &self.warnings)

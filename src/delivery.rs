@@ -215,6 +215,11 @@ impl Delivery {
         self.tokens.is_authentic(token)
     }
 
+    /// Shows to whoever knows the secret that this daemon knows it.
+    pub fn prove(&self, challenge: &str) -> String {
+        self.tokens.prove(challenge)
+    }
+
     /// Opens the token and sends the push to the phone, or keeps it for the phone.
     pub async fn push(self: &Arc<Self>, token: &str, message: Message) -> Outcome {
         if !self.clock.has_begun() {

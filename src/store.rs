@@ -24,10 +24,14 @@ pub use self::{
     messages::{
         Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Silence, Waiting,
     },
-    postgres::{PostgresSettings, PostgresUrl, PostgresUrlError, TlsSetupError},
+    postgres::{
+        PostgresExamined, PostgresSettings, PostgresUrl, PostgresUrlError, TlsSetupError,
+        examine as examine_postgres,
+    },
     registrations::{
         Found, Generation, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash,
     },
+    sqlite::{SqliteExamined, SqliteOpenError, examine as examine_sqlite},
 };
 use self::{postgres::Postgres, sqlite::Sqlite};
 use crate::model::time::Clock;

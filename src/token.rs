@@ -14,6 +14,7 @@ mod length;
 mod opened;
 mod paseto;
 mod peers;
+mod proof;
 mod state_secret;
 mod stored;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use self::{
         Import, KeyError, Peer,
         prosody_ids::{DirectoryError, Stored, read as read_prosody_storage},
     },
+    proof::proof,
     state_secret::{StateSecret, StateSecretError, gen_secret},
 };
 use self::{opened::Opened, peers::prosody_ids};

@@ -7,6 +7,7 @@
 //! - `session`: what they mean to this component
 //! - `outbox`: stanzas on their way out; `writer`: their XML
 //! - `keepalive`: notices that the server is gone
+//! - `trial`: tries a connection without keeping it
 //! - `loss`: why there is no link; `backoff`: when to try again; `report`: what the log says
 //!
 //! It knows what a push and a registration look like on the wire, and nothing of what becomes of
@@ -19,7 +20,7 @@ pub mod component;
 mod courtesy;
 pub(crate) mod frame;
 mod keepalive;
-mod loss;
+pub mod loss;
 mod outbox;
 mod parse;
 pub mod reader;
@@ -28,5 +29,6 @@ pub mod session;
 pub mod settings;
 mod stanza;
 pub(crate) mod stream;
+pub mod trial;
 mod up;
 pub mod writer;

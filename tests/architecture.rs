@@ -48,7 +48,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "app", "config", "demo", "http", "model", "runtime", "store", "tls", "token",
+            "app", "config", "demo", "http", "model", "runtime", "store", "tls", "token", "xmpp",
         ],
     ),
 ];

@@ -39,6 +39,11 @@ const COMMANDS: &[(&str, &str, &str)] = &[
         "$unified_push check-config",
     ),
     (
+        "unified-push doctor",
+        "tests/commands/doctor/right.rs",
+        r#"run(&["doctor"])"#,
+    ),
+    (
         "unified-push healthcheck",
         "nix/tests/guest.sh",
         "$unified_push healthcheck",

@@ -76,7 +76,8 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
-fn login(config: &Config) -> Login {
+/// How the link logs in.
+pub fn login(config: &Config) -> Login {
     Login {
         host: config.component.host.clone(),
         port: config.component.port,

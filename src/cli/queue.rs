@@ -6,6 +6,7 @@ use std::iter;
 use super::{
     accounts::{account, messages, print_list},
     error::{CliError, Exit},
+    examples,
 };
 use crate::{
     app::state::{find_clock, find_store},
@@ -16,8 +17,10 @@ use crate::{
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// List the accounts for which messages are waiting
+    #[command(after_help = examples::QUEUE_LIST)]
     List,
     /// Drop all messages that are waiting for an account; its endpoints keep working
+    #[command(after_help = examples::QUEUE_DROP)]
     Drop {
         /// A bare JID
         jid: String,

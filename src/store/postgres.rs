@@ -9,6 +9,7 @@ mod columns;
 mod counting;
 mod engine;
 mod enqueue;
+mod examine;
 pub(super) mod failure;
 mod floors;
 mod issuers;
@@ -44,6 +45,7 @@ use self::{
     worker::Workers,
 };
 pub use self::{
+    examine::{PostgresExamined, examine},
     open::{PostgresOpenError, PostgresSettings},
     tls::TlsSetupError,
     url::{PostgresUrl, PostgresUrlError},

@@ -5,6 +5,7 @@
 
 mod columns;
 mod enqueue;
+mod examine;
 mod issuers;
 mod meanwhile;
 mod open;
@@ -30,7 +31,10 @@ use jid::{BareJid, Jid};
 use rusqlite::Connection;
 use tokio::sync::RwLock;
 
-pub use self::open::SqliteOpenError;
+pub use self::{
+    examine::{SqliteExamined, examine},
+    open::SqliteOpenError,
+};
 use self::{
     meanwhile::Meanwhile,
     worker::{Reader, Writer},

@@ -10,6 +10,7 @@ use super::{
     claims::Said,
     hs256,
     peers::{Import, Peer, prosody_ids},
+    proof,
 };
 use crate::model::secret::{KeyId, Secret};
 
@@ -31,6 +32,8 @@ pub(super) struct Key {
     pub stored_name: hmac::Key,
     /// Makes the half that shows that the first one is ours.
     pub stored_tag: hmac::Key,
+    /// Shows to whoever knows the secret that we know it.
+    pub proof: hmac::Key,
 }
 
 impl Keyring {
@@ -91,6 +94,7 @@ impl Key {
             jwt_verify: DecodingKey::from_secret(secret.as_bytes()),
             stored_name: mac("endpoint/storage-name/v1"),
             stored_tag: mac("endpoint/storage-tag/v1"),
+            proof: proof::key(secret),
         }
     }
 }

@@ -90,11 +90,7 @@ pub enum SqliteOpenError {
 pub(super) fn make(state_dir: &Path) -> Result<PathBuf, SqliteOpenError> {
     if !state_dir.exists() {
         let made = DirBuilder::new().mode(0o700).create(state_dir);
-        let path = state_dir.to_owned();
-        made.map_err(|source| match of_the_disk(&path, &source) {
-            Some(error) => error,
-            None => SqliteOpenError::Directory { path, source },
-        })?;
+        made.map_err(|source| no_directory(state_dir, source))?;
     }
     check(state_dir, true)
 }
@@ -164,6 +160,20 @@ fn refuse_newer(path: &Path, found: u32) -> Result<(), SqliteOpenError> {
         found,
         known,
     })
+}
+
+pub(super) fn no_directory(state_dir: &Path, source: io::Error) -> SqliteOpenError {
+    let path = state_dir.to_owned();
+    match of_the_disk(&path, &source) {
+        Some(error) => error,
+        None => SqliteOpenError::Directory { path, source },
+    }
+}
+
+/// Writes a file beside the database and removes it.
+pub(super) fn check_writing(state_dir: &Path) -> Result<(), SqliteOpenError> {
+    let path = state_dir.join(FILE);
+    write_beside(&path).map_err(|source| no_file(path, source))
 }
 
 fn no_file(path: PathBuf, source: io::Error) -> SqliteOpenError {
