@@ -13,6 +13,7 @@ mod read;
 mod report;
 mod secrets;
 mod settings;
+mod tls;
 mod values;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ use crate::{
     model::{
         acl::Acl,
         endpoint::PublicUrl,
+        host::Host,
         listen::Listen,
         message::{Ttl, Urgency},
         rate::Rate,
@@ -39,6 +41,7 @@ use crate::{
         vapid::Vapid,
     },
     store::PostgresUrl,
+    tls::Trust,
     token::Backend,
 };
 
@@ -107,8 +110,11 @@ impl Store {
 pub struct Component {
     /// Without a local part.
     pub domain: BareJid,
-    pub host: String,
+    pub host: Host,
+    /// Not used with a Unix socket.
     pub port: u16,
+    /// None: without TLS.
+    pub tls: Option<Trust>,
     pub secret: Secret,
 }
 

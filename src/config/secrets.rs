@@ -217,7 +217,7 @@ fn read(settings: &mut Settings, about: &About, path: &Path) -> Option<Vec<u8>> 
 }
 
 /// Where a `_file` option's path leads, and whether it is one of systemd's credentials.
-fn place(settings: &Settings, path: &Path) -> (PathBuf, bool) {
+pub fn place(settings: &Settings, path: &Path) -> (PathBuf, bool) {
     match &settings.credentials {
         Some(directory) => {
             let path = directory.join(path);
