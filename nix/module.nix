@@ -176,6 +176,7 @@ in
 {
   imports = [
     ./assertions.nix
+    ./federation.nix
     ./prosody.nix
     ./web.nix
   ];
