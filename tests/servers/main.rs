@@ -8,6 +8,7 @@ mod backup;
 mod bed;
 mod caps;
 mod encrypted;
+mod federated;
 mod fixtures;
 mod lifecycle;
 mod line;
@@ -64,6 +65,7 @@ fn tests_on(kind: Kind) -> Vec<Test> {
         registrations::on_both(),
         link::on_both(),
         encrypted::on_both(),
+        federated::on_both(),
         abuse::on_both(),
         service::on_both(),
         lifecycle::on_both(),
