@@ -12,9 +12,13 @@ pub const ORACLE_SECRET: &str = "the-oracle-s-secret-of-more-than-32-bytes";
 
 pub fn configure(layout: &Layout) {
     let own = files_of(&layout.dir);
-    let federation = match &layout.federated {
-        Some(member) => federated(member, &layout.dir),
-        None => "modules_disabled = { \"s2s\", \"tls\", \"offline\" }\n".to_owned(),
+    let (federation, modules, disabled) = match &layout.federated {
+        Some(member) => (
+            federated(member, &layout.dir),
+            r#", "dialback", "tls""#,
+            r#""offline""#,
+        ),
+        None => (String::new(), "", r#""s2s", "tls", "offline""#),
     };
     let Layout {
         clients,
@@ -26,7 +30,8 @@ pub fn configure(layout: &Layout) {
     let mut config = format!(
         r#"
 {own}{federation}
-modules_enabled = {{ "roster", "saslauth", "disco", "ping", "smacks", "dialback", "tls" }}
+modules_enabled = {{ "roster", "saslauth", "disco", "ping", "smacks"{modules} }}
+modules_disabled = {{ {disabled} }}
 c2s_ports = {{ {clients} }}
 component_ports = {{ {components} }}
 http_ports = {{ {http} }}
