@@ -200,6 +200,7 @@ in
 {
   imports = [
     ./assertions.nix
+    ./federation.nix
     ./prosody.nix
     ./web.nix
   ];

@@ -15,6 +15,7 @@ mod read;
 mod report;
 mod secrets;
 mod settings;
+mod tls;
 mod values;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ use crate::{
     model::{
         acl::Acl,
         endpoint::PublicUrl,
+        host::Host,
         listen::Listen,
         message::{Ttl, Urgency},
         rate::Rate,
@@ -41,6 +43,7 @@ use crate::{
         vapid::Vapid,
     },
     store::{PostgresSettings, PostgresUrl},
+    tls::Trust,
     token::{Backend, Import},
 };
 
@@ -114,8 +117,11 @@ impl Store {
 pub struct Component {
     /// Without a local part.
     pub domain: BareJid,
-    pub host: String,
+    pub host: Host,
+    /// Not used with a Unix socket.
     pub port: u16,
+    /// None: without TLS.
+    pub tls: Option<Trust>,
     pub secret: Secret,
 }
 

@@ -7,10 +7,11 @@
 //! - What comes from outside and is passed in: [`time`], [`random`], [`secret`]
 //! - The daemon's own time: [`timekeeper`]
 //! - What tasks share: [`sync`]
-//! - What the configuration names: [`listen`] (addresses), [`rate`] (limits)
+//! - What the configuration names: [`listen`] and [`host`] (addresses), [`rate`] (limits)
 
 pub mod acl;
 pub mod endpoint;
+pub mod host;
 pub mod listen;
 pub mod message;
 pub mod payload;

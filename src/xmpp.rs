@@ -1,7 +1,7 @@
 //! The link to the XMPP server: an external component (XEP-0114).
 //!
 //! - `component`: the task that keeps a connection, by its `settings`; `up`: what it does with one
-//! - `stream`: connects and authenticates
+//! - `socket`: connects, by TCP, TLS or a Unix socket; `stream`: authenticates
 //! - `reader`: bytes into stanzas within limits; `frame`: where stanzas begin and end; `parse`: their
 //!   XML; `stanza`: what they say
 //! - `session`: what they mean to this component
@@ -27,6 +27,7 @@ pub mod reader;
 mod report;
 pub mod session;
 pub mod settings;
+mod socket;
 mod stanza;
 pub(crate) mod stream;
 pub mod trial;

@@ -64,6 +64,7 @@ because a second call would generate anew. */}}
 left out, and has the daemon's default. */}}
 {{- define "unified-push.config" -}}
 {{- $config := deepCopy .Values.config }}
+{{- $_ := set $config.component "host" (include "unified-push.componentHost" .) }}
 {{- $dir := include "unified-push.secretDir" . }}
 {{- $keys := include "unified-push.secretKeys" . | fromJson }}
 {{- $data := include "unified-push.secretData" . | fromJson }}

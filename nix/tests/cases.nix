@@ -125,6 +125,25 @@ in
       prosody.enable = true;
       settings.component.port = 5348;
     };
+    federation = of {
+      nginx.enable = true;
+      openFirewall = true;
+      federation.enable = true;
+      federation.openFirewall = true;
+      settings.acl = [ "example.net" ];
+    };
+    federation-with-certificate = of {
+      federation.enable = true;
+      federation.certificateDirectory = "/var/lib/acme/up.example.org";
+    };
+    tls = settings {
+      component.host = "10.0.0.2";
+      component.tls = true;
+      component.tls_name = "example.org";
+    };
+    component-by-unix-socket = settings {
+      component.host = "unix:/run/ejabberd/component.sock";
+    };
   };
 
   refused = {
@@ -234,6 +253,9 @@ in
         settings.component.domain = "up.example.org";
       };
     };
+    federation-without-certificate =
+      refused ''services.unified-push.federation.certificateDirectory = "/var/lib/acme/up.example.org";''
+        (of { federation.enable = true; });
     prosody-on-another-machine = refused "Remove services.unified-push.settings.component.host" (
       withProsody {
         prosody.enable = true;

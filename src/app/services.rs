@@ -81,6 +81,7 @@ pub fn login(config: &Config) -> Login {
     Login {
         host: config.component.host.clone(),
         port: config.component.port,
+        tls: config.component.tls.clone(),
         secret: config.component.secret.clone(),
     }
 }

@@ -52,6 +52,8 @@ pub enum Kind {
     Secret(usize),
     /// A list of such strings.
     Secrets(usize),
+    /// A host or a Unix socket.
+    Server,
     Size {
         such_as: &'static str,
         least: &'static str,
@@ -120,6 +122,9 @@ impl fmt::Display for Kind {
             Self::Secret(1) => f.write_str("string"),
             Self::Secret(least) => write!(f, "string of at least {least} bytes"),
             Self::Secrets(least) => write!(f, "list of strings of at least {least} bytes"),
+            Self::Server => {
+                f.write_str(r#"host name or address, without the port, or `"unix:/PATH"`"#)
+            }
             Self::Size { such_as, least } => write!(
                 f,
                 "size such as `{such_as}`, or a number of bytes; at least `\"{least}\"`"

@@ -14,6 +14,7 @@ use super::forms::{Parsed, list, scalar, text};
 use crate::model::{
     acl::Acl,
     endpoint::{PublicUrl, PublicUrlError},
+    host::Host,
     listen::Listen,
     rate::Rate,
 };
@@ -45,10 +46,7 @@ pub fn path_or_none(value: &Value) -> Parsed<Option<PathBuf>> {
 pub fn listen(value: &Value) -> Parsed<Listen> {
     let text = text(value)?;
     if let Some(path) = text.strip_prefix("unix:") {
-        return match path.starts_with('/') {
-            true => Ok(Listen::Unix(path.into())),
-            false => Err("is a Unix socket without an absolute path".to_owned()),
-        };
+        return socket(path).map(Listen::Unix);
     }
     let address = text
         .parse()
@@ -77,6 +75,20 @@ pub fn host(value: &Value) -> Parsed<String> {
         true => "is neither a name nor an address (the port has its own option)".to_owned(),
         false => "is neither a name nor an address".to_owned(),
     })
+}
+
+pub fn server(value: &Value) -> Parsed<Host> {
+    match text(value)?.strip_prefix("unix:") {
+        Some(path) => socket(path).map(Host::Unix),
+        None => host(value).map(Host::Network),
+    }
+}
+
+fn socket(path: &str) -> Parsed<PathBuf> {
+    match path.starts_with('/') {
+        true => Ok(path.into()),
+        false => Err("is a Unix socket without an absolute path".to_owned()),
+    }
 }
 
 pub fn public_url(value: &Value) -> Parsed<PublicUrl> {

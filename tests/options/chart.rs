@@ -33,6 +33,11 @@ const CHART: &[(&str, Option<&str>, &str)] = &[
         "Required: the name of its Service.",
     ),
     (
+        "component.tls_ca_file",
+        None,
+        "Mount the file with extraVolumes.",
+    ),
+    (
         "component.secret",
         None,
         "By default, the chart generates one and keeps it across upgrades.",
@@ -166,6 +171,10 @@ fn check(option: &dyn Described) -> String {
             )
         }
         Kind::Listen => defined("listen"),
+        Kind::Server => {
+            r#"{"type": "string", "pattern": "^(unix:/.+|\\[?[0-9a-fA-F:]+\\]?|[^/@:\\s]*)$"}"#
+                .to_owned()
+        }
         Kind::Networks => defined("networks"),
         Kind::OneOf(words) => {
             let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();

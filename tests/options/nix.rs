@@ -103,6 +103,7 @@ fn of_type(kind: &Kind) -> String {
         | Kind::PublicUrl
         | Kind::Rate { .. }
         | Kind::Secret(_)
+        | Kind::Server
         | Kind::Store => "types.str",
     }
     .to_owned()
