@@ -11,6 +11,7 @@ mod manual;
 mod queue;
 mod registrations;
 mod send;
+mod store;
 
 use std::{
     env, panic,
@@ -80,6 +81,9 @@ enum Command {
     /// List or revoke registrations; works while the daemon runs
     #[command(subcommand)]
     Registrations(registrations::Command),
+    /// Copy a store, such as from SQLite to PostgreSQL
+    #[command(subcommand)]
+    Store(store::Command),
 }
 
 /// How a configuration is printed.
@@ -120,6 +124,7 @@ fn run(path: Option<&Path>, command: Command) -> Result<Exit, CliError> {
         Command::Send(args) => send::run(*args),
         Command::Inspect { endpoint } => block_on(inspect::run(&load(path)?, &endpoint))?,
         Command::Queue(command) => block_on(queue::run(&load(path)?, command))?,
+        Command::Store(command) => block_on(store::run(command))?,
         Command::Registrations(command) => block_on(registrations::run(&load(path)?, command))?,
     }
 }
