@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use super::{send::error::SendError, store::PlaceError};
+use super::{send::error::SendError, store::error::PlaceError};
 use crate::{
     app::{Failed, StartError, state::StateError},
     config::Report,

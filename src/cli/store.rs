@@ -1,5 +1,7 @@
 //! `unified-push store`: copies all that a store holds into another one.
 
+pub mod error;
+
 use std::{
     fs,
     io::{self, IsTerminal},
@@ -11,6 +13,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
+use self::error::PlaceError;
 use super::error::{CliError, Exit};
 use crate::{
     model::{secret::Secret, time::SystemClock},
@@ -33,33 +36,6 @@ pub enum Command {
         /// A store that is empty, or does not exist yet
         #[arg(long, value_name = "STORE")]
         to: String,
-    },
-}
-
-/// Why a text names no store. Never with the text, which may hold a password.
-#[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
-    #[error(
-        "{option} names no store. Write sqlite:DIRECTORY, postgres://USER:PASSWORD@HOST/DATABASE, or \
-         file:FILE for a file that holds such a URL"
-    )]
-    Scheme { option: &'static str },
-    #[error("{option} {source}")]
-    Url {
-        option: &'static str,
-        source: PostgresUrlError,
-    },
-    #[error("{option}: {} cannot be read: {source}", .file.display())]
-    File {
-        option: &'static str,
-        file: PathBuf,
-        source: io::Error,
-    },
-    #[error("{option}: what {} holds {source}", .file.display())]
-    InFile {
-        option: &'static str,
-        file: PathBuf,
-        source: PostgresUrlError,
     },
 }
 
