@@ -14,6 +14,7 @@ mod manual;
 mod queue;
 mod registrations;
 mod send;
+mod store;
 
 use std::{
     env, panic,
@@ -100,6 +101,9 @@ enum Command {
     /// List or revoke registrations; works while the daemon runs
     #[command(subcommand, after_help = examples::REGISTRATIONS)]
     Registrations(registrations::Command),
+    /// Copy a store, such as from SQLite to PostgreSQL
+    #[command(subcommand)]
+    Store(store::Command),
 }
 
 /// How a configuration is printed.
@@ -142,6 +146,7 @@ fn run(path: Option<&Path>, command: Command) -> Result<Exit, CliError> {
         Command::Inspect { endpoint } => block_on(inspect::run(&load(path)?, &endpoint))?,
         Command::Import(command) => block_on(import::run(&load(path)?, command))?,
         Command::Queue(command) => block_on(queue::run(&load(path)?, command))?,
+        Command::Store(command) => block_on(store::run(command))?,
         Command::Registrations(command) => block_on(registrations::run(&load(path)?, command))?,
     }
 }

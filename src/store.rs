@@ -7,6 +7,7 @@
 //! `engine::Engine` is the contract. `rules` makes the decisions that do not depend on a
 //! database, and `sqlite` and `postgres` are mirrors: files of the same name do the same work.
 
+mod copy;
 mod engine;
 mod error;
 mod messages;
@@ -14,12 +15,14 @@ mod postgres;
 mod registrations;
 mod rules;
 mod sqlite;
+mod tables;
 
 use std::{fmt, path::Path, sync::Arc};
 
 use crate::model::timekeeper::{Kept, Origin};
 
 pub use self::{
+    copy::{CopyError, Place, Progress, copy},
     error::{Failure, OpenError, StoreError},
     messages::{
         Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Silence, Waiting,

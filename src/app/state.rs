@@ -57,7 +57,7 @@ impl State {
             config::Store::Sqlite => Store::open(&config.state_dir)?,
             config::Store::Postgres(url) => Store::connect(url, config.postgres).await?,
         };
-        let keeper = find_clock(&store, time).await?;
+        let keeper = find_keeper(&store, time).await?;
         let clock = store.clock(keeper.clone()).await?;
         let secret = match &config.secret {
             Some(secret) => secret.clone(),
@@ -82,7 +82,7 @@ impl State {
         time: impl TimeSource + 'static,
     ) -> Result<Self, StateError> {
         let store = find_store(config).await?;
-        let keeper = find_clock(&store, time).await?;
+        let keeper = find_keeper(&store, time).await?;
         let secret = find_secret(config)?.ok_or_else(|| StateError::NoSecret {
             state_dir: config.state_dir.clone(),
         })?;
@@ -110,6 +110,13 @@ pub async fn find_store(config: &Config) -> Result<Store, StateError> {
 
 /// The time by which the daemon dates what is in its store.
 pub async fn find_clock(
+    store: &Store,
+    time: impl TimeSource + 'static,
+) -> Result<Arc<dyn Clock>, StoreError> {
+    store.clock(find_keeper(store, time).await?).await
+}
+
+async fn find_keeper(
     store: &Store,
     time: impl TimeSource + 'static,
 ) -> Result<Arc<Timekeeper>, StoreError> {

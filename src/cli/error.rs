@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use super::send::error::SendError;
+use super::{send::error::SendError, store::error::PlaceError};
 use crate::{
     app::{Failed, StartError, state::StateError},
     config::Report,
@@ -11,7 +11,7 @@ use crate::{
         listen::Listen,
         secret::{KeyId, KeyIdError},
     },
-    store::StoreError,
+    store::{CopyError, StoreError},
     tls::{self, AuthoritiesError},
     token::{DirectoryError, InspectError, StateSecretError},
 };
@@ -45,6 +45,10 @@ pub enum CliError {
     Secret(#[from] StateSecretError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     #[error("admin.listen = {listen} does not answer: {source}. Is the daemon running?")]
     NoHealth { listen: Listen, source: io::Error },
     #[error("cannot read standard input: {0}")]

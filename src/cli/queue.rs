@@ -11,7 +11,7 @@ use super::{
 use crate::{
     app::state::{find_clock, find_store},
     config::Config,
-    model::time::{Clock, SystemClock},
+    model::time::SystemClock,
 };
 
 #[derive(clap::Subcommand)]

@@ -12,12 +12,7 @@ use super::{
 use crate::{
     app::state::{State, find_clock, find_secret, find_store},
     config::Config,
-    model::{
-        acl::Acl,
-        revocation::Scope,
-        secret::KeyId,
-        time::{Clock, SystemClock},
-    },
+    model::{acl::Acl, revocation::Scope, secret::KeyId, time::SystemClock},
 };
 
 /// How long a whole account's revocation is kept: it also covers tokens that mod_unified_push signed

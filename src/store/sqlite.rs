@@ -13,6 +13,7 @@ mod queue;
 mod registrations;
 mod revocations;
 mod statements;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -34,6 +35,7 @@ use tokio::sync::RwLock;
 pub use self::{
     examine::{SqliteExamined, examine},
     open::SqliteOpenError,
+    tables::SqliteTables,
 };
 use self::{
     meanwhile::Meanwhile,
@@ -85,8 +87,12 @@ impl Sqlite {
     }
 
     fn start(path: PathBuf, lock: Option<File>) -> Result<Self, SqliteOpenError> {
-        let mut writing = open::connect(&path)?;
-        open::migrate(&path, &mut writing)?;
+        let writing = open::connect(&path)?;
+        open::migrate(&path, &writing)?;
+        let copied_from = open::copied_from(&writing);
+        if let Some(copied_from) = copied_from.map_err(|source| open::failed(&path, source))? {
+            return Err(SqliteOpenError::Unfinished { path, copied_from });
+        }
         if lock.is_some() {
             // If the disk is full, say, they end by themselves: no reason not to start.
             let _ = queue::void_claims(&writing);

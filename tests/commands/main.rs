@@ -29,6 +29,7 @@ mod secret;
 mod send;
 mod signals;
 mod start;
+mod store_copy;
 mod systemd;
 mod trust;
 mod upgrade;

@@ -206,10 +206,22 @@ step "PostgreSQL is the store"
 systemctl start postgresql
 told PostgreSQL 1
 told PostgreSQL 2
+told 'From SQLite to PostgreSQL, and back' 1
+grep 'Counts and digests are the same' log.told
 drop_in <<END
 LoadCredential=secret:/etc/unified-push/secret
 LoadCredential=store-url:/etc/unified-push/store-url
 END
+printf '[store]\nurl_file = "store-url"\n' | reconfigure 'backend = "storage"' 'secret_file = "secret"'
+inspect third
+linked
+step "it is copied to SQLite and back"
+told 'From SQLite to PostgreSQL, and back' 2
+grep 'Counts and digests are the same' log.told
+reconfigure 'backend = "storage"' 'secret_file = "secret"' </dev/null
+inspect third
+linked
+[ "$(find /var/lib/private/unified-push -uid 0 | wc --lines)" = 0 ]
 printf '[store]\nurl_file = "store-url"\n' | reconfigure 'backend = "storage"' 'secret_file = "secret"'
 linked
 $relay --endpoint fourth

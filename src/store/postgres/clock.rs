@@ -1,5 +1,6 @@
 //! The database's clock, which all daemons go by: leases, expiry and the order of messages of one
-//! topic must not depend on whose clock is wrong.
+//! topic must not depend on whose clock is wrong. What was copied here from another store goes on by
+//! the time of that store, which then leads the database's clock or lags behind it.
 
 use std::{
     sync::{
@@ -13,9 +14,17 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
-use super::{columns::as_i64, work::Work};
+use super::{
+    columns::as_i64,
+    failure::{PostgresFailure, Result},
+    pool::Connection,
+    work::Work,
+};
 use crate::{
-    model::time::{Clock, Timestamp},
+    model::{
+        leads::Leads,
+        time::{Clock, Timestamp},
+    },
     store::error::StoreResult,
 };
 
@@ -32,6 +41,8 @@ const REMARKABLE: u64 = 1000;
 pub struct DatabaseClock {
     own: Arc<dyn Clock>,
     ahead: Arc<AtomicI64>,
+    /// They change only while no daemon runs.
+    leads: Leads,
     _measures: AbortOnDropHandle<()>,
 }
 
@@ -40,6 +51,7 @@ impl DatabaseClock {
     pub async fn start(own: Arc<dyn Clock>, work: Arc<Work>) -> StoreResult<Self> {
         let ahead = Arc::new(AtomicI64::new(0));
         measure(&*own, &work, &ahead).await?;
+        let leads = work.single(leads).await?;
         let (clock, measured) = (own.clone(), ahead.clone());
         let measures = tokio::spawn(async move {
             loop {
@@ -52,6 +64,7 @@ impl DatabaseClock {
         Ok(Self {
             own,
             ahead,
+            leads,
             _measures: AbortOnDropHandle::new(measures),
         })
     }
@@ -59,7 +72,8 @@ impl DatabaseClock {
 
 impl Clock for DatabaseClock {
     fn now(&self) -> Timestamp {
-        self.own.now().shifted(self.ahead.load(Relaxed))
+        let ahead = self.ahead.load(Relaxed) + self.leads.last();
+        self.own.now().shifted(ahead)
     }
 
     fn has_begun(&self) -> bool {
@@ -71,23 +85,36 @@ impl Clock for DatabaseClock {
         Some(wall.shifted(self.ahead.load(Relaxed)))
     }
 
-    // What is kept and what others are told are the same.
-
     fn to_wall(&self, time: Timestamp) -> Timestamp {
-        time
+        time.shifted(-self.leads.at(time))
     }
 
-    fn to_ours(&self, told: Timestamp, _told_at: Timestamp) -> Timestamp {
-        told
+    fn to_ours(&self, told: Timestamp, told_at: Timestamp) -> Timestamp {
+        told.shifted(self.leads.at(told_at))
     }
+}
+
+/// What the time here is ahead of the database's clock, and was.
+pub async fn leads(db: &Connection) -> Result<Leads> {
+    let sql = "SELECT leads FROM unified_push_clock";
+    let leads: Option<String> = db.find(sql, &[], |row| Ok(row.try_get(0)?)).await?;
+    match leads {
+        Some(leads) => serde_json::from_str(&leads).map_err(PostgresFailure::Clock),
+        None => Ok(Leads::default()),
+    }
+}
+
+/// What the database's clock says, in milliseconds.
+pub async fn database_time(db: &Connection) -> Result<i64> {
+    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    db.value(sql, &[]).await
 }
 
 async fn measure(own: &dyn Clock, work: &Work, ahead: &AtomicI64) -> StoreResult<()> {
     let read = work.single(async |db| {
         // Not before there is a connection.
         let (ours, asked) = (own.now(), Instant::now());
-        let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-        let theirs: i64 = db.value(sql, &[]).await?;
+        let theirs = database_time(db).await?;
         Ok((ours, theirs, asked.elapsed()))
     });
     let (ours, theirs, took) = read.await?;

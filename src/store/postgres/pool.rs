@@ -19,7 +19,8 @@ use tokio::{
 };
 use tokio_postgres::{
     Row, SimpleQueryMessage, Statement,
-    types::{FromSql, ToSql},
+    binary_copy::BinaryCopyInWriter,
+    types::{FromSql, ToSql, Type},
 };
 
 use super::{
@@ -43,6 +44,31 @@ const SESSION: &str = "SET synchronous_commit = on;
     SET default_transaction_isolation = 'read committed';
     SET client_min_messages = 'warning'";
 
+/// Shared by all connections of daemons and commands, so that `store copy` has the tables for itself
+/// when it holds it; spells "UPcopyin".
+const TABLES_LOCK: &str = "x'5550636f7079696e'::bigint";
+
+/// What connections are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Serve,
+    /// To copy all there is, with nobody else about.
+    Copy,
+}
+
+impl Purpose {
+    /// Says in its only row whether the connection may be used.
+    fn session(self) -> String {
+        match self {
+            Self::Serve => format!("{SESSION}; SELECT pg_try_advisory_lock_shared({TABLES_LOCK})"),
+            Self::Copy => format!(
+                "{SESSION}; SET statement_timeout = '60s';
+                 SELECT pg_try_advisory_lock({TABLES_LOCK})"
+            ),
+        }
+    }
+}
+
 pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// Cheap to clone.
@@ -56,21 +82,22 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub fn new(source: &Source, connections: usize) -> Self {
+    pub fn new(source: &Source, connections: usize, purpose: Purpose) -> Self {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
         let manager = Manager::from_connect(source.config(), source.clone(), recycling);
         let floors = Arc::new(Floors::default());
         let known = floors.clone();
-        let set_up = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+        let set_up = Hook::async_fn(move |client: &mut ClientWrapper, _| {
             // It may lead to another server.
             known.forget_all();
-            Box::pin(async {
-                client
-                    .batch_execute(SESSION)
-                    .await
-                    .map_err(HookError::Backend)
+            Box::pin(async move {
+                let answers = client.simple_query(&purpose.session()).await;
+                match first_text(&answers.map_err(HookError::Backend)?).as_deref() {
+                    Some("t") => Ok(()),
+                    _ => Err(HookError::message("the tables are locked")),
+                }
             })
         });
         let pool = deadpool_postgres::Pool::builder(manager)
@@ -213,11 +240,23 @@ impl Connection {
 
     /// The text of the first value of a statement without values.
     pub async fn text(&self, sql: &str) -> Result<Option<String>> {
-        let answers = self.object().simple_query(sql).await?;
-        Ok(answers.iter().find_map(|answer| match answer {
-            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-            _ => None,
-        }))
+        Ok(first_text(&self.object().simple_query(sql).await?))
+    }
+
+    /// Sends rows to a `COPY ... FROM STDIN (FORMAT binary)`.
+    pub async fn load(
+        &self,
+        sql: &str,
+        types: &[Type],
+        rows: &[Vec<&(dyn ToSql + Sync)>],
+    ) -> Result<()> {
+        let sink = self.object().copy_in(sql).await?;
+        let mut writer = pin!(BinaryCopyInWriter::new(sink, types));
+        for row in rows {
+            writer.as_mut().write(row).await?;
+        }
+        writer.finish().await?;
+        Ok(())
     }
 
     /// Statements without values.
@@ -229,6 +268,13 @@ impl Connection {
         let held = self.held.as_ref();
         &held.expect("taken when it is given up only").0
     }
+}
+
+fn first_text(answers: &[SimpleQueryMessage]) -> Option<String> {
+    answers.iter().find_map(|answer| match answer {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    })
 }
 
 impl Drop for Connection {
