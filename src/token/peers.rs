@@ -115,7 +115,7 @@ impl Import {
                 let claims: Claims = serde_json::from_slice(&key.open(token)?).ok()?;
                 claims.said(self.id, Number::seconds)
             }
-            Key::ProsodyJwt(key) => return jwt::open_with(key, self.id, token),
+            Key::ProsodyJwt(key) => jwt::open_with(key, self.id, token),
             Key::Up(key) => {
                 let token = UntrustedToken::<Local, V2>::try_from(token).ok()?;
                 if !token.untrusted_footer().is_empty() {

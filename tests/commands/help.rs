@@ -86,7 +86,7 @@ impl Desk {
 
 #[tokio::test]
 async fn every_example_works_as_it_is_printed() {
-    let mut bed = Bed::new().await;
+    let bed = Bed::new().await;
     let root = bed.path("root");
     fs::create_dir(&root).unwrap();
     symlink(program(), root.join("unified-push")).unwrap();

@@ -14,7 +14,7 @@ use deadpool_postgres::{
     RecyclingMethod, Runtime, TimeoutType,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_postgres::{
@@ -22,6 +22,8 @@ use tokio_postgres::{
     binary_copy::BinaryCopyInWriter,
     types::{FromSql, ToSql, Type},
 };
+
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     failure::{PostgresFailure, Result},
@@ -34,6 +36,9 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// How long abandoned work may take to end by itself, or after it was cancelled.
 const WIND_UP: Duration = Duration::from_millis(500);
+
+/// How often a write that was tried is cancelled before its connection is closed nevertheless.
+const MOST_CANCELS: u32 = 20;
 
 /// On each connection, whatever the server's defaults are: a commit that was answered is on the
 /// disk, what waits for a lock waits for no longer than the daemon does, and a transaction that the
@@ -79,6 +84,8 @@ pub struct Pool {
     /// One for each connection that does something at the server, be it abandoned.
     busy: Arc<Semaphore>,
     floors: Arc<Floors>,
+    /// Held by whoever sees whether the server is worth waiting for.
+    probing: Arc<Mutex<()>>,
 }
 
 impl Pool {
@@ -112,6 +119,7 @@ impl Pool {
             source: source.clone(),
             busy: Arc::new(Semaphore::new(connections)),
             floors,
+            probing: Arc::default(),
         }
     }
 
@@ -127,6 +135,7 @@ impl Pool {
             held: Some((object, permit)),
             source: self.source.clone(),
             floors: self.floors.clone(),
+            probing: self.probing.clone(),
             queued: AtomicI64::new(0),
         })
     }
@@ -152,6 +161,7 @@ pub struct Connection {
     held: Option<(Object, OwnedSemaphorePermit)>,
     source: Source,
     floors: Arc<Floors>,
+    probing: Arc<Mutex<()>>,
     /// How many bytes more wait, as [`Caps::bytes`](crate::store::Caps::bytes) counts, through what
     /// was done with it.
     queued: AtomicI64,
@@ -282,23 +292,55 @@ impl Drop for Connection {
         if let Some((object, permit)) = self.held.take() {
             let client = Object::take(object);
             if !client.is_closed() {
-                tokio::spawn(wind_up(client, self.source.clone(), permit));
+                let (source, probing) = (self.source.clone(), self.probing.clone());
+                tokio::spawn(async move {
+                    wind_up(client, &source, &probing).await;
+                    drop(permit);
+                });
             }
         }
     }
 }
 
-/// Counts abandoned work as busy until the server has ended it, and has it do so: a commit that
-/// waits for a standby goes on even when its client has left.
-async fn wind_up(client: ClientWrapper, source: Source, permit: OwnedSemaphorePermit) {
+/// Returns when the server has ended abandoned work, and has it do so: a commit that waits for a
+/// standby goes on even when its client has left. Does not wait for a server that was left.
+async fn wind_up(client: ClientWrapper, source: &Source, probing: &Mutex<()>) {
     let work = client.cancel_token();
     let mut ended = pin!(client.batch_execute("ROLLBACK"));
     while timeout(WIND_UP, &mut ended).await.is_err() {
         let cancelled = timeout(CONNECT, source.cancel(work.clone())).await;
         if !matches!(cancelled, Ok(Ok(()))) {
             // The server cannot be reached: it will notice that the connection is closed.
+            return;
+        }
+        // One that hangs as a whole takes in whatever is sent to it, too.
+        if timeout(WIND_UP, &mut ended).await.is_ok() || was_left(source, probing).await {
+            return;
+        }
+    }
+}
+
+/// Whether another connection would not hang in the same way: either there is none to be had, or it
+/// writes. One at a time sees to that.
+async fn was_left(source: &Source, probing: &Mutex<()>) -> bool {
+    let _one = probing.lock().await;
+    let (client, connection) = match timeout(CONNECT, source.connect()).await {
+        Ok(Ok(connected)) => connected,
+        // It has answered, as when there are too many connections.
+        Ok(Err(error)) if error.code().is_some() => return false,
+        Ok(Err(_)) | Err(_) => return true,
+    };
+    let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
+    let write = format!("{SESSION}; UPDATE unified_push_changes SET changes = changes");
+    let mut written = pin!(client.batch_execute(&write));
+    if timeout(2 * WIND_UP, &mut written).await.is_ok() {
+        return true;
+    }
+    for _ in 0..MOST_CANCELS {
+        let _ = timeout(CONNECT, source.cancel(client.cancel_token())).await;
+        if timeout(WIND_UP, &mut written).await.is_ok() {
             break;
         }
     }
-    drop(permit);
+    false
 }

@@ -71,7 +71,9 @@ pub async fn claim(db: &Connection, by: i64, asked: &[Asked]) -> Result<Vec<(boo
     );
     let (end, claim) = (db.prepare(END).await?, db.prepare(&claim_sql()).await?);
     let retaken = asked.iter().filter(|asked| asked.retakes);
-    let retaken: Vec<Vec<u8>> = retaken.map(|asked| owner_key(asked.owner.as_str())).collect();
+    let retaken: Vec<Vec<u8>> = retaken
+        .map(|asked| owner_key(asked.owner.as_str()))
+        .collect();
     while claims.iter().any(Option::is_none) {
         let mut first: HashMap<&Jid, usize> = HashMap::new();
         let (mut owners, mut nows, mut leases) = (Vec::new(), Vec::new(), Vec::new());

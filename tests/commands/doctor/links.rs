@@ -64,7 +64,8 @@ async fn what_keeps_prosody_from_accepting_it_is_named() {
     become_component(&mut clinic, &account, server.layout.clients);
     clinic.is_wrong("link", "stream error").await;
     // One that speaks TLS, or HTTP.
-    become_component(&mut clinic, &account, clinic.port);
+    let foreign = clinic.port;
+    become_component(&mut clinic, &account, foreign);
     clinic.is_wrong("link", "component").await;
     become_component(&mut clinic, &account, port);
     clinic.bed.text("component.host", "xmpp.invalid");
