@@ -1,7 +1,6 @@
 //! What operators put between the daemons and PostgreSQL.
 
 use std::{
-    fs,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
