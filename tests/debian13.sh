@@ -25,6 +25,7 @@ if [ ! -e "$tree" ]; then
     mmdebstrap --quiet --variant=minbase --include=ca-certificates \
         --setup-hook='sed -n "s/ trixie / trixie-backports /p" "$1/etc/apt/sources.list" >"$1/etc/apt/sources.list.d/backports.list"' \
         trixie "$tree.new"
+    echo 'APT::Keep-Downloaded-Packages "false";' >"$tree.new/etc/apt/apt.conf.d/small"
     [ "$tree" = "$work/stable" ] ||
         cat >"$tree.new/etc/apt/preferences.d/servers" <<'PINS'
 Package: prosody prosody-modules ejabberd* erlang-*
