@@ -42,6 +42,8 @@ RUSTUP_HOME=$(rustup show home)
 export CARGO_HOME RUSTUP_HOME
 path=$CARGO_HOME/bin
 mounts="$CARGO_HOME $RUSTUP_HOME /etc/ssl/certs/ca-certificates.crt"
+# Where the work tree is one of several, the repository is elsewhere.
+mounts="$mounts $(git rev-parse --path-format=absolute --git-common-dir)"
 if command -v go >/dev/null; then
     path=$path:$(go env GOROOT)/bin
     mounts="$mounts $(go env GOROOT) $(go env GOPATH)"
