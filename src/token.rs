@@ -9,6 +9,7 @@ mod hs256;
 mod inspect;
 mod issuers;
 mod jwt;
+mod jwt_claims;
 mod keyring;
 mod length;
 mod opened;

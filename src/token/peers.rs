@@ -22,7 +22,7 @@ use serde::Deserialize;
 pub use self::key::KeyError;
 use super::{
     claims::{Number, Said, Subject},
-    hs256, jwt,
+    hs256, jwt_claims,
 };
 use crate::model::{secret::KeyId, time::Timestamp};
 
@@ -115,7 +115,7 @@ impl Import {
                 let claims: Claims = serde_json::from_slice(&key.open(token)?).ok()?;
                 claims.said(self.id, Number::seconds)
             }
-            Key::ProsodyJwt(key) => jwt::open_with(key, self.id, token),
+            Key::ProsodyJwt(key) => jwt_claims::open_with(key, self.id, token),
             Key::Up(key) => {
                 let token = UntrustedToken::<Local, V2>::try_from(token).ok()?;
                 if !token.untrusted_footer().is_empty() {
@@ -127,7 +127,7 @@ impl Import {
                 claims.said(self.id, Number::milliseconds)
             }
             Key::Ejabberd(key) => {
-                let Short { o, a, i, e } = jwt::verify(key, token)?;
+                let Short { o, a, i, e } = jwt_claims::verify(key, token)?;
                 let subject = Subject::new(o, a, i);
                 Claims { subject, exp: e }.said(self.id, Number::seconds)
             }

@@ -47,7 +47,9 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("limits.registrations_per_jid", "1", "2"),
     ("limits.registration_rate", r#""1/min""#, "2/h, burst 9"),
     ("limits.in_flight_memory", "65536", "1GiB"),
+    ("limits.request_memory", r#""2MiB""#, "1GiB"),
     ("limits.connections", "1", "2"),
+    ("limits.connections_per_client", "1", "2"),
     ("log.level", r#""trace""#, "error"),
     ("log.format", r#""json""#, "text"),
 ];
@@ -181,7 +183,7 @@ fn a_misspelt_variable_is_a_warning_that_names_the_right_one() {
         &[
             ("UNIFIED_PUSH_HTTP_LISTEN", "127.0.0.1:1"),
             ("UNIFIED_PUSH_BAKCEND", "jwt"),
-            ("UNIFIED_PUSH_HOMEPAGE", "x"),
+            ("UNIFIED_PUSH_DISCOUNT", "x"),
             ("UNIFIED_PUSHER", "x"),
             ("PATH", "/bin"),
         ],
@@ -190,7 +192,7 @@ fn a_misspelt_variable_is_a_warning_that_names_the_right_one() {
         text,
         "UNIFIED_PUSH_HTTP_LISTEN is not an option and is ignored; did you mean UNIFIED_PUSH_HTTP__LISTEN?\n\
          UNIFIED_PUSH_BAKCEND is not an option and is ignored; did you mean UNIFIED_PUSH_BACKEND?\n\
-         UNIFIED_PUSH_HOMEPAGE is not an option and is ignored"
+         UNIFIED_PUSH_DISCOUNT is not an option and is ignored"
     );
 }
 
