@@ -93,7 +93,7 @@ enum Command {
         endpoint: String,
     },
     /// Take over the endpoints that another push server keeps; works while the daemon runs
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::IMPORT)]
     Import(import::Command),
     /// List or drop the messages that are waiting for phones; works while the daemon runs
     #[command(subcommand, after_help = examples::QUEUE)]
@@ -102,7 +102,7 @@ enum Command {
     #[command(subcommand, after_help = examples::REGISTRATIONS)]
     Registrations(registrations::Command),
     /// Copy a store, such as from SQLite to PostgreSQL
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::STORE)]
     Store(store::Command),
 }
 

@@ -89,3 +89,11 @@ Examples:
 pub const REGISTRATIONS_FORGET_KEY: &str = "\
 Examples:
   unified-push registrations forget-key Rm8xcUw3b0Y";
+
+pub const IMPORT: &str = "\
+Examples:
+  unified-push import prosody-storage /var/lib/prosody";
+
+pub const STORE: &str = "\
+Examples:
+  unified-push store copy --from sqlite:/var/lib/unified-push --to file:/etc/unified-push/store-url";

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::error::{CliError, Exit};
+use super::examples;
 use crate::{
     app::state::State,
     config::Config,
@@ -14,6 +15,7 @@ use crate::{
 pub enum Command {
     /// Those of Prosody's mod_unified_push with the back end storage. Prosody may be running, and this may
     /// be repeated
+    #[command(after_help = examples::IMPORT)]
     ProsodyStorage {
         /// Prosody's data directory, such as /var/lib/prosody
         directory: PathBuf,

@@ -14,7 +14,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
 use self::error::PlaceError;
-use super::error::{CliError, Exit};
+use super::{
+    error::{CliError, Exit},
+    examples,
+};
 use crate::{
     model::{secret::Secret, time::SystemClock},
     store::{self, Place, PostgresUrl, PostgresUrlError, Progress},
@@ -27,8 +30,7 @@ pub enum Command {
     /// A store is sqlite:DIRECTORY (the daemon's `state_dir`), postgres://... (as in `store.url`) or
     /// file:FILE (a file that holds such a URL, as in `store.url_file`). A command that was interrupted
     /// goes on where it ended when it is repeated.
-    #[command(after_help = "Example:\n  unified-push store copy \
-        --from sqlite:/var/lib/unified-push --to file:/etc/unified-push/store-url")]
+    #[command(after_help = examples::STORE)]
     Copy {
         /// The store that is copied, and stays as it is
         #[arg(long, value_name = "STORE")]

@@ -3,7 +3,11 @@
 use std::{fs, os::unix::fs::symlink, process::Command};
 
 use rustix::process::Signal;
-use testbed::{Bed, PATIENCE, Process, bed::secret_of, eventually, program, webpush::App};
+use testbed::{
+    Bed, PATIENCE, Postgres, Process, bed::secret_of, eventually, program, webpush::App,
+};
+
+use crate::{import, outage::installed};
 
 /// What the examples have in place of an endpoint, and of the id of a key.
 const ENDPOINT: &str = "https://up.example.org/push/v4.local.AbC...";
@@ -75,6 +79,10 @@ impl Desk {
     fn shell(&self, example: &str) -> Command {
         let root = self.bed.path("root");
         let example = example.replace("/etc/unified-push/", &format!("{}/", root.display()));
+        let state = self.bed.path("state");
+        let example = example.replace("/var/lib/unified-push", state.to_str().unwrap());
+        let prosodys = self.bed.path("prosody");
+        let example = example.replace("/var/lib/prosody", prosodys.to_str().unwrap());
         let mut command = Command::new("/bin/sh");
         command.env_clear().args(["-euc", &example]);
         command.current_dir(&root).env("HOME", &root);
@@ -94,12 +102,22 @@ async fn every_example_works_as_it_is_printed() {
     fs::copy(bed.config.file(), root.join("config.toml")).unwrap();
     let daemon = bed.start().await;
     let endpoint = bed.register("app").await;
+    import::file(&bed);
+    let postgres = match installed() {
+        true => Some(Postgres::start().await),
+        false => None,
+    };
+    let database = match &postgres {
+        Some(postgres) => postgres.database().await,
+        None => String::new(),
+    };
     let subscription = App::new().subscription(&endpoint);
     for (name, text) in [
         ("endpoint.txt", &*endpoint),
         ("subscription.json", &subscription),
         ("private.pem", PRIVATE),
         ("message", "a message"),
+        ("store-url", &*database),
     ] {
         fs::write(root.join(name), text).unwrap();
     }
@@ -116,10 +134,11 @@ async fn every_example_works_as_it_is_printed() {
     all.sort();
     all.dedup();
     let takes = |example: &String, word: &str| example.contains(word);
-    // These end what the others need.
+    // These end what the others need, or need what the others end.
+    let late = [" serve", "forget-key", "revoke", "store copy"];
     let (last, first): (Vec<_>, Vec<_>) = all
         .into_iter()
-        .partition(|it| takes(it, " serve") || takes(it, "forget-key") || takes(it, "revoke"));
+        .partition(|it| late.iter().any(|word| takes(it, word)));
     let (revoking, last): (Vec<_>, Vec<_>) = last.into_iter().partition(|it| takes(it, "revoke"));
     let mut desk = Desk { bed };
     for example in first.iter().chain(&revoking) {
@@ -147,6 +166,9 @@ async fn every_example_works_as_it_is_printed() {
     desk.bed.text("secret", &secret_of('b'));
     for example in last {
         let example = example.replace(KEY, &key);
+        if takes(&example, "store copy") && postgres.is_none() {
+            continue;
+        }
         if !takes(&example, " serve") {
             let ended = desk.bed.run_with(desk.shell(&example), b"").await;
             ended.with(0);

@@ -12,7 +12,7 @@ const TOKEN: &str = "Q6IuKWbml55VCy-bs0tTzyE5g2Qfb6y28F2K";
 const FILE: &str = "Q6IuKWbml55VCy%2dbs0tTzyE5g2Qfb6y28F2K.dat";
 
 /// As Prosody writes it; it expires in 2100.
-fn file(bed: &Bed) -> PathBuf {
+pub fn file(bed: &Bed) -> PathBuf {
     let digest = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
     let store = bed.path("prosody/up%2eexample%2eorg/unified_push");
     fs::create_dir_all(&store).unwrap();

@@ -185,7 +185,13 @@ def configuration(name, by_kind, documents, rendered):
         directory = Path(scratch)
         secrets = {key: base64.b64decode(v) for key, v in by_kind.get("Secret", {"data": {}})["data"].items()}
         for option, path in re.findall(r'^(\w+_file) = "(.*)"$', config, re.M):
-            content = {"url_file": b"postgres://up@db/up"}.get(option, b"of-somebody-else-0123456789-" + path.encode())
+            content = {
+                "url_file": b"postgres://up@db/up",
+                # What each former server keeps its key in.
+                "/vault/prosody": b"secret-token:paseto.v3.local:" + b"0f" * 32,
+                "/vault/up": base64.b64encode(bytes(32)),
+            }
+            content = content.get(option) or content.get(path, b"of-somebody-else-0123456789-" + path.encode())
             content = secrets.get(Path(path).name, content)
             file = directory / path.replace("/", "_")
             file.touch(0o600)
