@@ -14,7 +14,7 @@ need_machine() {
 }
 
 make_tree() {
-    mkdir --parents "$(dirname $archive)" "$tree"
+    mkdir --parents "$(dirname "$archive")" "$tree"
     [ -e "$archive" ] || {
         # The Prosody of the backports is of the age of that in NixOS.
         # shellcheck disable=SC2016 # $1 is for the hook
