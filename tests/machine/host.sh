@@ -19,7 +19,7 @@ make_tree() {
         # The Prosody of the backports is of the age of that in NixOS.
         # shellcheck disable=SC2016 # $1 is for the hook
         mmdebstrap --quiet --format=tar --variant=minbase \
-            --setup-hook='sed -n "s/ '$debian' / '$debian'-backports /p" "$1/etc/apt/sources.list" >"$1/etc/apt/sources.list.d/backports.list"' \
+            --setup-hook='sed -n "s/ '"$debian"' / '"$debian"'-backports /p" "$1/etc/apt/sources.list" >"$1/etc/apt/sources.list.d/backports.list"' \
             --include=systemd,systemd-sysv,dbus,curl,nginx-light,python3-minimal,libpython3-stdlib \
             --include=ejabberd,postgresql,sqlite3 \
             --include="prosody/$debian-backports,prosody-modules/$debian-backports" \
