@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use testbed::{
-    Bed, PATIENCE,
+    Bed, PATIENCE, Pair,
     bed::{OWNER, push},
     eventually,
 };
@@ -11,15 +11,19 @@ use testbed::{
 const TOKEN: &str = "Q6IuKWbml55VCy-bs0tTzyE5g2Qfb6y28F2K";
 const FILE: &str = "Q6IuKWbml55VCy%2dbs0tTzyE5g2Qfb6y28F2K.dat";
 
-/// As Prosody writes it; it expires in 2100.
+/// As Prosody writes it, of the phone's app; it expires in 2100.
 pub fn file(bed: &Bed) -> PathBuf {
-    let digest = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    let phone = format!("{OWNER}/phone");
+    let Pair {
+        application,
+        instance,
+    } = Pair::of(&phone, "app");
     let store = bed.path("prosody/up%2eexample%2eorg/unified_push");
     fs::create_dir_all(&store).unwrap();
     let path = store.join(FILE);
     let text = format!(
-        "return {{\n\t[\"exp\"] = 4102444800;\n\t[\"sub\"] = \"{OWNER}/phone\";\n\
-         \t[\"application\"] = \"{digest}\";\n\t[\"instance\"] = \"{digest}\";\n}};\n"
+        "return {{\n\t[\"exp\"] = 4102444800;\n\t[\"sub\"] = \"{phone}\";\n\
+         \t[\"application\"] = \"{application}\";\n\t[\"instance\"] = \"{instance}\";\n}};\n"
     );
     fs::write(&path, text).unwrap();
     path
@@ -30,6 +34,8 @@ async fn endpoints_of_prosody_s_storage_are_imported_while_the_daemon_runs() {
     let mut bed = Bed::new().await;
     let file = file(&bed);
     let _daemon = bed.start().await;
+    // It has moved here. A phone that does not know the app says so, and that revokes the endpoint.
+    bed.register("app").await;
     let endpoint = bed.url(&format!("/push/{TOKEN}"));
     assert_eq!(push(&endpoint).await, 404);
 
