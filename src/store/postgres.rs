@@ -60,6 +60,7 @@ use crate::{
         revocation::{Revocation, Scope},
         secret::KeyId,
         time::{Clock, Timestamp},
+        timekeeper::Timekeeper,
     },
 };
 
@@ -80,8 +81,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// The database's clock, as far as it differs from one's own.
-    pub async fn clock(&self, own: Arc<dyn Clock>) -> StoreResult<Arc<dyn Clock>> {
+    /// The database's clock.
+    pub async fn clock(&self, own: Arc<Timekeeper>) -> StoreResult<Arc<dyn Clock>> {
         Ok(Arc::new(
             DatabaseClock::start(own, self.work.clone()).await?,
         ))
