@@ -19,6 +19,8 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::{Missing, PATIENCE, Process, authority::Certificate, eventually, free_port};
 
+mod standby;
+
 pub const USER: &str = "unified";
 pub const PASSWORD: &str = "the-databases-password-Xq7";
 
@@ -26,6 +28,9 @@ pub const PASSWORD: &str = "the-databases-password-Xq7";
 const SERVER_USER: &str = "postgres";
 
 const PACKAGES: &str = "/usr/lib/postgresql";
+
+/// The variable with the directory of another version's programs, which `tests/postgres.sh` sets.
+const PROGRAMS: &str = "UNIFIED_PUSH_TEST_POSTGRES";
 
 const CERTIFICATE: &str = "certificate.pem";
 const AUTHORITY: &str = "authority.pem";
@@ -53,18 +58,7 @@ impl Postgres {
 
     /// A new one that does not run yet.
     pub fn prepare() -> Self {
-        let dir = TempDir::with_prefix("postgres").unwrap();
-        if geteuid().is_root() {
-            let (user, group) = ids_of(SERVER_USER);
-            chown(dir.path(), Some(user), Some(group)).unwrap();
-        }
-        let postgres = Self {
-            dir,
-            programs: programs().expect("PostgreSQL is installed"),
-            port: free_port(),
-            process: Mutex::new(None),
-            databases: AtomicU32::new(0),
-        };
+        let postgres = Self::empty(programs().expect("PostgreSQL is installed"));
         let password = postgres.path("password");
         fs::write(&password, PASSWORD).unwrap();
         let mut initdb = postgres.command("initdb");
@@ -74,6 +68,41 @@ impl Postgres {
         let made = initdb.output().unwrap();
         assert!(made.status.success(), "{made:?}");
         postgres
+    }
+
+    /// Which version the tests have.
+    pub fn version() -> Option<u32> {
+        let asked = Command::new(programs()?.join("postgres"))
+            .arg("--version")
+            .output();
+        let said = String::from_utf8(asked.ok()?.stdout).ok()?;
+        let number = said.split(' ').nth(2)?.split('.').next()?;
+        number.trim().parse().ok()
+    }
+
+    /// Where it listens on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Without a cluster.
+    fn empty(programs: PathBuf) -> Self {
+        let dir = TempDir::with_prefix("postgres").unwrap();
+        give_to_server(dir.path());
+        Self {
+            dir,
+            programs,
+            port: free_port(),
+            process: Mutex::new(None),
+            databases: AtomicU32::new(0),
+        }
+    }
+
+    /// Appends a line to postgresql.conf, for the next start.
+    pub fn configure(&self, line: &str) {
+        let path = self.path("data/postgresql.conf");
+        let lines = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{lines}\n{line}\n")).unwrap();
     }
 
     /// With a certificate for 127.0.0.1 that nobody has signed; it lets clients come by TLS. To be
@@ -113,10 +142,7 @@ impl Postgres {
             let path = self.path(name);
             fs::copy(from, &path).unwrap();
             fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-            if geteuid().is_root() {
-                let (user, group) = ids_of(SERVER_USER);
-                chown(&path, Some(user), Some(group)).unwrap();
-            }
+            give_to_server(&path);
         }
     }
 
@@ -190,19 +216,7 @@ impl Postgres {
 
     /// One of PostgreSQL's programs, as a user that may run it.
     fn command(&self, program: &str) -> Command {
-        let program = self.programs.join(program);
-        let mut command = match geteuid().is_root() {
-            true => {
-                let mut command = Command::new("setpriv");
-                command.args(["--reuid", SERVER_USER, "--regid", SERVER_USER]);
-                command.arg("--clear-groups").arg(program);
-                command
-            }
-            false => Command::new(program),
-        };
-        command.env_clear().current_dir(self.dir.path());
-        command.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
-        command
+        as_server_user(&self.programs.join(program), self.dir.path())
     }
 
     fn spawn(&self) -> Process {
@@ -284,8 +298,35 @@ impl Drop for Postgres {
     }
 }
 
-/// The newest version's programs.
-fn programs() -> Option<PathBuf> {
+/// A command in this directory, as whom PostgreSQL may run.
+pub fn as_server_user(program: &Path, dir: &Path) -> Command {
+    let mut command = match geteuid().is_root() {
+        true => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", SERVER_USER, "--regid", SERVER_USER]);
+            command.arg("--clear-groups").arg(program);
+            command
+        }
+        false => Command::new(program),
+    };
+    command.env_clear().current_dir(dir);
+    command.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+    command
+}
+
+/// Makes a path that user's.
+pub fn give_to_server(path: &Path) {
+    if geteuid().is_root() {
+        let (user, group) = ids_of(SERVER_USER);
+        chown(path, Some(user), Some(group)).unwrap();
+    }
+}
+
+/// The newest version's programs, or those in the directory that the environment names.
+pub fn programs() -> Option<PathBuf> {
+    if let Some(programs) = std::env::var_os(PROGRAMS) {
+        return Some(programs.into());
+    }
     let versions = fs::read_dir(PACKAGES).ok()?;
     let paths = versions.filter_map(|version| Some(version.ok()?.path().join("bin")));
     let usable = paths.filter(|path| path.join("initdb").exists());

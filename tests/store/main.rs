@@ -20,7 +20,7 @@ mod replicas;
 use std::{process::ExitCode, sync::Arc};
 
 use testbed::{
-    Missing, Postgres,
+    Missing, PgBouncer, Postgres,
     suite::{self, Run, Suite},
 };
 use tokio::{runtime::Runtime, sync::OnceCell};
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     for PostgresTest { name, run, .. } in poolers::tests() {
         let shared = shared.clone();
         let run = move || perform(async { run(shared.get_or_init(started).await.clone()).await });
-        let missing = Postgres::missing().or_else(|| Missing::of(&[poolers::PGBOUNCER]));
+        let missing = Postgres::missing().or_else(PgBouncer::missing);
         suite.add(format!("postgres::{name}"), missing, Box::new(run));
     }
     // They stop their server.

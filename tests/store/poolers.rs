@@ -1,11 +1,10 @@
 //! What operators put between the daemons and PostgreSQL.
 
-use std::{fs, process::Command, time::Duration};
+use std::time::Duration;
 
 use futures::future::join_all;
-use tempfile::TempDir;
 use testbed::{
-    Postgres, Process, eventually, free_port,
+    PgBouncer, Postgres, eventually,
     postgres::{PASSWORD, USER, connect},
     tests,
 };
@@ -21,8 +20,6 @@ use crate::{
     messages::{ORCHARD, full, message, message_to, put},
     replicas::{PATIENCE, news},
 };
-
-pub const PGBOUNCER: &str = "/usr/sbin/pgbouncer";
 
 pub fn tests() -> Vec<PostgresTest> {
     tests![
@@ -41,48 +38,6 @@ pub fn tests_without() -> Vec<PostgresTest> {
     ]
 }
 
-/// PgBouncer before one database; it stops with this.
-struct Pooler {
-    url: String,
-    _process: Process,
-    _dir: TempDir,
-}
-
-impl Pooler {
-    async fn start(database: &str, mode: &str) -> Self {
-        let dir = TempDir::with_prefix("pgbouncer").unwrap();
-        let (server, name) = database.rsplit_once('/').unwrap();
-        let server = server.rsplit_once(':').unwrap().1;
-        let port = free_port();
-        let config = format!(
-            "[databases]\n{name} = host=127.0.0.1 port={server} user={USER} password={PASSWORD}\n\
-             [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-             auth_type = any\npool_mode = {mode}\ndefault_pool_size = 20\n"
-        );
-        let path = dir.path().join("pgbouncer.ini");
-        fs::write(&path, config).unwrap();
-        let mut command = Command::new(PGBOUNCER);
-        if rustix::process::geteuid().is_root() {
-            // As root it does not run; the file is for all to read.
-            command.args(["--user", "nobody"]);
-            let chmod = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-            fs::set_permissions(dir.path(), chmod).unwrap();
-        }
-        command.arg(&path);
-        let process = Process::start(&mut command, &dir.path().join("log")).unwrap();
-        let url = format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{name}");
-        eventually("PgBouncer lets clients in", PATIENCE, async || {
-            connect(&url).await.ok().map(drop)
-        })
-        .await;
-        Self {
-            url,
-            _process: process,
-            _dir: dir,
-        }
-    }
-}
-
 async fn open(url: &str) -> Result<Store, String> {
     let opened = Store::connect(&url.parse().unwrap(), PostgresSettings::default()).await;
     opened.map_err(|error| error.to_string())
@@ -91,7 +46,7 @@ async fn open(url: &str) -> Result<Store, String> {
 async fn a_pooler_that_lends_for_less_than_a_session_is_refused(postgres: &Postgres) {
     for mode in ["transaction", "statement"] {
         let url = postgres.database().await;
-        let pooler = Pooler::start(&url, mode).await;
+        let pooler = PgBouncer::start(&url, mode).await;
         let begun = Instant::now();
         let said = open(&pooler.url).await.unwrap_err();
         assert!(begun.elapsed() < Duration::from_secs(5), "{mode}");
@@ -111,7 +66,7 @@ async fn a_pooler_that_lends_for_less_than_a_session_is_refused(postgres: &Postg
 
 async fn three_daemons_fit_into_a_pool_of_twenty(postgres: &Postgres) {
     let url = postgres.database().await;
-    let pooler = Pooler::start(&url, "session").await;
+    let pooler = PgBouncer::start(&url, "session").await;
     let mut stores = Vec::new();
     for _ in 0..3 {
         let store = open(&pooler.url).await.unwrap();
