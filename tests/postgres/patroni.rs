@@ -18,7 +18,7 @@ use testbed::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -90,13 +90,33 @@ impl Cluster {
             let create = format!("CREATE DATABASE {name}");
             client.batch_execute(&create).await.unwrap();
         }
-        Self {
+        let cluster = Self {
             nodes,
             proxy,
             _haproxy: haproxy,
             _etcd: etcd,
             _dir: dir,
-        }
+        };
+        cluster.leads_to_primary().await;
+        cluster
+    }
+
+    /// When somebody who comes by the proxy can write.
+    async fn leads_to_primary(&self) -> Instant {
+        let [_, proxied] = self.urls();
+        eventually("HAProxy leads to the primary", PATIENCE, async || {
+            // It holds whoever it leads to a server that is no longer there.
+            timeout(Duration::from_millis(200), takes_writes(&proxied))
+                .await
+                .ok()?
+        })
+        .await
+    }
+
+    /// When each kind of daemons could write again.
+    async fn fails_over(&self) -> [Instant; 2] {
+        let second = self.nodes[1].becomes_primary().await;
+        [second, self.leads_to_primary().await]
     }
 
     /// One for daemons that know both servers, and one for those that know the proxy. Neither says
@@ -171,6 +191,12 @@ async fn ask(port: u16, request: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
+async fn takes_writes(url: &str) -> Option<Instant> {
+    let client = connect(url).await.ok()?;
+    let asked = client.query_one("SELECT pg_is_in_recovery()", &[]).await;
+    (!asked.ok()?.get::<_, bool>(0)).then(Instant::now)
+}
+
 impl Node {
     fn start(parent: &Path, name: &str, etcd: u16) -> Self {
         let dir = parent.join(name);
@@ -233,20 +259,12 @@ impl Node {
         answer.is_ok_and(|answer| answer.contains(" 200 "))
     }
 
-    /// When PostgreSQL takes writes, and when Patroni says so, which is what HAProxy goes by.
-    async fn becomes_primary(&self) -> [Instant; 2] {
-        let writes = eventually("PostgreSQL takes writes", PATIENCE, async || {
-            let client = connect(&self.url("postgres")).await.ok()?;
-            let asked = client
-                .query_one("SELECT pg_is_in_recovery()", &[])
-                .await
-                .ok()?;
-            (!asked.get::<_, bool>(0)).then(Instant::now)
-        });
-        let says = eventually("Patroni names it", PATIENCE, async || {
-            self.says("/primary").await.then(Instant::now)
-        });
-        tokio::join!(writes, says).into()
+    async fn becomes_primary(&self) -> Instant {
+        let url = self.url("postgres");
+        eventually("PostgreSQL takes writes", PATIENCE, async || {
+            takes_writes(&url).await
+        })
+        .await
     }
 
     /// Everything of it is gone at once.
@@ -293,13 +311,9 @@ async fn after_a_switchover_daemons_store_within_a_second(_: ()) {
     fail_over(async |cluster: &Cluster| {
         let order = json!({"leader": "first", "candidate": "second"}).to_string();
         let length = order.len();
-        let order = format!(
-            "POST /switchover HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{order}"
-        );
-        let (ordered, promoted) = tokio::join!(
-            ask(cluster.nodes[0].rest, &order),
-            cluster.nodes[1].becomes_primary()
-        );
+        let order = format!("POST /switchover HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{order}");
+        let (ordered, promoted) =
+            tokio::join!(ask(cluster.nodes[0].rest, &order), cluster.fails_over());
         let answer = ordered.unwrap();
         assert!(answer.contains(" 200 "), "{answer}");
         promoted
@@ -310,7 +324,7 @@ async fn after_a_switchover_daemons_store_within_a_second(_: ()) {
 async fn after_a_primary_is_lost_daemons_store_within_a_second(_: ()) {
     fail_over(async |cluster: &Cluster| {
         cluster.nodes[0].kill();
-        cluster.nodes[1].becomes_primary().await
+        cluster.fails_over().await
     })
     .await;
 }

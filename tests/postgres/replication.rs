@@ -29,6 +29,7 @@ pub fn tests() -> Vec<Test> {
     tests![
         what_was_accepted_survives_a_primary_with_a_synchronous_standby,
         a_promoted_standby_is_found_without_synchronous_replication,
+        a_primary_that_hangs_is_left,
         a_former_primary_that_follows_is_left_alone,
         a_primary_that_becomes_read_only_is_left_at_once,
         a_server_without_synchronous_standbys_is_refused_if_told_to,
@@ -70,20 +71,25 @@ fn owned((before, after): (&str, &str)) -> (String, String) {
 }
 
 async fn what_was_accepted_survives_a_primary_with_a_synchronous_standby(_: ()) {
-    lose_the_primary(true).await;
+    lose_the_primary(true, Postgres::kill).await;
 }
 
 async fn a_promoted_standby_is_found_without_synchronous_replication(_: ()) {
-    lose_the_primary(false).await;
+    lose_the_primary(false, Postgres::kill).await;
 }
 
-async fn lose_the_primary(synchronous: bool) {
+/// Connections stay open, and whoever connects hears nothing.
+async fn a_primary_that_hangs_is_left(_: ()) {
+    lose_the_primary(true, async |primary: &Postgres| primary.freeze()).await;
+}
+
+async fn lose_the_primary(synchronous: bool, lose: impl AsyncFn(&Postgres)) {
     let servers = pair(synchronous).await;
     let group = Group::start(&url(&servers).await, 2).await;
     let phones = group.away(50).await;
     let traffic = Traffic::start(&group, &phones);
     tokio::time::sleep(Duration::from_secs(4)).await;
-    servers[0].kill().await;
+    lose(&servers[0]).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
     servers[1].promote();
     let promoted = Instant::now();

@@ -1,12 +1,18 @@
 //! Where the database is and how to come in, as it stands: password and certificates may change
 //! while the daemon runs.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as _, io, sync::Arc, time::Duration};
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
+};
 use tokio_postgres::{
-    CancelToken, Client, Config, Connection, Error, Socket, config::TargetSessionAttrs,
-    error::SqlState, tls::MakeTlsConnect,
+    CancelToken, Client, Config, Connection, Error, SimpleQueryMessage, Socket,
+    config::{LoadBalanceHosts, TargetSessionAttrs},
+    error::SqlState,
+    tls::MakeTlsConnect,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::{info, warn};
@@ -17,8 +23,16 @@ use crate::model::sync::Current;
 /// How long to wait for a connection to be made.
 pub const CONNECT: Duration = Duration::from_secs(2);
 
+/// How long one attempt may take before another one begins beside it.
+const HANGS: Duration = Duration::from_millis(700);
+
 /// Without these, a peer that vanished would be noticed after two hours.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// What the library asks is `SHOW`, and pgpool has a standby answer that. It leaves a volatile
+/// function to the primary.
+const READ_ONLY: &str =
+    "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean";
 
 /// Cheap to clone; clones change together.
 #[derive(Clone)]
@@ -106,9 +120,47 @@ impl Target {
         Ok(Self { url, config, tls })
     }
 
+    /// A proxy, or the first host, may hold an attempt that would succeed if it began now: beside one
+    /// that hangs, another one begins. The first that ends tells how things are.
     async fn connect(&self) -> std::result::Result<Connected, Error> {
-        self.config.connect(self.tls.clone()).await
+        let mut attempts = FuturesUnordered::new();
+        let mut config = self.config.clone();
+        loop {
+            attempts.push(self.attempt(config.clone()));
+            if let Ok(Some(ended)) = timeout(HANGS, attempts.next()).await {
+                return ended;
+            }
+            // Of several hosts, not the same one first.
+            config.load_balance_hosts(LoadBalanceHosts::Random);
+        }
     }
+
+    async fn attempt(&self, mut config: Config) -> std::result::Result<Connected, Error> {
+        let refused = match config.connect(self.tls.clone()).await {
+            Err(error) if takes_no_writes(&error) => error,
+            done => return done,
+        };
+        // Or a standby has answered for the primary.
+        config.target_session_attrs(TargetSessionAttrs::Any);
+        let (client, mut connection) = config.connect(self.tls.clone()).await?;
+        let answer = tokio::select! {
+            answer = client.simple_query(READ_ONLY) => answer?,
+            ended = &mut connection => return Err(ended.err().unwrap_or(refused)),
+        };
+        let writes = answer.iter().any(
+            |answer| matches!(answer, SimpleQueryMessage::Row(row) if row.get(0) == Some("f")),
+        );
+        match writes {
+            true => Ok((client, connection)),
+            false => Err(refused),
+        }
+    }
+}
+
+/// Says the library, of the last host.
+fn takes_no_writes(error: &Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    cause.is_some_and(|cause: &io::Error| cause.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Whether it may be for a password, or a user, that has changed.
