@@ -291,6 +291,9 @@ impl Delivery {
         if !available {
             self.phones.unavailable(from);
         } else if self.acl.read().permits(from) {
+            if self.queue.is_shared() {
+                self.phones.may_have_messages(from);
+            }
             self.phones.available(from, Instant::now());
         }
     }
@@ -310,7 +313,7 @@ impl Delivery {
         }
         if self.queue.redirect(registration).await > 0 {
             let now = Instant::now();
-            self.phones.message_waits(owner, now);
+            self.phones.message_moved(owner, now);
             self.phones.registered(owner, now);
         }
     }

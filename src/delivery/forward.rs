@@ -200,7 +200,7 @@ impl Delivery {
         let owner = self.queue.put_back(key, number, hold).await;
         if let Some(owner) = owner.filter(|owner| owner != phone) {
             // It has found the message leased.
-            self.phones.message_waits(&owner, Instant::now());
+            self.phones.message_moved(&owner, Instant::now());
         }
         end.map_or(ControlFlow::Continue(None), ControlFlow::Break)
     }
