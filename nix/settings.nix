@@ -152,8 +152,18 @@ in
         The memory for all pushes that are waiting for an acknowledgement. Beyond that, pushes get
         503 with `Retry-After`. (size such as `"64MiB"`, or a number of bytes; at least `"64KiB"`)
       '';
+      request_memory = option (types.either types.ints.positive types.str) "32MiB" ''
+        The memory for all requests that are still arriving. Beyond that, the connections of those
+        that have been arriving for longest are closed. (size such as `"32MiB"`, or a number of
+        bytes; at least `"1MiB"`)
+      '';
       connections = option types.ints.positive 10000 ''
-        How many HTTP connections can be open at a time.
+        How many HTTP connections can be open at a time. When all of them are, those that have been
+        idle for longest are closed.
+      '';
+      connections_per_client = option types.ints.positive 500 ''
+        How many of these one client can have: an IPv4 address, or an IPv6 network of 64 bits.
+        Trusted proxies and Unix sockets can have all of them.
       '';
     };
     log = {

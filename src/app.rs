@@ -25,7 +25,10 @@ use self::{
 pub use self::{reload::Reloads, sockets::Sockets};
 use crate::{
     config::Config,
-    http::{self, BODY_TIMEOUT, BindError, Listener, Public, ServeSettings, Signatures, Site},
+    http::{
+        self, BODY_TIMEOUT, BindError, Guesses, Listener, Public, Room, ServeSettings, Signatures,
+        Site,
+    },
     link::RegisterReply,
     metrics::Metrics,
     model::{
@@ -46,6 +49,10 @@ use crate::{
 const ADMIN_CONNECTIONS: usize = 64;
 /// Files open beside HTTP connections: the admin's, the store, the link, the runtime.
 const OTHER_FILES: usize = ADMIN_CONNECTIONS + 64;
+
+/// How long a connection may be idle before it may have to make room for another one. Senders use theirs
+/// again within that, or are about to open a new one anyway.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How long the stop waits to keep the time for the next start.
 const LAST_NOTE: Duration = Duration::from_secs(1);
@@ -77,7 +84,7 @@ pub enum StartError {
 pub struct App {
     http: Listener,
     admin: Listener,
-    connections: usize,
+    room: Room,
     routes: Routes,
     link: LinkTask,
     replies: mpsc::Sender<RegisterReply>,
@@ -118,7 +125,11 @@ impl App {
         Ok(Self {
             http,
             admin,
-            connections: affordable(config.limits.connections),
+            room: Room {
+                connections: affordable(config.limits.connections),
+                reading: usize::try_from(config.limits.request_memory).unwrap_or(usize::MAX),
+                grace: GRACE,
+            },
             routes: routes(&config, &services),
             link,
             replies: handle.replies,
@@ -173,8 +184,9 @@ impl App {
         let Shutdown { intake, farewell } = shutdown;
         let services = self.services;
         let metrics = &services.metrics;
-        let admin_settings = ServeSettings::new(ADMIN_CONNECTIONS, metrics.clone());
-        let http_settings = ServeSettings::new(self.connections, metrics.clone());
+        let admin_settings = ServeSettings::admin(ADMIN_CONNECTIONS, metrics.clone());
+        let rules = services.settings.rules.clone();
+        let http_settings = ServeSettings::public(self.room, rules, metrics.clone());
         let (delivery, registrar) = (services.delivery.clone(), services.registrar.clone());
         let (registrations, screened) = mpsc::channel(worker::QUEUE);
         let use_cases = UseCases {
@@ -224,7 +236,8 @@ fn routes(config: &Config, services: &Services) -> Routes {
             domain: config.component.domain.clone(),
             rules: services.settings.rules.clone(),
             signatures: Signatures::new(&config.http.public_url, services.clock.clone()),
-            guesses: services.guesses.clone(),
+            guesses: Guesses::new(services.guesses.clone()),
+            questions: http::questions(),
             body_timeout: BODY_TIMEOUT,
             metrics: services.metrics.clone(),
             health: services.health.clone(),

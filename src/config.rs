@@ -150,7 +150,11 @@ pub struct Limits {
     pub registration_rate: Rate,
     /// Bytes.
     pub in_flight_memory: u64,
+    /// Bytes.
+    pub request_memory: u64,
     pub connections: usize,
+    /// Of an IPv4 address, or of an IPv6 network of 64 bits.
+    pub connections_per_client: usize,
 }
 
 #[derive(Debug)]
@@ -268,6 +272,10 @@ impl Config {
             (
                 &options::CONNECTIONS.about,
                 self.limits.connections != started.limits.connections,
+            ),
+            (
+                &options::REQUEST_MEMORY.about,
+                self.limits.request_memory != started.limits.request_memory,
             ),
             (
                 &options::LOG_FORMAT.about,

@@ -260,9 +260,10 @@ impl Delivery {
         Ok(self.queue.is_pending(id, self.clock.now()).await?)
     }
 
-    /// Its sender takes a message back.
-    pub async fn cancel(&self, id: MessageId) -> Result<(), StoreFailed> {
-        Ok(self.queue.cancel(id).await?)
+    /// Its sender takes a message back. False: it does not wait.
+    pub async fn cancel(&self, id: MessageId) -> Result<bool, StoreFailed> {
+        // Looked at first: whoever makes up ids must not fill the queue of what is to be written.
+        Ok(self.is_pending(id).await? && self.queue.cancel(id).await?)
     }
 
     /// An answer from the link; see [`Inbound::answer`](crate::link::Inbound::answer).

@@ -16,18 +16,22 @@ use axum::{
 use futures::FutureExt;
 use ipnet::IpNet;
 use jid::BareJid;
+use tokio::sync::Semaphore;
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::{
     delivery::{Delivery, Message, Outcome, StoreFailed},
     metrics::Metrics,
-    model::{endpoint::PublicUrl, message::MessageId, rate::Limiter, sync::Current},
+    model::{endpoint::PublicUrl, message::MessageId, sync::Current},
     runtime::health::Health,
 };
 
 mod admin;
 mod answer;
 mod client;
+mod connection;
+mod guesses;
+mod guests;
 mod headers;
 mod listener;
 mod locate;
@@ -36,14 +40,19 @@ mod message;
 mod page;
 mod push;
 mod serve;
+mod site;
 #[cfg(test)]
 mod tests;
 mod vapid;
 
 pub use admin::admin;
+pub use guesses::Guesses;
+pub use guests::Room;
 pub use listener::{BindError, Listener};
-use serve::Pushes;
-pub use serve::{ServeSettings, Site, serve};
+pub use message::questions;
+pub use serve::{ServeSettings, serve};
+use site::Pushes;
+pub use site::Site;
 pub use vapid::Signatures;
 
 /// How long the body of a push may take to arrive.
@@ -59,8 +68,8 @@ pub trait Deliver: Clone + Send + Sync + 'static {
     /// Whether a message waits for its phone still.
     fn is_pending(&self, id: MessageId) -> impl Future<Output = Result<bool, StoreFailed>> + Send;
 
-    /// Takes a message back, if it waits still.
-    fn cancel(&self, id: MessageId) -> impl Future<Output = Result<(), StoreFailed>> + Send;
+    /// Takes a message back. False: it does not wait.
+    fn cancel(&self, id: MessageId) -> impl Future<Output = Result<bool, StoreFailed>> + Send;
 }
 
 impl Deliver for Arc<Delivery> {
@@ -76,7 +85,7 @@ impl Deliver for Arc<Delivery> {
         Delivery::is_pending(self, id)
     }
 
-    fn cancel(&self, id: MessageId) -> impl Future<Output = Result<(), StoreFailed>> + Send {
+    fn cancel(&self, id: MessageId) -> impl Future<Output = Result<bool, StoreFailed>> + Send {
         Delivery::cancel(self, id)
     }
 }
@@ -91,9 +100,10 @@ pub struct Public<D> {
     pub domain: BareJid,
     pub rules: Arc<Current<Rules>>,
     pub signatures: Signatures,
-    /// Tokens that fail authentication, per client. Its owner calls
-    /// [`forget_idle`](Limiter::forget_idle) now and then.
-    pub guesses: Arc<Limiter>,
+    /// Tokens that fail authentication and messages that are not there, per client.
+    pub guesses: Guesses,
+    /// What the store is asked about messages at the moment.
+    pub questions: Semaphore,
     pub body_timeout: Duration,
     pub metrics: Arc<Metrics>,
     /// What the page says of this server.
@@ -108,6 +118,8 @@ pub struct Rules {
     pub read_signatures: bool,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// How many connections one client may have.
+    pub connections_per_client: usize,
 }
 
 /// What the public listener serves.

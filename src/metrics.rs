@@ -11,7 +11,8 @@ use prometheus::{
 };
 
 pub use self::labels::{
-    Label, LinkState, OddStanza, PushResult, QueueEvent, RegistrationResult, SignatureResult,
+    ConnectionEnd, Label, LinkState, OddStanza, PushResult, QueueEvent, RegistrationResult,
+    SignatureResult,
 };
 
 /// Counters by one label, resolved once.
@@ -115,6 +116,8 @@ pub struct Metrics {
     pub phones_available: IntGauge,
     /// Open connections of both listeners.
     pub http_connections: IntGauge,
+    /// Connections that had to give way.
+    pub http_ends: Counters<ConnectionEnd>,
     /// Requests that a defect ended.
     pub http_panics: IntCounter,
 }
@@ -248,6 +251,12 @@ impl Metrics {
                 r,
                 "unified_push_http_connections",
                 "Open HTTP connections, of both listeners.",
+            ),
+            http_ends: counters(
+                r,
+                "unified_push_http_connections_refused_total",
+                "HTTP connections that were refused, or closed to make room, by the reason.",
+                "reason",
             ),
             http_panics: counter(
                 r,

@@ -21,7 +21,9 @@ use crate::model::timekeeper::{Kept, Origin, Timekeeper};
 
 pub use self::{
     error::{Failure, OpenError, StoreError},
-    messages::{Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Waiting},
+    messages::{
+        Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Silence, Waiting,
+    },
     postgres::{PostgresSettings, PostgresUrl, PostgresUrlError, TlsSetupError},
     registrations::{
         Found, Generation, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash,
@@ -67,12 +69,11 @@ impl Store {
         }
     }
 
-    /// Whether what other replicas say arrives at once. If it does not, messages that they store are
-    /// found some seconds later.
-    pub fn hears(&self) -> bool {
+    /// Why what other replicas say does not arrive, if it does not.
+    pub fn silence(&self) -> Option<Silence> {
         match &*self.0 {
-            Opened::Sqlite(_) => true,
-            Opened::Postgres(postgres) => postgres.hears(),
+            Opened::Sqlite(_) => None,
+            Opened::Postgres(postgres) => postgres.silence(),
         }
     }
 

@@ -16,6 +16,7 @@
 
 mod backoff;
 pub mod component;
+mod courtesy;
 pub(crate) mod frame;
 mod keepalive;
 mod loss;

@@ -11,6 +11,7 @@ mod bare_sqlite;
 mod ceiling;
 mod compare;
 mod daemon;
+mod floods;
 mod footprint;
 mod host;
 mod hot_path;
@@ -79,6 +80,8 @@ enum Part {
     Registration,
     /// Binary, start, memory
     Footprint,
+    /// The latency of a healthy sender beside clients that take all they can
+    Floods,
     /// Instructions per push, counted by valgrind
     HotPath {
         /// Fail when a count is more than 10 % above the committed one
@@ -106,6 +109,7 @@ fn main() {
         Part::Queue => runtime.block_on(queue::run(&options)),
         Part::Registration => runtime.block_on(registration::run(&options)),
         Part::Footprint => runtime.block_on(footprint::run(&options)),
+        Part::Floods => runtime.block_on(floods::run(&options)),
         Part::HotPath { check } => runtime.block_on(hot_path::run(&options, check)),
         Part::Compare { before } => runtime.block_on(compare::run(&options, &before)),
         Part::Bare { port, late_millis } => {

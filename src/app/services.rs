@@ -72,6 +72,7 @@ fn rules(config: &Config) -> Rules {
         require_ttl: config.http.require_ttl,
         read_signatures: config.vapid != Vapid::Off,
         trusted_proxies: config.http.trusted_proxies.clone(),
+        connections_per_client: config.limits.connections_per_client,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
         timekeeper::Kept,
     },
     runtime::lifecycle,
-    store::StoreError,
+    store::{Silence, StoreError},
 };
 
 /// How soon a failing store, a clock that was set, or what the command line revokes, is noticed.
@@ -48,9 +48,9 @@ impl Services {
     }
 
     async fn look(&self) -> Result<(), StoreStopped> {
-        let hears = self.store.hears();
-        self.health.set_store_hears(hears);
-        self.metrics.store_deaf.set(i64::from(!hears));
+        let silence = self.store.silence();
+        self.health.set_store_silence(silence.map(Silence::reason));
+        self.metrics.store_deaf.set(i64::from(silence.is_some()));
         let found = match self.store.ping().await {
             Ok(()) => self.tokens.refresh().await,
             Err(error) => Err(error),

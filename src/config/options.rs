@@ -62,7 +62,9 @@ pub static OPTIONS: &[&dyn Described] = &[
     &REGISTRATIONS_PER_JID,
     &REGISTRATION_RATE,
     &IN_FLIGHT_MEMORY,
+    &REQUEST_MEMORY,
     &CONNECTIONS,
+    &CONNECTIONS_PER_CLIENT,
     &LOG_LEVEL,
     &LOG_FORMAT,
 ];
@@ -456,9 +458,31 @@ pub static IN_FLIGHT_MEMORY: Key<Size> = Key::new(
      with `Retry-After`.",
 );
 
+pub static REQUEST_MEMORY: Key<Size> = Key::new(
+    "limits.request_memory",
+    Size {
+        such_as: r#""32MiB""#,
+        least: "1MiB",
+    },
+    Fixed(r#""32MiB""#),
+)
+.means(
+    "The memory for all requests that are still arriving. Beyond that, the connections of those that \
+     have been arriving for longest are closed.",
+)
+.restart();
+
 pub static CONNECTIONS: Key<Count> = count("limits.connections", "10000")
-    .means("How many HTTP connections can be open at a time.")
+    .means(
+        "How many HTTP connections can be open at a time. When all of them are, those that have been \
+         idle for longest are closed.",
+    )
     .restart();
+
+pub static CONNECTIONS_PER_CLIENT: Key<Count> = count("limits.connections_per_client", "500").means(
+    "How many of these one client can have: an IPv4 address, or an IPv6 network of 64 bits. Trusted \
+     proxies and Unix sockets can have all of them.",
+);
 
 pub static LOG_LEVEL: Key<OneOf<Level>> = Key::new(
     "log.level",

@@ -81,7 +81,9 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
             registrations_per_jid: whole(settings.get(&REGISTRATIONS_PER_JID)?),
             registration_rate: settings.get(&REGISTRATION_RATE)?,
             in_flight_memory: settings.get(&IN_FLIGHT_MEMORY)?,
+            request_memory: settings.get(&REQUEST_MEMORY)?,
             connections: whole(settings.get(&CONNECTIONS)?),
+            connections_per_client: whole(settings.get(&CONNECTIONS_PER_CLIENT)?),
         },
         log: Log {
             level: settings.get(&LOG_LEVEL)?,

@@ -131,14 +131,20 @@ impl Delivery {
     /// Tells the store of what is done, if anything is, together with the claim.
     async fn claim(&self, phone: &Jid, done: &mut Option<MessageKey>) -> Result<Claim, StoreError> {
         let turn = self.queue.turn().await?;
-        if let Some(held) = self.phones.about_to_claim(phone)
+        let held = self.phones.about_to_claim(phone);
+        if let Some(held) = held
             && let Err(error) = self.queue.release(&turn, phone, held.since()).await
         {
             self.phones.release_later(phone, held);
             return Err(error);
         }
         let (now, attempt) = (self.clock.now(), self.settings.read().ack_timeout);
-        self.queue.claim(&turn, done, phone, now, attempt).await
+        let claim = self.queue.claim(&turn, done, phone, now, attempt).await?;
+        if let (Some(held), Claim::Later(_)) = (held, &claim) {
+            // Another replica is at it, and may yet hold what it has sent to the former session.
+            self.phones.release_later(phone, held);
+        }
+        Ok(claim)
     }
 
     /// Sends a message. When the next one may follow, says which one the phone has: the store is

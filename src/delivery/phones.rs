@@ -62,6 +62,8 @@ pub const HOLD: Duration = Duration::from_secs(15 * 60);
 /// The pause after a temporary error, doubled with each up to the limit.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = HOLD;
+/// The pause after an error that the phone cannot cut short.
+pub const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Between the first attempts after the link has come back: 500 phones a second.
 pub const PACE: Duration = Duration::from_millis(2);
@@ -167,7 +169,7 @@ impl Phones {
     pub fn failed(&self, phone: &Jid, now: Instant) {
         self.change(|table| {
             let known = table.enter(phone);
-            known.fail();
+            known.fail(now);
             let next = now + self.pause(known);
             table.schedule_by(phone.as_str(), next);
         });
@@ -243,6 +245,7 @@ impl Phones {
             let names: Vec<_> = table.phones.keys().cloned().collect();
             let mut at = now;
             for phone in table.phones.values_mut() {
+                phone.not_before = None;
                 phone.rest = Rest::No;
             }
             for name in names {
@@ -303,6 +306,9 @@ impl Phones {
                 return;
             };
             let meanwhile = known.end_turn();
+            if end == End::Failed {
+                known.pause(now);
+            }
             let next = match end {
                 End::Empty if meanwhile.stored => now,
                 End::Empty => {
@@ -323,7 +329,7 @@ impl Phones {
                 }
                 _ if meanwhile.woken => now,
                 End::Failed => {
-                    known.fail();
+                    known.fail(now);
                     now + self.pause(known)
                 }
                 // Counted already.

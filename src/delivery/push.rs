@@ -2,7 +2,12 @@
 
 mod next;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
 
 use prometheus::IntGauge;
 use tokio::{
@@ -25,7 +30,7 @@ use crate::{
         random::random_array,
         rate::{Limiter, Rate},
         registration::Registration,
-        sync::Current,
+        sync::{Current, Mutex},
         time::Timestamp,
     },
     store::{Enqueued, NewMessage},
@@ -315,6 +320,9 @@ pub struct Admission {
     endpoint_rate: Limiter,
     /// As configured, with what is left of it.
     memory: Current<(usize, Arc<Semaphore>)>,
+    /// What the pushes to each account take of it, in bytes, by the account's hash.
+    of_account: Arc<Mutex<HashMap<u64, usize>>>,
+    hasher: RandomState,
     gauge: IntGauge,
 }
 
@@ -324,6 +332,8 @@ impl Admission {
         Self {
             endpoint_rate: Limiter::new(endpoint_rate),
             memory: Current::new((memory, semaphore(memory))),
+            of_account: Arc::default(),
+            hasher: RandomState::new(),
             gauge: metrics.in_flight_bytes.clone(),
         }
     }
@@ -347,12 +357,22 @@ impl Admission {
             return Err(Outcome::RateLimited);
         }
         let bytes = u32::try_from(payload.len() + OVERHEAD).unwrap_or(u32::MAX);
-        let permit = self.memory.read().1.clone().try_acquire_many_owned(bytes);
+        let (memory, left) = &*self.memory.read();
+        let permit = left.clone().try_acquire_many_owned(bytes);
         let permit = permit.map_err(|_| Outcome::MemoryFull)?;
+        let account = self.hasher.hash_one(registration.account());
+        let mut of_account = self.of_account.lock();
+        let taken = of_account.entry(account).or_default();
+        if *taken > 0 && *taken + bytes as usize > share(*memory) {
+            return Err(Outcome::MemoryFull);
+        }
+        *taken += bytes as usize;
         self.gauge.add(bytes.into());
         Ok(Share {
             gauge: self.gauge.clone(),
-            bytes: bytes.into(),
+            of_account: self.of_account.clone(),
+            account,
+            bytes,
             _permit: permit,
         })
     }
@@ -367,15 +387,30 @@ fn semaphore(bytes: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)))
 }
 
+/// What the pushes to one account may take of the memory, in bytes: an eighth, but never so little that
+/// a few pushes fill it.
+fn share(memory: usize) -> usize {
+    (memory / 8).max(1 << 20)
+}
+
 /// A push's share of the memory for pushes in flight, given back when dropped.
 struct Share {
     gauge: IntGauge,
-    bytes: i64,
+    of_account: Arc<Mutex<HashMap<u64, usize>>>,
+    account: u64,
+    bytes: u32,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.gauge.sub(self.bytes);
+        self.gauge.sub(self.bytes.into());
+        let mut of_account = self.of_account.lock();
+        if let Some(taken) = of_account.get_mut(&self.account) {
+            *taken -= self.bytes as usize;
+            if *taken == 0 {
+                of_account.remove(&self.account);
+            }
+        }
     }
 }

@@ -189,12 +189,13 @@ impl Queue {
         self.store.is_waiting(id, now).await
     }
 
-    /// Its sender takes a message back.
-    pub async fn cancel(&self, id: MessageId) -> Result<(), StoreError> {
-        if self.store.cancel(id).await? {
+    /// Its sender takes a message back. False: it does not wait.
+    pub async fn cancel(&self, id: MessageId) -> Result<bool, StoreError> {
+        let cancelled = self.store.cancel(id).await?;
+        if cancelled {
             self.metrics.queue_events.inc(QueueEvent::Deleted);
         }
-        Ok(())
+        Ok(cancelled)
     }
 
     /// Counts what was dropped with a revocation.

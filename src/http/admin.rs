@@ -52,11 +52,9 @@ async fn ready(State(health): State<Health>) -> Response {
     let link = health.link().name();
     let store = if health.store_ok() { "ok" } else { "failing" };
     let clock = if health.clock_ok() { "ok" } else { "wrong" };
-    let notifications = match health.store_hears() {
-        true => "",
-        false => {
-            r#","notifications":"do not arrive, as behind a connection pooler in transaction mode""#
-        }
+    let notifications = match health.store_silence() {
+        None => String::new(),
+        Some(why) => format!(r#","notifications":"{why}""#),
     };
     let body = format!(
         r#"{{"ready":{ready},"link":"{link}","store":"{store}","clock":"{clock}"{notifications}}}"#

@@ -165,10 +165,19 @@ pub fn store_failed() -> Response {
     unavailable("30", "The server's storage is failing at the moment.\n")
 }
 
+pub fn busy() -> Response {
+    unavailable("5", "Too many ask for their messages at the moment.\n")
+}
+
 pub fn method_not_allowed(allowed: &'static str) -> Response {
     let allow = [(ALLOW, HeaderValue::from_static(allowed))];
     let body = "This method is not allowed here.\n";
     (StatusCode::METHOD_NOT_ALLOWED, allow, body).into_response()
+}
+
+pub fn no_host() -> Response {
+    let body = "A request names its host once, in the header Host.\n";
+    closing(plain(StatusCode::BAD_REQUEST, body))
 }
 
 pub fn internal_error() -> Response {

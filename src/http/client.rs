@@ -24,7 +24,7 @@ impl ClientKey {
     /// All requests over a Unix socket whose proxy names no client.
     const UNNAMED: Self = Self(None);
 
-    fn new(ip: IpAddr) -> Self {
+    pub fn new(ip: IpAddr) -> Self {
         const NETWORK: u128 = !0 << 64;
         Self(Some(match ip.to_canonical() {
             IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & NETWORK).into()),
@@ -33,15 +33,16 @@ impl ClientKey {
     }
 }
 
+pub fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
+    let ip = ip.to_canonical();
+    trusted.iter().any(|network| network.contains(&ip))
+}
+
 /// Walks `X-Forwarded-For` from its end, where our own proxy wrote, as long as trusted proxies
 /// vouch for what stands before them. Whatever a client wrote itself is further left.
 pub fn client_key(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> ClientKey {
-    let is_trusted = |ip: IpAddr| {
-        let ip = ip.to_canonical();
-        trusted.iter().any(|network| network.contains(&ip))
-    };
     let mut client = match peer {
-        Peer::Ip(ip) if !is_trusted(ip) => return ClientKey::new(ip),
+        Peer::Ip(ip) if !is_trusted(ip, trusted) => return ClientKey::new(ip),
         Peer::Ip(ip) => ClientKey::new(ip),
         Peer::Local => ClientKey::UNNAMED,
     };
@@ -53,7 +54,7 @@ pub fn client_key(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> ClientK
     for entry in entries {
         let Some(ip) = parse(entry) else { break };
         client = ClientKey::new(ip);
-        if !is_trusted(ip) {
+        if !is_trusted(ip, trusted) {
             break;
         }
     }

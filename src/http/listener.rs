@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::model::listen::Listen;
@@ -22,6 +23,10 @@ const SOCKET_MODE: u32 = 0o666;
 /// How many connections may wait to be accepted, unless the kernel permits fewer. Beyond it some that
 /// come at once are reset.
 const BACKLOG: u32 = 4096;
+
+/// Bytes that the kernel keeps of a connection in each direction, which it doubles for its own book-keeping.
+/// By itself it would let a client that reads nothing take megabytes.
+const BUFFER: usize = 32 * 1024;
 
 #[derive(Debug)]
 pub enum Listener {
@@ -94,7 +99,12 @@ impl Listener {
                 let (stream, peer) = listener.accept().await?;
                 Ok(Accepted::Tcp(stream, peer.ip()))
             }
-            Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+            Self::Unix(listener) => {
+                let stream = listener.accept().await?.0;
+                // Unix sockets inherit nothing.
+                bound_buffers(SockRef::from(&stream))?;
+                Ok(Accepted::Unix(stream))
+            }
         }
     }
 }
@@ -104,6 +114,7 @@ impl TryFrom<net::TcpListener> for Listener {
 
     fn try_from(listener: net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
+        bound_buffers(SockRef::from(&listener))?;
         TcpListener::from_std(listener).map(Self::Tcp)
     }
 }
@@ -117,6 +128,12 @@ impl TryFrom<unix::net::UnixListener> for Listener {
     }
 }
 
+/// What a listener of TCP accepts inherits them.
+fn bound_buffers(socket: SockRef) -> io::Result<()> {
+    socket.set_send_buffer_size(BUFFER)?;
+    socket.set_recv_buffer_size(BUFFER)
+}
+
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -124,6 +141,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     }?;
     // What a daemon before this one has left in TIME_WAIT does not count.
     socket.set_reuseaddr(true)?;
+    bound_buffers(SockRef::from(&socket))?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -192,6 +210,32 @@ mod tests {
         let _listener = Listener::bind(&Listen::Unix(path.clone())).await.unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, SOCKET_MODE);
+    }
+
+    /// By itself the kernel lets one that reads nothing have megabytes.
+    #[tokio::test]
+    async fn what_the_kernel_keeps_of_a_connection_is_bounded() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("http.sock");
+        let tcp = Listen::Tcp(([127, 0, 0, 1], 0).into());
+        let tcp = Listener::bind(&tcp).await.unwrap();
+        let unix = Listener::bind(&Listen::Unix(path.clone())).await.unwrap();
+        let inherited = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let inherited = Listener::try_from(inherited).unwrap();
+        let _client = UnixStream::connect(&path).await.unwrap();
+        let mut clients = Vec::new();
+        for listener in [tcp, inherited, unix] {
+            if let Listen::Tcp(address) = listener.address().unwrap() {
+                clients.push(TcpStream::connect(address).await.unwrap());
+            }
+            let accepted = listener.accept().await.unwrap();
+            let kept = match &accepted {
+                Accepted::Tcp(stream, _) => SockRef::from(stream).send_buffer_size(),
+                Accepted::Unix(stream) => SockRef::from(stream).send_buffer_size(),
+            };
+            // The kernel doubles what it is told.
+            assert!(kept.unwrap() <= 2 * BUFFER);
+        }
     }
 
     #[tokio::test]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::Uri,
+    http::{Uri, request::Parts},
     response::Response,
 };
+use tokio::sync::Semaphore;
 
 use crate::{
     delivery::StoreFailed,
@@ -15,28 +16,63 @@ use crate::{
     model::message::MessageId,
 };
 
-pub async fn get<D: Deliver>(State(public): State<Arc<Public<D>>>, uri: Uri) -> Response {
-    let Some(id) = id(&uri) else {
-        if locate::is_endpoint(uri.path()) {
-            return push::discover(uri).await;
-        }
-        return answer::not_pending();
-    };
-    match public.delivery.is_pending(id).await {
+/// How many questions the store is asked at a time. It has other work, and a queue with an end.
+const AT_ONCE: usize = 64;
+
+pub fn questions() -> Semaphore {
+    Semaphore::new(AT_ONCE)
+}
+
+pub async fn get<D: Deliver>(State(public): State<Arc<Public<D>>>, request: Request) -> Response {
+    let uri = request.uri();
+    if id(uri).is_none() && locate::is_endpoint(uri.path()) {
+        return push::discover(uri.clone()).await;
+    }
+    let parts = request.into_parts().0;
+    match ask(&public, &parts, |id| public.delivery.is_pending(id)).await {
         Ok(true) => answer::pending(),
         Ok(false) => answer::not_pending(),
-        Err(StoreFailed) => answer::store_failed(),
+        Err(refused) => refused,
     }
 }
 
-pub async fn delete<D: Deliver>(State(public): State<Arc<Public<D>>>, uri: Uri) -> Response {
-    let Some(id) = id(&uri) else {
-        return answer::taken_back();
-    };
-    match public.delivery.cancel(id).await {
-        Ok(()) => answer::taken_back(),
-        Err(StoreFailed) => answer::store_failed(),
+pub async fn delete<D: Deliver>(
+    State(public): State<Arc<Public<D>>>,
+    request: Request,
+) -> Response {
+    let parts = request.into_parts().0;
+    match ask(&public, &parts, |id| public.delivery.cancel(id)).await {
+        Ok(_) => answer::taken_back(),
+        Err(refused) => refused,
     }
+}
+
+/// Asks about the message that a request names. Whoever asks for many that are not there is refused, as
+/// with made-up endpoints.
+async fn ask<D, F>(
+    public: &Public<D>,
+    request: &Parts,
+    about: impl FnOnce(MessageId) -> F,
+) -> Result<bool, Response>
+where
+    F: Future<Output = Result<bool, StoreFailed>>,
+{
+    let waits = match id(&request.uri) {
+        Some(id) => {
+            // The store has other work.
+            let Ok(_asks) = public.questions.try_acquire() else {
+                return Err(answer::busy());
+            };
+            about(id)
+                .await
+                .map_err(|StoreFailed| answer::store_failed())?
+        }
+        None => false,
+    };
+    if !waits && let Some((_, refused)) = public.guesses.refuse(&public.client(request)).await {
+        return Err(refused);
+    }
+    Ok(waits)
 }
 
 /// A message resource takes no messages. A token may stand here all the same: see [`locate`].

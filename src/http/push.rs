@@ -100,11 +100,12 @@ pub async fn deliver<D: Deliver>(
         Some(token) => public.delivery.push(token, message).await,
         None => Outcome::BadToken,
     };
-    if outcome == Outcome::BadToken && !public.guesses.admit(client) {
-        answer::guessing()
-    } else {
-        answer::outcome(&outcome, &public.public_url)
+    if outcome == Outcome::BadToken
+        && let Some(refused) = public.guesses.refuse(client).await
+    {
+        return refused;
     }
+    answer::outcome(&outcome, &public.public_url)
 }
 
 /// Any other method.

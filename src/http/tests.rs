@@ -9,6 +9,7 @@ use crate::{
     model::{
         listen::Listen,
         message::{MessageId, Topic, Ttl, Urgency},
+        rate::Limiter,
         time::SystemClock,
         vapid::{Signature, Unauthorized},
     },
@@ -31,6 +32,7 @@ use tower::Service;
 
 mod admin;
 mod gateways;
+mod greed;
 mod matrix;
 mod message;
 mod routes;
@@ -150,12 +152,10 @@ impl Deliver for Fake {
         }
     }
 
-    async fn cancel(&self, id: MessageId) -> Result<(), StoreFailed> {
-        if id == UNKNOWABLE {
-            return Err(StoreFailed);
-        }
+    async fn cancel(&self, id: MessageId) -> Result<bool, StoreFailed> {
+        let waits = self.is_pending(id).await?;
         self.cancelled.lock().unwrap().push(id);
-        Ok(())
+        Ok(waits)
     }
 }
 
@@ -167,6 +167,7 @@ fn variant(outcome: &Outcome) -> String {
 struct Fixture {
     fake: Fake,
     metrics: Arc<Metrics>,
+    rules: Arc<Current<Rules>>,
     site: Site,
 }
 
@@ -186,12 +187,14 @@ impl Fixture {
                 require_ttl: false,
                 read_signatures: true,
                 trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+                connections_per_client: 1,
             })),
             signatures: Signatures::new(
                 &"https://up.example.org/base".parse().unwrap(),
                 Arc::new(SystemClock),
             ),
-            guesses: Arc::new(Limiter::new("1/h, burst 3".parse().unwrap())),
+            guesses: Guesses::new(Arc::new(Limiter::new("1/h, burst 3".parse().unwrap()))),
+            questions: questions(),
             body_timeout: BODY_TIMEOUT,
             metrics: metrics.clone(),
             health: Health::new(watch::channel(LinkState::Up).1),
@@ -200,6 +203,7 @@ impl Fixture {
         Self {
             fake,
             metrics,
+            rules: settings.rules.clone(),
             site: public(settings),
         }
     }
@@ -237,6 +241,12 @@ async fn ask(
     body: &str,
 ) -> Answer {
     let mut request = Request::builder().method(method).uri(path);
+    if !headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+    {
+        request = request.header("host", "up.example.org");
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -265,11 +275,16 @@ const SHORT: Duration = Duration::from_millis(300);
 /// For waits that must not decide a test.
 const LONG: Duration = Duration::from_secs(60);
 
-fn settings(metrics: &Arc<Metrics>) -> ServeSettings {
+fn settings(fixture: &Fixture) -> ServeSettings {
+    let room = Room {
+        connections: 100,
+        reading: 1 << 20,
+        grace: SHORT,
+    };
     ServeSettings {
         patience: LONG,
         drain: LONG,
-        ..ServeSettings::new(100, metrics.clone())
+        ..ServeSettings::public(room, fixture.rules.clone(), fixture.metrics.clone())
     }
 }
 

@@ -64,6 +64,18 @@ labels! {
 }
 
 labels! {
+    /// Why an HTTP connection was refused, or had to make room for others.
+    pub enum ConnectionEnd {
+        /// As many are open as there may be: those that were idle for longest give way.
+        NoRoom = "no-room",
+        /// Too much is being read: the requests that take longest are given up.
+        Reading = "reading",
+        /// One client has as many as it may.
+        ClientsShare = "client",
+    }
+}
+
+labels! {
     /// What the VAPID signature of a push is worth.
     pub enum SignatureResult {
         Absent = "absent",

@@ -1,7 +1,7 @@
 //! Whether the daemon can do its work, for `/readyz`, the metrics and systemd.
 
 use std::sync::{
-    Arc,
+    Arc, PoisonError, RwLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -16,7 +16,7 @@ use crate::metrics::LinkState;
 pub struct Health {
     link: watch::Receiver<LinkState>,
     store_ok: Arc<AtomicBool>,
-    store_hears: Arc<AtomicBool>,
+    store_silence: Arc<RwLock<Option<&'static str>>>,
     clock_ok: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
 }
@@ -26,7 +26,7 @@ impl Health {
         Self {
             link,
             store_ok: Arc::new(AtomicBool::new(true)),
-            store_hears: Arc::new(AtomicBool::new(true)),
+            store_silence: Arc::default(),
             clock_ok: Arc::new(AtomicBool::new(true)),
             stopping: Arc::new(AtomicBool::new(false)),
         }
@@ -45,13 +45,20 @@ impl Health {
         self.store_ok.store(ok, Ordering::Relaxed);
     }
 
-    pub fn store_hears(&self) -> bool {
-        self.store_hears.load(Ordering::Relaxed)
+    /// Why notifications from other daemons do not arrive.
+    pub fn store_silence(&self) -> Option<&'static str> {
+        *self
+            .store_silence
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes whether notifications from other daemons arrive; they do until it is said otherwise.
-    pub fn set_store_hears(&self, hears: bool) {
-        self.store_hears.store(hears, Ordering::Relaxed);
+    /// Notes it; they arrive until it is said otherwise.
+    pub fn set_store_silence(&self, why: Option<&'static str>) {
+        *self
+            .store_silence
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     pub fn clock_ok(&self) -> bool {

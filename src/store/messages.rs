@@ -136,6 +136,24 @@ pub enum News {
     },
 }
 
+/// Why what other replicas say does not arrive. Their messages are found some seconds later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// The server answers, and a notification to oneself does not come back.
+    Pooled,
+    /// The server takes no notification.
+    QueueFull,
+}
+
+impl Silence {
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Pooled => "do not arrive, as behind a connection pooler in transaction mode",
+            Self::QueueFull => "are not taken: PostgreSQL's queue of notifications is full",
+        }
+    }
+}
+
 /// A JID as its text.
 mod text {
     use jid::Jid;

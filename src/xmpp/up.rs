@@ -14,6 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    courtesy::Courtesy,
     frame::NotWellFormed,
     keepalive::{Keepalive, Life},
     loss::Loss,
@@ -49,6 +50,7 @@ pub struct Up<'a> {
     connection: Connection,
     session: Session,
     outbox: Outbox,
+    courtesy: Courtesy,
     keepalive: Keepalive,
     /// When the server last took bytes, or had none to take.
     writing_since: Instant,
@@ -75,6 +77,7 @@ impl<'a> Up<'a> {
             connection,
             session,
             outbox: Outbox::default(),
+            courtesy: Courtesy::new(settings.domain.as_str()),
             keepalive: Keepalive::new(ping_after, pong_within, now),
             writing_since: now,
         }
@@ -178,7 +181,7 @@ impl<'a> Up<'a> {
 
     fn act(&mut self, action: Action) -> Result<(), Loss> {
         match action {
-            Action::Reply(reply) => self.answer(|out| writer::reply(out, &reply)),
+            Action::Reply(reply) => self.answer(&reply.to, |out| writer::reply(out, &reply)),
             Action::Answer { from, id, answer } => {
                 if !self.inbound.answer(&from, &id, answer) {
                     self.session.odd(OddStanza::UnknownAnswer);
@@ -191,7 +194,9 @@ impl<'a> Up<'a> {
                         domain, extensions, ..
                     } = self.settings;
                     let extensions = *extensions.read();
-                    self.answer(|out| writer::register_reply(out, domain, extensions, &refusal));
+                    self.answer(refusal.to.as_str(), |out| {
+                        writer::register_reply(out, domain, extensions, &refusal);
+                    });
                 }
             }
             Action::End(loss) => return Err(loss),
@@ -200,8 +205,8 @@ impl<'a> Up<'a> {
     }
 
     /// Queues an answer that a stranger asked for.
-    fn answer(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if !self.outbox.answer(write) {
+    fn answer(&mut self, to: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        if !self.courtesy.admits(to) || !self.outbox.answer(write) {
             self.session.odd(OddStanza::ReplyDropped);
         }
     }
@@ -213,6 +218,7 @@ impl<'a> Up<'a> {
         {
             return Err(Loss::Stuck);
         }
+        self.courtesy.forget_idle();
         match self.keepalive.check(now) {
             Life::Fine => Ok(()),
             Life::Ping(times) => {

@@ -6,6 +6,7 @@
 
 mod caps;
 mod databases;
+mod dead_rows;
 mod large;
 mod messages;
 mod model;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
     }
     let on_postgres = [
         databases::tests(),
+        dead_rows::tests(),
         plans::tests(),
         poolers::tests_without(),
         replicas::tests(),
@@ -79,6 +81,15 @@ fn main() -> ExitCode {
         let run = move || perform(async { run(shared.get_or_init(started).await.clone()).await });
         let name = format!("postgres::{name}");
         suite.add(name, Postgres::missing(), Box::new(run));
+    }
+    for PostgresTest { name, run, .. } in dead_rows::long_tests() {
+        let shared = shared.clone();
+        let run = move || perform(async { run(shared.get_or_init(started).await.clone()).await });
+        suite.add_long(
+            format!("postgres::{name}"),
+            Postgres::missing(),
+            Box::new(run),
+        );
     }
     for PostgresTest { name, run, .. } in poolers::tests() {
         let shared = shared.clone();

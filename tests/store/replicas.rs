@@ -10,7 +10,7 @@ use std::{
 
 use futures::future::join_all;
 use jid::Jid;
-use testbed::{Postgres, eventually, tests};
+use testbed::{Postgres, eventually, postgres::connect, tests};
 use tokio::time::timeout;
 use unified_push::{
     link::Answer,
@@ -39,6 +39,8 @@ pub fn tests() -> Vec<PostgresTest> {
         &what_one_stores_the_other_sends,
         no_two_send_to_one_phone_at_a_time,
         a_lease_of_a_clock_that_was_ahead_does_not_last,
+        a_claim_of_a_daemon_that_is_gone_is_retaken,
+        a_claim_that_was_not_answered_is_retaken,
         news_reach_the_others_only,
         news_may_be_of_the_longest_jid,
         the_others_hear_where_messages_have_moved,
@@ -102,6 +104,61 @@ async fn a_lease_of_a_clock_that_was_ahead_does_not_last(postgres: &Postgres) {
     assert_eq!(again.payload, message(1).payload);
     assert!(matches!(
         claim(&here, ORCHARD, after(2)).await,
+        Claim::Later(_)
+    ));
+}
+
+async fn a_claim_of_a_daemon_that_is_gone_is_retaken(postgres: &Postgres) {
+    let [gone, here] = two_that_listen(postgres).await;
+    put(&gone, message(1)).await;
+    let claimed = claim(&gone, ORCHARD, after(1)).await;
+    assert!(matches!(claimed, Claim::Message(_)), "{claimed:?}");
+    // Long after it may have lost a connection, and still within the lease.
+    let later = async || claim(&here, ORCHARD, after(11)).await;
+    // Its lock comes with its connection.
+    for _ in 0..3 {
+        assert!(matches!(later().await, Claim::Later(_)), "it lives");
+    }
+    drop(gone);
+    let again = eventually("the claim is retaken", PATIENCE, async || {
+        match later().await {
+            Claim::Message(claimed) => Some(claimed),
+            _ => None,
+        }
+    })
+    .await;
+    assert_eq!((again.key, again.attempt), (key(1), 2));
+}
+
+async fn a_claim_that_was_not_answered_is_retaken(postgres: &Postgres) {
+    let url = postgres.database().await;
+    let store = Store::connect(&url.parse().unwrap(), PostgresSettings::default())
+        .await
+        .unwrap();
+    put(&store, message(1)).await;
+    let client = connect(&url).await.unwrap();
+    let lock = "BEGIN; LOCK TABLE unified_push_queue IN EXCLUSIVE MODE";
+    client.batch_execute(lock).await.unwrap();
+    let asking = tokio::spawn({
+        let store = store.clone();
+        async move { claim(&store, ORCHARD, after(1)).await }
+    });
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    eventually("the claim waits", PATIENCE, async || {
+        let waiting: i64 = client.query_one(waits, &[]).await.unwrap().get(0);
+        (waiting > 0).then_some(())
+    })
+    .await;
+    asking.abort();
+    assert!(asking.await.is_err());
+    client.batch_execute("COMMIT").await.unwrap();
+    let Claim::Message(again) = claim(&store, ORCHARD, after(1)).await else {
+        panic!("it waits for the end of the lease")
+    };
+    // The first one was made.
+    assert_eq!(again.attempt, 2);
+    assert!(matches!(
+        claim(&store, ORCHARD, after(1)).await,
         Claim::Later(_)
     ));
 }

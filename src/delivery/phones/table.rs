@@ -8,7 +8,7 @@ use std::{
 use jid::Jid;
 use tokio::time::Instant;
 
-use super::Held;
+use super::{Held, LEAST_PAUSE};
 
 /// A full JID.
 pub type Name = Arc<str>;
@@ -28,6 +28,9 @@ pub struct Phone {
     /// Temporary errors in a row. They outlast the rest: a new link ends it, but the next error
     /// makes the pause longer still.
     pub failures: u32,
+    /// The next attempt is no earlier, whatever the phone says: one that answers with an error and
+    /// announces itself, again and again, would keep the daemon busy.
+    pub not_before: Option<Instant>,
     /// The registered resource is not there: another one of its account stands in.
     pub gone: bool,
     /// What is to be released before the next message is claimed.
@@ -78,8 +81,14 @@ impl Phone {
         self.note(|meanwhile| meanwhile.stored = true);
     }
 
+    /// There was an error now.
+    pub fn pause(&mut self, now: Instant) {
+        self.not_before = Some(now + LEAST_PAUSE);
+    }
+
     /// A temporary error.
-    pub fn fail(&mut self) {
+    pub fn fail(&mut self, now: Instant) {
+        self.pause(now);
         self.failures = self.failures.saturating_add(1);
         self.rest = Rest::Failing;
         self.note(|meanwhile| meanwhile.failed = true);
@@ -209,6 +218,7 @@ impl Table {
         let Some(phone) = self.phones.get_mut(&name) else {
             return;
         };
+        let at = phone.not_before.map_or(at, |earliest| earliest.max(at));
         if !self.link_up || matches!(phone.turn, Turn::Trying(_)) {
             return;
         }

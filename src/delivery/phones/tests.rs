@@ -87,11 +87,29 @@ fn each_failure_doubles_the_pause_up_to_a_quarter_of_an_hour() {
     let expected = [5, 10, 20, 40, 80, 160, 320, 640, 900, 900].map(secs);
     assert_eq!(pauses, expected);
     scene.phones.spoke(&scene.romeo, scene.now);
-    assert_eq!(scene.wait(), secs(0));
+    assert_eq!(scene.wait(), Some(LEAST_PAUSE));
     scene.due();
     scene.claim();
     scene.end(End::Failed);
     assert_eq!(scene.wait(), secs(5));
+}
+
+/// One that refuses each message and announces itself, before its refusal or after it, is not tried
+/// thousands of times a second.
+#[test]
+fn an_error_is_followed_by_a_pause_whatever_the_phone_says() {
+    let mut scene = Scene::new();
+    scene.phones.message_waits(&scene.romeo, scene.now);
+    for _ in 0..3 {
+        scene.due();
+        scene.claim();
+        scene.phones.available(&scene.romeo, scene.now);
+        scene.end(End::Failed);
+        scene.phones.available(&scene.romeo, scene.now);
+        scene.phones.spoke(&scene.romeo, scene.now);
+        scene.phones.registered(&scene.romeo, scene.now);
+        assert_eq!(scene.wait(), Some(LEAST_PAUSE));
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What waits, and when it is sent again.
 
+use super::world::LEASE;
 use super::*;
-use crate::delivery::phones::HOLD;
+use crate::delivery::phones::{HOLD, LEAST_PAUSE};
 
 #[tokio::test(start_paused = true)]
 async fn an_unanswered_message_is_sent_again_after_its_hold_only() {
@@ -44,6 +45,26 @@ async fn any_word_of_the_phone_flushes_but_what_is_held() {
     world.answer(&second, Answer::Acknowledged);
     world.silence().await;
     assert_eq!(world.waiting().await, 1, "the first is held");
+}
+
+/// Its former session was another replica's, which is at it when the phone announces itself here.
+#[tokio::test(start_paused = true)]
+async fn what_another_replica_holds_after_the_phone_was_heard_is_sent() {
+    let (mut world, token) = World::with_endpoint().await;
+    world.link.send_replace(LinkState::Connecting);
+    world.delivery.link_down();
+    world.stored(&token, "first").await;
+    let elsewhere = world.claim_elsewhere().await;
+    world.link.send_replace(LinkState::Up);
+    world.delivery.link_up();
+    world.delivery.presence(&jid(PHONE), true);
+    world.silence().await;
+    world.hold_elsewhere(&elsewhere).await;
+    world.advance(LEASE).await;
+    let again = world.sent().await;
+    assert_eq!(text(&again), "first");
+    world.answer(&again, Answer::Acknowledged);
+    world.drained().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,6 +115,7 @@ async fn temporary_errors_are_met_with_longer_and_longer_pauses() {
         world.ended(&stanza.to).await;
     }
     // A word of the phone, and the pauses start anew.
+    world.advance(LEAST_PAUSE).await;
     world.delivery.phone_spoke(&jid(PHONE));
     let stanza = world.sent().await;
     world.answer(&stanza, Answer::Failed);
@@ -144,6 +166,7 @@ async fn a_late_refusal_spares_a_later_registration() {
     world.answer(&first, Answer::NotRegistered);
     world.written().await;
     assert_eq!(world.waiting().await, 1, "what waits is for the new one");
+    world.advance(LEAST_PAUSE).await;
     world.delivery.presence(&jid(PHONE), true);
     let again = world.sent().await;
     world.answer(&again, Answer::Acknowledged);
@@ -156,7 +179,7 @@ async fn a_late_refusal_spares_a_later_registration() {
 async fn what_waits_follows_a_registration_to_its_new_resource() {
     let (mut world, token) = World::with_endpoint().await;
     world.stored_after(&token, Answer::Unreachable).await;
-    world.clock.advance(Duration::from_secs(1));
+    world.advance(Duration::from_secs(1)).await;
     world.registered(OTHER).await;
     let stanza = world.sent().await;
     assert_eq!(stanza.to, jid(OTHER));
@@ -192,6 +215,7 @@ async fn a_resource_that_comes_serves_those_that_are_gone() {
     let (mut world, token) = World::with_endpoint().await;
     world.stored_after(&token, Answer::Unreachable).await;
     world.silence().await;
+    world.advance(LEAST_PAUSE).await;
     world.delivery.presence(&jid(OTHER), true);
     let stanza = world.sent().await;
     assert_eq!(stanza.to, jid(OTHER));
@@ -238,6 +262,7 @@ async fn an_expired_message_is_not_sent() {
     world.answer(&stanza, Answer::Failed);
     assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
     world.clock.advance(Duration::from_secs(60));
+    tokio::time::advance(LEAST_PAUSE).await;
     world.delivery.phone_spoke(&jid(PHONE));
     world.ended(&jid(PHONE)).await;
     assert!(world.stanzas.try_recv().is_err());

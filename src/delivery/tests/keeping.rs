@@ -175,8 +175,8 @@ async fn a_message_can_be_asked_for_and_taken_back() {
         panic!("not stored");
     };
     assert_eq!(world.delivery.is_pending(message).await, Ok(true));
-    for _ in 0..2 {
-        assert_eq!(world.delivery.cancel(message).await, Ok(()));
+    for waits in [true, false] {
+        assert_eq!(world.delivery.cancel(message).await, Ok(waits));
         assert_eq!(world.delivery.is_pending(message).await, Ok(false));
     }
     assert_eq!(world.metrics.queue_events.get(QueueEvent::Deleted), 1);

@@ -8,10 +8,12 @@ use tokio_util::sync::CancellationToken;
 use super::super::*;
 use crate::{
     model::{
+        message::Hold,
         random::SystemRandom,
         registration::Digest,
         time::{ManualClock, Timestamp},
     },
+    store::{Claim, Claimed},
     token::{Backend, Keyring, Policy},
 };
 
@@ -36,7 +38,27 @@ pub struct World {
     _frozen: std::sync::mpsc::Sender<()>,
 }
 
+/// Of a claim that another replica makes.
+pub const LEASE: Duration = Duration::from_secs(6);
+
 impl World {
+    /// Another replica is about to send what waits for the phone.
+    pub async fn claim_elsewhere(&self) -> Claimed {
+        let now = self.clock.now();
+        let (phone, lease) = (jid(PHONE), now.saturating_add(LEASE));
+        match self.store.claim(None, &phone, now, lease).await {
+            Ok((_, Claim::Message(claimed))) => claimed,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// It had no answer.
+    pub async fn hold_elsewhere(&self, claimed: &Claimed) {
+        let hold = Hold::Until(self.clock.now().saturating_add(phones::HOLD));
+        let put_back = self.store.put_back(claimed.key, claimed.attempt, hold);
+        assert_eq!(put_back.await.unwrap(), Some(jid(PHONE)));
+    }
+
     pub async fn new() -> Self {
         Self::with(|_| {}).await
     }

@@ -72,6 +72,7 @@ async fn a_put_is_a_push() {
             require_ttl: true,
             read_signatures: false,
             trusted_proxies: Vec::new(),
+            connections_per_client: 1,
         });
     });
     // In a path no host says whether a URL is ours; its token does.

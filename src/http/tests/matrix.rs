@@ -369,7 +369,7 @@ async fn too_much_is_refused_whole() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_asked_for_again() {
     let fixture = Fixture::with(|public| public.body_timeout = SHORT);
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     for framing in ["Content-Length: 10", "Transfer-Encoding: chunked"] {
         let request = format!("POST {PATH} HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n");
         let answer = server.exchange(request.as_bytes()).await;

@@ -33,7 +33,10 @@ async fn it_is_there_while_the_message_waits() {
 
 #[tokio::test]
 async fn it_tells_nothing_about_what_is_not_there() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::with(|public| {
+        let many = Limiter::new("1/h, burst 100".parse().unwrap());
+        public.guesses = Guesses::new(Arc::new(many));
+    });
     let path = resource(MESSAGE);
     let first = fixture.ask("DELETE", &path, &[], "").await;
     assert_eq!((first.status, first.body.as_str()), (204, ""));
@@ -63,5 +66,25 @@ async fn other_methods_are_refused_with_what_is_allowed() {
         let answer = fixture.ask(method, &resource(MESSAGE), &[], "x").await;
         assert_eq!(answer.status, 405, "{method}");
         assert_eq!(answer.header("allow"), Some("DELETE, GET, HEAD, OPTIONS"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_for_made_up_messages_is_refused() {
+    for method in ["GET", "HEAD", "DELETE"] {
+        let fixture = Fixture::new();
+        let [unknown, ..] = nothing_there();
+        for _ in 0..3 {
+            let status = fixture.ask(method, &unknown, &[], "").await.status;
+            assert!([404, 204].contains(&status), "{method}: {status}");
+        }
+        let began = tokio::time::Instant::now();
+        let refused = fixture.ask(method, &unknown, &[], "").await;
+        assert_eq!(refused.status, 429, "{method}");
+        assert_eq!(refused.header("connection"), Some("close"));
+        assert!(began.elapsed() >= Duration::from_secs(1), "at once");
+        // Who names a message that waits may go on.
+        let waits = fixture.ask("GET", &resource(MESSAGE), &[], "").await;
+        assert_eq!(waits.status, 200);
     }
 }

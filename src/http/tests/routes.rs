@@ -261,7 +261,7 @@ async fn the_log_names_the_resource_and_never_the_uri() {
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
     let fixture = Fixture::new();
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     server.exchange(&post("first", 3, CLOSE)).await;
     // Tests beside this one may have met these log lines just before the subscriber was there.
     tracing::callsite::rebuild_interest_cache();
@@ -281,5 +281,22 @@ async fn the_log_names_the_resource_and_never_the_uri() {
     let secrets = ["bearer-token", "push/panic", "BadToken", "xxx", "hunter2"];
     for secret in secrets.into_iter().chain(["BwcHBwcH"]) {
         assert!(!log.contains(secret), "{secret} in {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture, settings(&fixture)).await;
+    for (hosts, status) in [
+        ("", "400"),
+        ("Host: a\r\nHost: a\r\n", "400"),
+        ("Host: a\r\n", "201"),
+        ("Host: \r\n", "201"),
+    ] {
+        let head = "POST /base/push/t HTTP/1.1\r\nContent-Length: 1\r\n";
+        let request = format!("{head}{hosts}{CLOSE}\r\nx");
+        let answer = server.exchange(request.as_bytes()).await;
+        assert_eq!(statuses(&answer), [status], "{hosts:?}");
     }
 }

@@ -222,7 +222,7 @@ fn lasts(outcome: &Outcome) -> bool {
 #[tokio::test]
 async fn the_requests_of_all_senders_are_taken() {
     let fixture = Fixture::new();
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     for sender in &SENDERS {
         let request = format!(
             "POST /base/push/t HTTP/1.1\r\nHost: up.example.org\r\n{CLOSE}{}\
@@ -287,7 +287,7 @@ async fn a_dead_endpoint_makes_those_who_can_forget_it() {
 #[tokio::test]
 async fn statuses_that_make_senders_drop_are_for_bad_requests_only() {
     let fixture = Fixture::new();
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     let requests = [
         (post("LinkDown", 0, CLOSE), "400"),
         (post("LinkDown", 4097, CLOSE), "413"),

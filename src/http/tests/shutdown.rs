@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn a_request_in_flight_is_answered_and_nothing_new_is_taken() {
     let fixture = Fixture::new();
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     let mut idle = server.connect().await;
     idle.write_all(&post("t", 1, "")).await.unwrap();
     one_answer(&mut idle).await;
@@ -32,7 +32,7 @@ async fn what_stalls_is_dropped_at_the_deadline() {
     let fixture = Fixture::with(|public| public.body_timeout = LONG);
     let settings = ServeSettings {
         drain: SHORT,
-        ..settings(&fixture.metrics)
+        ..settings(&fixture)
     };
     let server = Server::start(&fixture, settings).await;
     let mut half_a_body = server.connect().await;
@@ -61,10 +61,8 @@ async fn what_stalls_is_dropped_at_the_deadline() {
 #[tokio::test]
 async fn a_full_house_does_not_hold_up_the_shutdown() {
     let fixture = Fixture::new();
-    let settings = ServeSettings {
-        connections: 1,
-        ..settings(&fixture.metrics)
-    };
+    let mut settings = settings(&fixture);
+    settings.room.connections = 1;
     let server = Server::start(&fixture, settings).await;
     let mut only = server.connect().await;
     only.write_all(&post("t", 1, "")).await.unwrap();

@@ -8,7 +8,7 @@ use crate::metrics::PushResult;
 fn impatient(fixture: &Fixture) -> ServeSettings {
     ServeSettings {
         patience: SHORT,
-        ..settings(&fixture.metrics)
+        ..settings(fixture)
     }
 }
 
@@ -32,7 +32,7 @@ async fn an_idle_connection_is_closed_after_its_last_answer() {
 #[tokio::test]
 async fn a_slow_body_gets_503_and_the_connection_ends() {
     let fixture = Fixture::with(|public| public.body_timeout = SHORT);
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     let mut request = post("t", 100, "");
     request.truncate(request.len() - 1);
     let answer = server.exchange(&request).await;
@@ -46,10 +46,8 @@ async fn a_slow_body_gets_503_and_the_connection_ends() {
 #[tokio::test]
 async fn a_client_that_reads_no_answers_is_dropped() {
     let fixture = Fixture::new();
-    let settings = ServeSettings {
-        connections: 1,
-        ..impatient(&fixture)
-    };
+    let mut settings = impatient(&fixture);
+    settings.room.connections = 1;
     let server = Server::start(&fixture, settings).await;
     let mut deaf = server.connect().await;
     let request = b"GET /base/ HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
@@ -63,7 +61,7 @@ async fn a_client_that_reads_no_answers_is_dropped() {
 #[tokio::test]
 async fn sizes_are_held_to_with_a_length() {
     let fixture = Fixture::new();
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     for (length, status) in [(0, "400"), (1, "201"), (4096, "201"), (4097, "413")] {
         let answer = server.exchange(&post("t", length, CLOSE)).await;
         assert_eq!(statuses(&answer), [status], "{length} bytes");
@@ -73,7 +71,7 @@ async fn sizes_are_held_to_with_a_length() {
 #[tokio::test]
 async fn sizes_are_held_to_in_chunks() {
     let fixture = Fixture::with(|public| public.body_timeout = SHORT);
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     let head = "POST /base/push/t HTTP/1.1\r\nHost: x\r\n\
         Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
     let chunk = format!("400\r\n{}\r\n", "x".repeat(0x400));
@@ -95,7 +93,7 @@ async fn sizes_are_held_to_in_chunks() {
 #[tokio::test]
 async fn a_connection_stays_open_whatever_shape_its_bodies_have() {
     let fixture = Fixture::new();
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     let head = "POST /base/push/t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     let mut stream = server.connect().await;
     for body in ["1\r\nx\r\n0\r\n\r\n", "1\r\nx\r\n0\r\nDigest: x\r\n\r\n"] {
@@ -113,7 +111,7 @@ async fn a_connection_stays_open_whatever_shape_its_bodies_have() {
 #[tokio::test]
 async fn a_body_too_large_is_refused_before_it_is_sent() {
     let fixture = Fixture::new();
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     let head = "POST /base/push/t HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n";
     for expect in ["", "Expect: 100-continue\r\n"] {
         let request = format!("{head}{expect}\r\n");
@@ -132,7 +130,7 @@ async fn a_body_too_large_is_refused_before_it_is_sent() {
 #[tokio::test]
 async fn who_is_refused_may_finish_first() {
     let fixture = Fixture::new();
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     let cases = [
         (post("t", 4097, ""), "413"),
         (post("t", 60_000, ""), "413"),
@@ -153,7 +151,7 @@ async fn who_is_refused_may_finish_first() {
 #[tokio::test]
 async fn a_header_too_large_gets_431() {
     let fixture = Fixture::new();
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     let long = "a".repeat(17 * 1024);
     let uri = format!("POST /base/push/{long} HTTP/1.1\r\nHost: x\r\n\r\n");
     let header = format!("POST /base/push/t HTTP/1.1\r\nHost: x\r\nX: {long}\r\n\r\n");
@@ -172,7 +170,7 @@ async fn a_header_too_large_gets_431() {
 #[tokio::test]
 async fn a_connection_is_used_again_and_requests_may_be_pipelined() {
     let fixture = Fixture::new();
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     let requests = [
         post("t", 1, ""),
         post("Gone", 10, ""),
@@ -187,7 +185,7 @@ async fn a_connection_is_used_again_and_requests_may_be_pipelined() {
 #[tokio::test]
 async fn proxies_may_speak_http_1_0() {
     let fixture = Fixture::new();
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     let request = b"POST /base/push/t HTTP/1.0\r\nContent-Length: 1\r\n\r\nx";
     let answer = server.exchange(request).await;
     assert!(answer.starts_with("HTTP/1.0 201 "), "{answer}");
@@ -196,7 +194,7 @@ async fn proxies_may_speak_http_1_0() {
 #[tokio::test]
 async fn who_closes_its_side_after_the_request_gets_the_answer() {
     let fixture = Fixture::new();
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     let mut stream = server.connect().await;
     stream.write_all(&post("wait", 1, "")).await.unwrap();
     stream.shutdown().await.unwrap();
@@ -208,7 +206,7 @@ async fn who_closes_its_side_after_the_request_gets_the_answer() {
 #[tokio::test]
 async fn a_sender_that_hangs_up_in_its_body_is_counted() {
     let fixture = Fixture::new();
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     let mut request = post("t", 100, "");
     request.truncate(request.len() - 1);
     let mut stream = server.connect().await;
@@ -222,7 +220,7 @@ async fn a_sender_that_hangs_up_in_its_body_is_counted() {
 #[tokio::test]
 async fn answers_name_no_software() {
     let fixture = Fixture::new();
-    let server = Server::start(&fixture, settings(&fixture.metrics)).await;
+    let server = Server::start(&fixture, settings(&fixture)).await;
     let answer = server.exchange(&post("t", 1, CLOSE)).await;
     let names = answer.lines().filter_map(|line| line.split_once(": "));
     let names: Vec<_> = names.map(|(name, _)| name.to_ascii_lowercase()).collect();
@@ -233,8 +231,9 @@ async fn answers_name_no_software() {
 #[tokio::test]
 async fn over_the_cap_a_connection_waits_for_its_turn() {
     let fixture = Fixture::new();
-    let mut settings = settings(&fixture.metrics);
-    settings.connections = 1;
+    let mut settings = settings(&fixture);
+    settings.room.connections = 1;
+    settings.room.grace = LONG;
     let server = Server::start(&fixture, settings).await;
 
     let mut first = server.connect().await;
@@ -260,12 +259,12 @@ async fn a_unix_socket_serves_and_its_proxy_is_believed() {
     let path = directory.path().join("http.sock");
     let listener = Listener::bind(&Listen::Unix(path.clone())).await.unwrap();
     let shutdown = CancellationToken::new();
-    let settings = settings(&fixture.metrics);
+    let settings = settings(&fixture);
     let site = fixture.site.clone();
     let task = tokio::spawn(serve(listener, site, settings, shutdown.clone()));
 
-    let mut stream = UnixStream::connect(&path).await.unwrap();
-    let mut guess = async |client: &str| {
+    let guess = async |client: &str| {
+        let mut stream = UnixStream::connect(&path).await.unwrap();
         let forwarded = format!("X-Forwarded-For: {client}\r\n");
         let request = post("BadToken", 1, &forwarded);
         stream.write_all(&request).await.unwrap();
@@ -285,7 +284,7 @@ async fn listeners_handed_over_by_systemd_serve() {
     let inherited = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = inherited.local_addr().unwrap();
     let listener = Listener::try_from(inherited).unwrap();
-    let settings = settings(&fixture.metrics);
+    let settings = settings(&fixture);
     let shutdown = CancellationToken::new();
     tokio::spawn(serve(listener, fixture.site, settings, shutdown));
     let mut stream = TcpStream::connect(address).await.unwrap();

@@ -178,6 +178,7 @@ async fn a_missing_ttl_is_refused_only_on_demand() {
             require_ttl: true,
             read_signatures: true,
             trusted_proxies: Vec::new(),
+            connections_per_client: 1,
         });
     });
     let answer = strict.post("t").await;

@@ -1,6 +1,9 @@
 //! Who may write the rows of an account. Every write that concerns them holds the account's lock
 //! until it commits, so that what is counted or chosen for one is not changed by another on the
 //! way. Only what names a single message by its key does without.
+//!
+//! A daemon that lives says so by a lock of its own, which its listening connection holds: when it is
+//! gone, others need not wait for its claims to end.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -55,16 +58,32 @@ pub async fn lock(db: &Connection, account: &BareJid) -> Result<()> {
 pub const LOCK_ALL: &str =
     "SELECT count(pg_advisory_xact_lock(number)) FROM unnest($1::bigint[]) AS number";
 
+/// What a daemon of this name is locked by while it lives.
+pub fn number_of_daemon(name: &str) -> i64 {
+    number(&format!("unified-push daemon {name}"))
+}
+
+/// Shared, so that a connection which the server takes for open still does not stand in the way.
+pub fn live(daemon: i64) -> String {
+    format!("SELECT pg_advisory_lock_shared({daemon})")
+}
+
+/// A condition: the daemon of this number lives, or is not known, as one of an earlier version.
+pub fn lives(daemon: &str) -> String {
+    format!("NOT coalesce(pg_try_advisory_xact_lock({daemon}), false)")
+}
+
 /// What accounts are locked by. Two with one number merely wait for each other.
 pub fn numbers<'a>(accounts: impl IntoIterator<Item = &'a BareJid>) -> Vec<i64> {
-    let number = |account: &BareJid| {
-        let name = format!("unified-push {account}");
-        let digest = digest::digest(&digest::SHA256, name.as_bytes());
-        let first = digest.as_ref().first_chunk();
-        first.map_or(0, |first| i64::from_be_bytes(*first))
-    };
-    let mut numbers: Vec<i64> = accounts.into_iter().map(number).collect();
+    let of = |account: &BareJid| number(&format!("unified-push {account}"));
+    let mut numbers: Vec<i64> = accounts.into_iter().map(of).collect();
     numbers.sort_unstable();
     numbers.dedup();
     numbers
+}
+
+fn number(name: &str) -> i64 {
+    let digest = digest::digest(&digest::SHA256, name.as_bytes());
+    let first = digest.as_ref().first_chunk();
+    first.map_or(0, |first| i64::from_be_bytes(*first))
 }

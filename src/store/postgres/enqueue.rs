@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use jid::BareJid;
+use tokio::time::Instant;
 use tokio_postgres::{Row, Statement};
 
 use super::{
@@ -97,6 +98,9 @@ async fn read<'a>(db: &Connection, arrivals: &'a [Arrival]) -> Result<Batch<'a>>
         db.prepare(&of_topics_sql()).await?,
     );
     let locks = account::numbers(keys.iter().map(|key| &key.owner));
+    let (asked, floors) = db
+        .floors()
+        .of(keys.iter().map(|key| &key.owner), Instant::now());
     let Keys {
         accounts,
         applications,
@@ -107,7 +111,7 @@ async fn read<'a>(db: &Connection, arrivals: &'a [Arrival]) -> Result<Batch<'a>>
         db.batch("BEGIN"),
         async { db.execute(&lock, &[&locks]).await },
         async {
-            db.query(&known, &[accounts, applications, instances, &now])
+            db.query(&known, &[accounts, applications, instances, &now, &floors])
                 .await
         },
         async { topics.look(db, &of_topics).await },
@@ -119,7 +123,10 @@ async fn read<'a>(db: &Connection, arrivals: &'a [Arrival]) -> Result<Batch<'a>>
         accounts: HashMap::new(),
     };
     let mut full = Keys::default();
-    for (key, row) in keys.iter().zip(&known) {
+    for ((key, floor), row) in keys.iter().zip(floors).zip(&known) {
+        if let Some(lowest) = row.try_get(6)? {
+            db.floors().learn(&asked, &key.owner, floor, lowest);
+        }
         let endpoint = endpoint(key, row)?;
         batch.accounts.insert(key.owner.clone(), count(row, 5)?);
         let excess = most_excess(arrivals, key, endpoint.living);
@@ -189,9 +196,9 @@ fn most_excess(arrivals: &[Arrival], of: &RegistrationKey, living: u64) -> u64 {
 fn known_sql() -> String {
     format!(
         "SELECT newest.jid, newest.issued, newest.expires, revoked.at, living.of_endpoint,
-             living.of_account
-         FROM unnest($1::text[], $2::bytea[], $3::bytea[]) WITH ORDINALITY
-             AS asked (account, application, instance, place)
+             living.of_account, living.lowest
+         FROM unnest($1::text[], $2::bytea[], $3::bytea[], $5::bigint[]) WITH ORDINALITY
+             AS asked (account, application, instance, floor, nth)
          LEFT JOIN LATERAL (SELECT jid, issued, expires FROM unified_push_registrations AS this
              WHERE owner = asked.account AND this.application = asked.application
                  AND this.instance = asked.instance AND NOT this.revoked
@@ -200,13 +207,14 @@ fn known_sql() -> String {
              WHERE owner = asked.account
                  AND ((this.application = asked.application AND this.instance = asked.instance)
                      OR (this.application = '' AND this.instance = ''))) AS revoked ON true
-         CROSS JOIN LATERAL (SELECT count(*) AS of_account, count(*) FILTER
-                 (WHERE this.application = asked.application AND this.instance = asked.instance)
-                 AS of_endpoint
+         CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE {alive}) AS of_account,
+                 count(*) FILTER (WHERE {alive} AND this.application = asked.application
+                     AND this.instance = asked.instance) AS of_endpoint,
+                 min(place) AS lowest
              FROM unified_push_queue AS this
-             WHERE this.account = asked.account AND {}) AS living
-         ORDER BY place",
-        alive("$4")
+             WHERE this.account = asked.account AND this.place >= asked.floor) AS living
+         ORDER BY nth",
+        alive = alive("$4")
     )
 }
 

@@ -61,6 +61,11 @@ impl PostgresFailure {
         lost || self.code() == read_only
     }
 
+    /// The server has given up: it, or a lock, took too long.
+    pub fn is_timeout(&self) -> bool {
+        self.code() == Some(&SqlState::QUERY_CANCELED)
+    }
+
     /// What a row holds is to blame, or two who waited for each other: each alone may do better.
     pub fn may_be_of_one(&self) -> bool {
         let class = self.code().map(SqlState::code);

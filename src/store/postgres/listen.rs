@@ -16,12 +16,15 @@ use tokio::{
     sync::{Mutex, Notify, mpsc},
     time::{sleep, timeout},
 };
-use tokio_postgres::AsyncMessage;
+use tokio_postgres::{AsyncMessage, error::SqlState};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use super::{failure::PostgresFailure, queue, source::Source, tell::Notice, work::Work};
-use crate::store::messages::News;
+use super::{account, failure::PostgresFailure, queue, source::Source, tell::Notice, work::Work};
+use crate::{
+    model::sync::Current,
+    store::messages::{News, Silence},
+};
 
 const LISTEN: &str = "LISTEN unified_push";
 const NOTIFY: &str = "NOTIFY unified_push";
@@ -51,7 +54,7 @@ pub struct Listener {
     instance: String,
     work: Arc<Work>,
     listening: OnceLock<Listening>,
-    hears: Arc<AtomicBool>,
+    silence: Arc<Current<Option<Silence>>>,
 }
 
 struct Listening {
@@ -68,13 +71,13 @@ impl Listener {
             instance,
             work,
             listening: OnceLock::new(),
-            hears: Arc::new(AtomicBool::new(true)),
+            silence: Arc::default(),
         }
     }
 
-    /// Whether what is said arrives; true until it is tried.
-    pub fn hears(&self) -> bool {
-        self.hears.load(Ordering::Relaxed)
+    /// Why what is said does not arrive; None until it is tried.
+    pub fn silence(&self) -> Option<Silence> {
+        *self.silence.read()
     }
 
     pub async fn news(&self) -> News {
@@ -98,7 +101,7 @@ impl Listener {
             queue: sender,
             missed: missed.clone(),
             echo: Notify::new(),
-            hears: self.hears.clone(),
+            silence: self.silence.clone(),
         });
         let listens = tokio::spawn(listen(self.source.clone(), inbox.clone()));
         let looks = tokio::spawn(look(self.work.clone(), inbox));
@@ -119,7 +122,7 @@ struct Inbox {
     missed: Arc<AtomicBool>,
     /// It has heard itself.
     echo: Notify,
-    hears: Arc<AtomicBool>,
+    silence: Arc<Current<Option<Silence>>>,
 }
 
 impl Inbox {
@@ -127,6 +130,13 @@ impl Inbox {
         if self.queue.try_send(news).is_err() {
             self.missed.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Notes why nothing arrives; returns what was noted before.
+    fn note(&self, silence: Option<Silence>) -> Option<Silence> {
+        let before = *self.silence.read();
+        self.silence.set(silence);
+        before
     }
 
     fn hear(&self, notice: &str) {
@@ -170,15 +180,15 @@ async fn listen(source: Source, inbox: Arc<Inbox>) {
     loop {
         let mut heard = false;
         let why = attend(&source, &inbox, &mut heard).await;
-        let hears = matches!(why, Why::Lost(_)) && inbox.hears.load(Ordering::Relaxed);
         match why {
-            Why::Deaf if inbox.hears.swap(false, Ordering::Relaxed) => warn!(
-                "this daemon's notifications to itself do not arrive, as behind a connection pooler \
-                 in transaction mode: messages that other daemons store are found some seconds later. \
-                 Have the pooler use session mode, or let store.url name PostgreSQL itself"
+            Why::Silent(silence) if inbox.note(Some(silence)) != Some(silence) => warn!(
+                "notifications from the other daemons {}: messages that they store are found some \
+                 seconds later. {}",
+                silence.reason(),
+                remedy(silence)
             ),
-            Why::Deaf => debug!("notifications still do not arrive"),
-            Why::Lost(why) if heard && hears => warn!(
+            Why::Silent(_) => debug!("notifications still do not arrive"),
+            Why::Lost(why) if heard && inbox.silence.read().is_none() => warn!(
                 why,
                 "lost the connection that receives notifications from the other daemons"
             ),
@@ -192,10 +202,32 @@ async fn listen(source: Source, inbox: Arc<Inbox>) {
     }
 }
 
+fn remedy(silence: Silence) -> &'static str {
+    match silence {
+        Silence::Pooled => {
+            "Have the pooler use session mode, or let store.url name PostgreSQL itself"
+        }
+        Silence::QueueFull => {
+            "A session that listens has kept a transaction open for long: end it (the server's log names \
+             it, and pg_stat_activity)"
+        }
+    }
+}
+
 enum Why {
     /// The server answers, and what is said does not arrive.
-    Deaf,
+    Silent(Silence),
     Lost(String),
+}
+
+impl From<tokio_postgres::Error> for Why {
+    fn from(error: tokio_postgres::Error) -> Self {
+        // Of a statement that notifies, this says that the queue is full.
+        match error.code() {
+            Some(&SqlState::PROGRAM_LIMIT_EXCEEDED) => Self::Silent(Silence::QueueFull),
+            _ => Self::Lost(PostgresFailure::from(error).to_string()),
+        }
+    }
 }
 
 /// One connection's life; returns why it ended. `heard` says that it has heard itself.
@@ -210,7 +242,7 @@ async fn attend(source: &Source, inbox: &Inbox, heard: &mut bool) -> Why {
             match poll_fn(|context| connection.poll_message(context)).await {
                 Some(Ok(AsyncMessage::Notification(notice))) => inbox.hear(notice.payload()),
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Why::Lost(words(error)),
+                Some(Err(error)) => return error.into(),
                 None => return Why::Lost("closed".to_owned()),
             }
         }
@@ -218,25 +250,27 @@ async fn attend(source: &Source, inbox: &Inbox, heard: &mut bool) -> Why {
     let (by, news) = (inbox.instance.clone(), Vec::new());
     let to_itself = serde_json::to_string(&Notice { by, news }).unwrap_or_default();
     let to_itself = format!("{NOTIFY}, '{to_itself}'");
+    let lives = account::live(account::number_of_daemon(&inbox.instance));
+    let begin = format!("{lives}; {LISTEN}");
     let probe = pin!(async {
-        let mut statement = LISTEN;
+        let mut statement = &begin;
         loop {
             match timeout(PATIENCE, client.batch_execute(statement)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return Why::Lost(words(error)),
+                Ok(Err(error)) => return error.into(),
                 Err(_) => return Why::Lost("no answer in time".to_owned()),
             }
-            if statement == LISTEN {
+            if statement == &begin {
                 // Whatever was said before this is lost.
                 inbox.put(News::Rescan);
                 statement = &to_itself;
                 continue;
             }
             if timeout(PATIENCE, inbox.echo.notified()).await.is_err() {
-                return Why::Deaf;
+                return Why::Silent(Silence::Pooled);
             }
             *heard = true;
-            if !inbox.hears.swap(true, Ordering::Relaxed) {
+            if inbox.note(None).is_some() {
                 info!("notifications from the other daemons arrive again");
             }
             sleep(PROBE).await;
@@ -246,10 +280,6 @@ async fn attend(source: &Source, inbox: &Inbox, heard: &mut bool) -> Why {
         why = receive => why,
         why = probe => why,
     }
-}
-
-fn words(error: tokio_postgres::Error) -> String {
-    PostgresFailure::from(error).to_string()
 }
 
 #[cfg(test)]
@@ -266,7 +296,7 @@ mod tests {
             queue,
             missed: Arc::default(),
             echo: Notify::new(),
-            hears: Arc::default(),
+            silence: Arc::default(),
         };
         (inbox, receiver)
     }

@@ -24,6 +24,7 @@ use tokio_postgres::{
 
 use super::{
     failure::{PostgresFailure, Result},
+    floors::Floors,
     source::{CONNECT, Source},
 };
 
@@ -51,6 +52,7 @@ pub struct Pool {
     source: Source,
     /// One for each connection that does something at the server, be it abandoned.
     busy: Arc<Semaphore>,
+    floors: Arc<Floors>,
 }
 
 impl Pool {
@@ -59,7 +61,11 @@ impl Pool {
             recycling_method: RecyclingMethod::Fast,
         };
         let manager = Manager::from_connect(source.config(), source.clone(), recycling);
-        let set_up = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
+        let floors = Arc::new(Floors::default());
+        let known = floors.clone();
+        let set_up = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+            // It may lead to another server.
+            known.forget_all();
             Box::pin(async {
                 client
                     .batch_execute(SESSION)
@@ -78,6 +84,7 @@ impl Pool {
             idle: pool.expect("there are no timeouts that a runtime is missing for"),
             source: source.clone(),
             busy: Arc::new(Semaphore::new(connections)),
+            floors,
         }
     }
 
@@ -92,6 +99,7 @@ impl Pool {
         Ok(Connection {
             held: Some((object, permit)),
             source: self.source.clone(),
+            floors: self.floors.clone(),
             queued: AtomicI64::new(0),
         })
     }
@@ -116,6 +124,7 @@ impl Pool {
 pub struct Connection {
     held: Option<(Object, OwnedSemaphorePermit)>,
     source: Source,
+    floors: Arc<Floors>,
     /// How many bytes more wait, as [`Caps::bytes`](crate::store::Caps::bytes) counts, through what
     /// was done with it.
     queued: AtomicI64,
@@ -126,6 +135,11 @@ impl Connection {
     pub fn give_back(mut self) -> i64 {
         self.held = None;
         self.queued.load(Ordering::Relaxed)
+    }
+
+    /// What is known of where accounts begin.
+    pub fn floors(&self) -> &Floors {
+        &self.floors
     }
 
     /// So many bytes more wait, or fewer.

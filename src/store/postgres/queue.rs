@@ -7,6 +7,7 @@ use std::{
 };
 
 use jid::{BareJid, Jid};
+use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::{
@@ -47,10 +48,20 @@ pub struct Asked {
     pub owner: Jid,
     pub now: Timestamp,
     pub lease: Timestamp,
+    /// An earlier claim by this daemon may have been made without its knowing: it is ended.
+    pub retakes: bool,
 }
 
-/// A transaction of its own, in one round trip unless a message went away at this very moment.
-pub async fn claim(db: &Connection, asked: &[Asked]) -> Result<Vec<(bool, Claim)>> {
+/// How many messages of an account are looked through for a claim. Where there are more, an index has
+/// them in order, with all that was delivered.
+const FEW: i64 = 128;
+
+/// How long a claim lasts at least when its daemon gives no sign of life, which may have lost a
+/// connection only: it makes a new one in that time.
+const LIFELESS: Duration = Duration::from_secs(3);
+
+/// By this daemon. A transaction of its own, in one round trip unless a message went away at this very moment.
+pub async fn claim(db: &Connection, by: i64, asked: &[Asked]) -> Result<Vec<(bool, Claim)>> {
     let done: Vec<MessageKey> = asked.iter().filter_map(|asked| asked.done).collect();
     let mut deleted: HashSet<MessageKey> = HashSet::new();
     let mut claims: Vec<Option<Claim>> = asked.iter().map(|_| None).collect();
@@ -58,7 +69,9 @@ pub async fn claim(db: &Connection, asked: &[Asked]) -> Result<Vec<(bool, Claim)
         db.prepare(account::LOCK_ALL).await?,
         db.prepare(&DELETE.replace("{}", "key = ANY($1)")).await?,
     );
-    let claim = db.prepare(&claim_sql()).await?;
+    let (end, claim) = (db.prepare(END).await?, db.prepare(&claim_sql()).await?);
+    let retaken = asked.iter().filter(|asked| asked.retakes);
+    let retaken: Vec<Vec<u8>> = retaken.map(|asked| owner_key(&asked.owner)).collect();
     while claims.iter().any(Option::is_none) {
         let mut first: HashMap<&Jid, usize> = HashMap::new();
         let (mut owners, mut nows, mut leases) = (Vec::new(), Vec::new(), Vec::new());
@@ -73,7 +86,10 @@ pub async fn claim(db: &Connection, asked: &[Asked]) -> Result<Vec<(bool, Claim)
         let accounts: Vec<BareJid> = asked.iter().map(|asked| asked.owner.to_bare()).collect();
         let locks = account::numbers(&accounts);
         let keys: Vec<&[u8]> = owners.iter().map(|(key, _)| key.as_slice()).collect();
-        let ((), _, gone, rows, ()) = tokio::try_join!(
+        let accounts: Vec<&BareJid> = owners.iter().map(|(_, index)| &accounts[*index]).collect();
+        let names: Vec<&str> = accounts.iter().map(|account| account.as_str()).collect();
+        let (known, floors) = db.floors().of(accounts.iter().copied(), Instant::now());
+        let ((), _, gone, _, rows, ()) = tokio::try_join!(
             db.batch("BEGIN"),
             async { db.execute(&lock, &[&locks]).await },
             async {
@@ -82,15 +98,28 @@ pub async fn claim(db: &Connection, asked: &[Asked]) -> Result<Vec<(bool, Claim)
                     false => db.query(&delete, &[&done]).await,
                 }
             },
-            async { db.query(&claim, &[&keys, &nows, &leases]).await },
+            async {
+                match retaken.is_empty() {
+                    true => Ok(0),
+                    false => db.execute(&end, &[&retaken, &by]).await,
+                }
+            },
+            async {
+                db.query(&claim, &[&keys, &names, &floors, &nows, &leases, &by])
+                    .await
+            },
             db.batch("COMMIT"),
         )?;
         count_deleted(db, &gone)?;
         for row in &gone {
             deleted.insert(row.try_get(0)?);
         }
-        for ((_, index), row) in owners.iter().zip(&rows) {
+        for (number, ((_, index), row)) in owners.iter().zip(&rows).enumerate() {
             claims[*index] = claimed(row, asked[*index].now)?;
+            if let Some(lowest) = row.try_get(12)? {
+                db.floors()
+                    .learn(&known, accounts[number], floors[number], lowest);
+            }
         }
         // Whoever asks for the same phone at the same time comes second.
         for (index, asked) in asked.iter().enumerate() {
@@ -111,39 +140,59 @@ pub async fn claim(db: &Connection, asked: &[Asked]) -> Result<Vec<(bool, Claim)
     Ok(asked.iter().map(was_there).zip(claims).collect())
 }
 
+/// Ends the claims of one daemon for these phones.
+const END: &str = "UPDATE unified_push_queue SET claimed_until = 0
+     WHERE owner_key = ANY($1) AND claimed_until > 0 AND claimed_by = $2";
+
 /// One row for each phone, in order.
 fn claim_sql() -> String {
+    let alive = alive("asked.now");
     let waiting = |rest: &str| {
-        let alive = alive("asked.now");
         format!("FROM unified_push_queue WHERE owner_key = asked.owner_key AND {alive} {rest}")
     };
-    let first = "ORDER BY urgency DESC, arrived, number LIMIT 1";
+    let first = "urgency DESC, arrived, number";
     format!(
         // That a lease is not 0 admits the index.
         "WITH asked AS MATERIALIZED (
-             SELECT asked.*, (SELECT max(claimed_until) {busy}) AS busy
-             FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
-                 AS asked (owner_key, now, lease, place)),
+             SELECT asked.*, (SELECT max(ends) FROM (SELECT CASE WHEN claimed_by = $6 OR {lives}
+                 THEN claimed_until ELSE least(claimed_until, sent + {lifeless}) END AS ends {busy})
+                 AS claims WHERE ends > asked.now) AS busy
+             FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+                 WITH ORDINALITY AS asked (owner_key, account, floor, now, lease, nth)),
          chosen AS MATERIALIZED (
-             SELECT asked.place, now, lease,
-                 coalesce((SELECT number {never_held}), (SELECT number {held})) AS number
-             FROM asked WHERE busy IS NULL),
+             SELECT asked.nth, now, lease, many, lowest, soonest, CASE WHEN many <= {FEW} THEN found
+                 ELSE coalesce((SELECT number {never_held}), (SELECT number {held})) END AS number
+             FROM asked CROSS JOIN LATERAL (
+                 SELECT count(*) AS many, min(place) AS lowest,
+                     min(held_until) FILTER (WHERE {own}) AS soonest,
+                     (array_agg(number ORDER BY held_until > 0, {first})
+                         FILTER (WHERE {own} AND held_until <= asked.now))[1] AS found
+                 FROM (SELECT number, place, owner_key, urgency, arrived, expires, held_until
+                     FROM unified_push_queue WHERE account = asked.account AND place >= asked.floor
+                     ORDER BY place LIMIT {FEW} + 1) AS few) AS few
+             WHERE busy IS NULL),
          claimed AS (
              UPDATE unified_push_queue AS this
              SET attempts = least(attempts + 1, 65535), sent = chosen.now,
-                 claimed_until = chosen.lease
+                 claimed_until = chosen.lease, claimed_by = $6
              FROM chosen WHERE this.number = chosen.number AND held_until <= chosen.now
-             RETURNING {REGISTRATION_OF_MESSAGE}, key, payload, attempts, this.expires AS ends, place)
-         SELECT claimed.*, asked.busy,
-             CASE WHEN chosen.number IS NULL THEN (SELECT min(held_until) {soonest}) ELSE asked.now END
-         FROM asked LEFT JOIN chosen USING (place) LEFT JOIN claimed USING (place)
-         ORDER BY asked.place",
+             RETURNING {REGISTRATION_OF_MESSAGE}, key, payload, attempts, this.expires AS ends, nth)
+         SELECT claimed.*, asked.busy, CASE WHEN chosen.number IS NOT NULL THEN asked.now
+             WHEN many <= {FEW} THEN soonest ELSE (SELECT min(held_until) {soonest}) END, lowest
+         FROM asked LEFT JOIN chosen USING (nth) LEFT JOIN claimed USING (nth)
+         ORDER BY asked.nth",
+        own = format!("owner_key = asked.owner_key AND {alive}"),
         busy = waiting(&format!(
-            "AND claimed_until > 0 AND claimed_until > asked.now AND claimed_until <= asked.now + {}",
+            "AND claimed_until > 0 AND claimed_until > asked.now
+             AND claimed_until <= asked.now + {}",
             LONGEST_LEASE.as_millis()
         )),
-        never_held = waiting(&format!("AND held_until = 0 {first}")),
-        held = waiting(&format!("AND held_until <= asked.now {first}")),
+        lifeless = LIFELESS.as_millis(),
+        lives = account::lives("claimed_by"),
+        never_held = waiting(&format!("AND held_until = 0 ORDER BY {first} LIMIT 1")),
+        held = waiting(&format!(
+            "AND held_until <= asked.now ORDER BY {first} LIMIT 1"
+        )),
         soonest = waiting(""),
     )
 }
@@ -250,8 +299,8 @@ pub async fn release(db: &Connection, owner: &Jid, since: Timestamp) -> Result<(
 
 pub async fn redirect(db: &Connection, to: &Registration) -> Result<u64> {
     db.run(
-        "UPDATE unified_push_queue
-         SET owner = $2, issued = $5, registration_expires = $6, owner_key = $7
+        "UPDATE unified_push_queue SET owner = $2, issued = $5, registration_expires = $6,
+             owner_key = $7, place = DEFAULT
          WHERE account = $1 AND application = $3 AND instance = $4 AND issued <= $5",
         &[
             &to.owner.to_bare().as_str(),

@@ -370,3 +370,54 @@ fn a_stream_error_ends_the_link() {
     };
     assert_eq!(loss.state(), crate::metrics::LinkState::Conflict);
 }
+
+/// Accounts that are two to their server are two here: whoever is heard has the very address that the
+/// server gave.
+#[test]
+fn no_address_becomes_another_one() {
+    let mut heard = 0;
+    // What is above folds nothing, so that some of it will do.
+    let above = ('\u{20000}'..=char::MAX).step_by(251);
+    for scalar in ('\0'..'\u{20000}').chain(above) {
+        for from in [
+            format!("ro{scalar}meo@example.org/phone"),
+            format!("romeo@exam{scalar}ple.org/phone"),
+            format!("romeo@example.org/pho{scalar}ne"),
+        ] {
+            if let Some(jid) = sender(&from) {
+                assert_eq!(jid.as_str(), from, "U+{:04X}", u32::from(scalar));
+                heard += 1;
+            }
+        }
+    }
+    assert!(heard > 50_000, "{heard}");
+    for usual in [
+        "romeo@example.org/phone",
+        "юлия@пример.example/телефон",
+        "田中@例え.example/Conversations.a1~+/b",
+        "component.example.org",
+    ] {
+        assert!(sender(usual).is_some(), "{usual}");
+    }
+}
+
+/// What could not be sent back within a small stanza is not answered: some servers end the stream on one
+/// that is too large for them.
+#[test]
+fn a_long_id_is_not_repeated() {
+    let ask = |length: usize, from: &str| {
+        let id = "&lt;".repeat(length);
+        act(&format!(
+            "<iq type='get' id='{id}' from='{from}' to='up.example.org'>{PING}</iq>"
+        ))
+    };
+    for from in ["a@b/c", "a b@@c"] {
+        let Some(Action::Reply(reply)) = ask(MAX_ID, from) else {
+            panic!("not answered");
+        };
+        let mut out = Vec::new();
+        writer::reply(&mut out, &reply);
+        assert!(out.len() < 5000, "{}", out.len());
+        assert!(ask(MAX_ID + 1, from).is_none());
+    }
+}

@@ -154,6 +154,12 @@ fn user_password_and_certificates_do_not_make_another_database() {
     assert!(!same("postgres://up:hunter2@db/other"));
     assert!(!same("postgres://up:hunter2@db2/push"));
     assert!(!same("postgres://up:hunter2@db:5433/push"));
+
+    let several = url("postgres://up:hunter2@a,b:5433/push").unwrap();
+    let same = |text: &str| several.is_same_database(&url(text).unwrap());
+    assert!(same("postgres://other:password@a,b:5433/push"));
+    assert!(!same("postgres://up:hunter2@a/push"));
+    assert!(!same("postgres://up:hunter2@a,c:5433/push"));
 }
 
 #[test]

@@ -1,0 +1,381 @@
+//! Who is connected to a listener, and who gives way when there is no room for another one: whoever has
+//! kept its connection waiting for longest. A connection whose request is being worked on stays.
+//!
+//! Connections wait in two ways that an attacker can make many of: idle, or with part of a request. The
+//! first are bounded by their number, the second by the bytes of all of them as well.
+
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
+use tracing::warn;
+
+use crate::{
+    http::client::ClientKey,
+    metrics::{ConnectionEnd, Metrics},
+    model::sync::Mutex,
+};
+
+/// What a request costs while it is read, beside its own bytes: the reader's buffer and the table of
+/// its headers.
+const READER: usize = 12 * 1024;
+
+/// One in so many gives way at once, so that looking for them costs little for each newcomer.
+const SHARE: usize = 64;
+
+/// How often the log says that connections are refused.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+/// How much room there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// How many may be connected.
+    pub connections: usize,
+    /// Bytes of all requests that are being read.
+    pub reading: usize,
+    /// How long a connection may be waiting before it can be made to give way to another one.
+    pub grace: Duration,
+}
+
+/// Everybody who is connected.
+pub struct Guests {
+    room: Room,
+    metrics: Arc<Metrics>,
+    began: Instant,
+    table: Mutex<Table>,
+    reading: AtomicUsize,
+    /// A seat is free.
+    freed: Notify,
+}
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    seats: HashMap<u64, Arc<Seat>>,
+    of_client: HashMap<ClientKey, usize>,
+    /// The seats that were told to leave, and have not yet.
+    leaving: HashSet<u64>,
+    said: Option<Instant>,
+}
+
+/// What is known of one connection.
+#[derive(Default)]
+pub struct Seat {
+    /// Since when it waits for its client, in milliseconds since the listener began; or one of the two
+    /// states below.
+    since: AtomicU64,
+    /// What its request costs while it is being read.
+    reads: AtomicUsize,
+    /// Whether its client may still be writing a request that was answered.
+    cut_short: AtomicBool,
+    leave: Notify,
+}
+
+/// A request is being worked on.
+const WORKS: u64 = u64::MAX;
+/// It was told to leave.
+const LEAVES: u64 = u64::MAX - 1;
+
+/// A connection's place. Dropping it frees the place.
+pub struct Guest {
+    guests: Arc<Guests>,
+    number: u64,
+    client: Option<ClientKey>,
+    seat: Arc<Seat>,
+}
+
+impl Guests {
+    pub fn new(room: Room, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            room,
+            metrics,
+            began: Instant::now(),
+            table: Mutex::default(),
+            reading: AtomicUsize::new(0),
+            freed: Notify::new(),
+        })
+    }
+
+    /// Waits for a place, and makes others leave if there is none. None: the client has `share` places
+    /// already.
+    pub async fn admit(self: &Arc<Self>, client: Option<ClientKey>, share: usize) -> Option<Guest> {
+        loop {
+            let freed = self.freed.notified();
+            {
+                let mut table = self.table.lock();
+                let places = client.and_then(|client| table.of_client.get(&client));
+                if places.is_some_and(|places| *places >= share) {
+                    self.metrics.http_ends.inc(ConnectionEnd::ClientsShare);
+                    self.say(
+                        &mut table,
+                        "one address has as many HTTP connections as limits.connections_per_client \
+                         permits, and more of it are refused; if it is your proxy, add it to \
+                         http.trusted_proxies",
+                    );
+                    return None;
+                }
+                if table.seats.len() < self.room.connections {
+                    return Some(self.seat(&mut table, client));
+                }
+                self.say(
+                    &mut table,
+                    "as many HTTP connections are open as limits.connections permits: those that \
+                     have been idle for longest are closed",
+                );
+                if table.leaving.is_empty() {
+                    let many = self.room.connections / SHARE + 1;
+                    self.make_leave(&mut table, ConnectionEnd::NoRoom, many, usize::MAX);
+                }
+            }
+            // Whoever waits now may have waited long enough by then.
+            let _ = timeout(self.room.grace.max(Duration::from_millis(10)), freed).await;
+        }
+    }
+
+    fn seat(self: &Arc<Self>, table: &mut Table, client: Option<ClientKey>) -> Guest {
+        let seat = Arc::new(Seat::default());
+        seat.since.store(self.now(), Relaxed);
+        let number = table.next;
+        table.next += 1;
+        table.seats.insert(number, seat.clone());
+        if let Some(client) = client {
+            *table.of_client.entry(client).or_default() += 1;
+        }
+        self.metrics.http_connections.inc();
+        Guest {
+            guests: self.clone(),
+            number,
+            client,
+            seat,
+        }
+    }
+
+    /// Makes those leave that have waited for longest: `many` at most, and until they have given back
+    /// `bytes`. For a seat, they have to have waited for the grace; for bytes, to be reading.
+    fn make_leave(&self, table: &mut Table, why: ConnectionEnd, many: usize, bytes: usize) {
+        let latest = match why {
+            ConnectionEnd::Reading => WORKS,
+            _ => (self.now() + 1).saturating_sub(self.room.grace.as_millis() as u64),
+        };
+        let mut waiting: Vec<(u64, u64)> = table
+            .seats
+            .iter()
+            .filter(|(_, seat)| why != ConnectionEnd::Reading || seat.reads.load(Relaxed) > 0)
+            .map(|(number, seat)| (seat.since.load(Relaxed), *number))
+            .filter(|(since, _)| *since < LEAVES && *since < latest)
+            .collect();
+        let many = many.min(waiting.len());
+        if many < waiting.len() {
+            waiting.select_nth_unstable(many);
+            waiting.truncate(many);
+        }
+        if bytes < usize::MAX {
+            waiting.sort_unstable();
+        }
+        let mut given = 0;
+        for (_, number) in waiting {
+            if given >= bytes {
+                break;
+            }
+            let Some(seat) = table.seats.get(&number) else {
+                continue;
+            };
+            seat.since.store(LEAVES, Relaxed);
+            given += self.give_back(seat);
+            seat.leave.notify_one();
+            table.leaving.insert(number);
+            self.metrics.http_ends.inc(why);
+        }
+    }
+
+    /// Its bytes are others' from now on. Says how many.
+    fn give_back(&self, seat: &Seat) -> usize {
+        let bytes = seat.reads.swap(0, Relaxed);
+        if bytes > 0 {
+            self.reading.fetch_sub(bytes, Relaxed);
+        }
+        bytes
+    }
+
+    /// Once a minute: attacks last.
+    fn say(&self, table: &mut Table, what: &str) {
+        if table.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+            table.said = Some(Instant::now());
+            warn!("{what}");
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+}
+
+impl Guest {
+    /// Part of a request has come.
+    pub fn heard(&self, bytes: usize) {
+        let (guests, seat) = (&*self.guests, &*self.seat);
+        let begins = seat.reads.load(Relaxed) == 0;
+        if begins {
+            seat.cut_short.store(false, Relaxed);
+            if seat.since.load(Relaxed) < LEAVES {
+                seat.since.store(guests.now(), Relaxed);
+            }
+        }
+        let cost = bytes + if begins { READER } else { 0 };
+        seat.reads.fetch_add(cost, Relaxed);
+        let reading = guests.reading.fetch_add(cost, Relaxed) + cost;
+        if reading > guests.room.reading {
+            let mut table = guests.table.lock();
+            guests.say(
+                &mut table,
+                "too many HTTP requests arrive slowly: those that take longest are given up",
+            );
+            let enough = reading - guests.room.reading + guests.room.reading / SHARE;
+            guests.make_leave(&mut table, ConnectionEnd::Reading, usize::MAX, enough);
+        }
+    }
+
+    /// Whether a request was in what came with the one before.
+    pub fn is_pipelined(&self) -> bool {
+        self.seat.reads.load(Relaxed) == 0
+    }
+
+    /// The request is there, or it is `cut_short`: nobody wants the rest of it.
+    pub fn works(&self, cut_short: bool) {
+        self.guests.give_back(&self.seat);
+        self.seat.cut_short.store(cut_short, Relaxed);
+        if self.seat.since.load(Relaxed) != LEAVES {
+            self.seat.since.store(WORKS, Relaxed);
+        }
+    }
+
+    /// Its client has its answer, or has it to read.
+    pub fn answered(&self) {
+        if self.seat.since.load(Relaxed) != LEAVES {
+            self.seat.since.store(self.guests.now(), Relaxed);
+        }
+    }
+
+    /// Whether its client may still be writing what nobody will read.
+    pub fn is_cut_short(&self) -> bool {
+        self.seat.cut_short.load(Relaxed) || self.seat.reads.load(Relaxed) > 0
+    }
+
+    /// Ends when it has to give way.
+    pub async fn has_to_leave(&self) {
+        self.seat.leave.notified().await;
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let guests = &*self.guests;
+        guests.give_back(&self.seat);
+        let mut table = guests.table.lock();
+        table.seats.remove(&self.number);
+        table.leaving.remove(&self.number);
+        if let Some(Entry::Occupied(mut places)) = self.client.map(|c| table.of_client.entry(c)) {
+            *places.get_mut() -= 1;
+            if *places.get() == 0 {
+                places.remove();
+            }
+        }
+        guests.metrics.http_connections.dec();
+        guests.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(1);
+
+    fn guests(connections: usize, reading: usize) -> Arc<Guests> {
+        let room = Room {
+            connections,
+            reading,
+            grace: GRACE,
+        };
+        Guests::new(room, Arc::new(Metrics::new()))
+    }
+
+    fn client(last: u8) -> Option<ClientKey> {
+        Some(ClientKey::new([192, 0, 2, last].into()))
+    }
+
+    async fn has_to_leave(guest: &Guest) -> bool {
+        timeout(Duration::ZERO, guest.has_to_leave()).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_waited_longest_gives_way_and_whoever_works_stays() {
+        let guests = guests(3, usize::MAX);
+        let working = guests.admit(None, 1).await.unwrap();
+        working.heard(10);
+        working.works(false);
+        tokio::time::advance(GRACE).await;
+        let oldest = guests.admit(None, 1).await.unwrap();
+        tokio::time::advance(GRACE / 2).await;
+        let younger = guests.admit(None, 1).await.unwrap();
+        let began = Instant::now();
+        let leaves = async {
+            oldest.has_to_leave().await;
+            drop(oldest);
+        };
+        let (newcomer, ()) = tokio::join!(guests.admit(None, 1), leaves);
+        assert!(newcomer.is_some());
+        assert!(began.elapsed() >= GRACE / 2, "before the grace is over");
+        assert!(!has_to_leave(&working).await && !has_to_leave(&younger).await);
+        assert_eq!(guests.metrics.http_ends.get(ConnectionEnd::NoRoom), 1);
+        assert_eq!(guests.metrics.http_connections.get(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_requests_give_way_before_the_memory_for_them_is_full() {
+        let guests = guests(100, 3 * (READER + 100) + READER / 2);
+        let mut seated = Vec::new();
+        for _ in 0..3 {
+            let guest = guests.admit(None, 1).await.unwrap();
+            guest.heard(100);
+            tokio::time::advance(Duration::from_millis(5)).await;
+            seated.push(guest);
+        }
+        let idle = guests.admit(None, 1).await.unwrap();
+        let healthy = guests.admit(None, 1).await.unwrap();
+        healthy.heard(100);
+        assert!(has_to_leave(&seated[0]).await);
+        for stays in [&seated[1], &seated[2], &idle, &healthy] {
+            assert!(!has_to_leave(stays).await);
+        }
+        // What is read whole is counted elsewhere.
+        healthy.works(false);
+        let next = guests.admit(None, 1).await.unwrap();
+        next.heard(100);
+        assert!(!has_to_leave(&seated[1]).await);
+        drop((seated, idle, healthy, next));
+        assert_eq!(guests.reading.load(Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_client_has_its_share_and_gets_it_back() {
+        let guests = guests(100, usize::MAX);
+        let first = guests.admit(client(1), 2).await.unwrap();
+        let _second = guests.admit(client(1), 2).await.unwrap();
+        assert!(guests.admit(client(1), 2).await.is_none());
+        assert!(guests.admit(client(2), 2).await.is_some());
+        assert!(guests.admit(None, 2).await.is_some());
+        drop(first);
+        assert!(guests.admit(client(1), 2).await.is_some());
+        assert_eq!(guests.metrics.http_ends.get(ConnectionEnd::ClientsShare), 1);
+    }
+}
