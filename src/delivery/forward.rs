@@ -140,6 +140,9 @@ impl Delivery {
         }
         let (now, attempt) = (self.clock.now(), self.settings.read().ack_timeout);
         let claim = self.queue.claim(&turn, done, phone, now, attempt).await?;
+        if !matches!(claim, Claim::Empty) {
+            self.phones.surely_has_messages(phone);
+        }
         if let (Some(held), Claim::Later(_)) = (held, &claim) {
             // Another replica is at it, and may yet hold what it has sent to the former session.
             self.phones.release_later(phone, held);

@@ -30,6 +30,15 @@ impl Phones {
         });
     }
 
+    /// The store has messages for this phone: nothing is sent past them.
+    pub fn surely_has_messages(&self, phone: &Jid) {
+        self.change(|table| {
+            if let Some(known) = table.get_mut(phone.as_str()) {
+                known.kept = true;
+            }
+        });
+    }
+
     /// Another replica has emptied this phone's queue, as far as it knows. Who has no link forgets
     /// it: the store is asked when the link is up.
     pub fn drained_elsewhere(&self, phone: &Jid, now: Instant) {

@@ -363,4 +363,11 @@ fn what_another_replica_holds_is_released_when_the_phone_announces_itself() {
     scene.phones.available(&scene.romeo, scene.now);
     scene.due();
     assert_eq!(scene.claim(), Some(Held::All));
+    scene.phones.surely_has_messages(&scene.romeo);
+    assert!(
+        scene.phones.must_wait(&scene.romeo),
+        "nothing is sent past it"
+    );
+    scene.end(End::Empty);
+    assert!(!scene.phones.must_wait(&scene.romeo));
 }
