@@ -11,6 +11,7 @@ need /usr/include/stdlib.h libc6-dev
 need /usr/bin/prosody prosody
 need /usr/lib/prosody/modules/mod_unified_push prosody-modules
 need /usr/sbin/ejabberdctl ejabberd
+need /usr/share/doc/lua-unbound lua-unbound
 for initdb in /usr/lib/postgresql/*/bin/initdb; do :; done
 need "$initdb" postgresql
 need /usr/sbin/pgbouncer pgbouncer

@@ -79,6 +79,16 @@ in
         '';
       }
       {
+        assertion = lib.all (import: import ? key_file && !(import ? key)) (
+          if settings.import == null then [ ] else settings.import
+        );
+        message = ''
+          ${at}.settings.import needs a key_file in each entry, and no key, which would be readable by
+          everybody: put the key into a file and write
+            { kind = "up"; key_file = "/var/lib/secrets/former-key"; }
+        '';
+      }
+      {
         assertion = settings.store.url == null || cfg.store.urlFile == null;
         message = ''
           ${at}.settings.store.url and ${at}.store.urlFile are both set: keep only one of the two.

@@ -28,12 +28,16 @@ let
   isSet = file: file != null;
 
   # What systemd hands to the daemon, by name.
-  credentials = lib.filterAttrs (_: isSet) {
+  credentials = lib.filterAttrs (_: isSet) ({
     component-secret = cfg.component.secretFile;
     secret = cfg.secretFile;
     previous-secrets = cfg.previousSecretsFile;
     store-url = cfg.store.urlFile;
-  };
+  }
+  // builtins.listToAttrs (
+    lib.imap0 (index: import: lib.nameValuePair "import-${toString index}" (import.key_file or null)) imports
+  ));
+  imports = if cfg.settings.import == null then [ ] else cfg.settings.import;
 
   # A relative path is one in the credentials directory.
   secretSettings = {
@@ -41,6 +45,11 @@ let
     previous_secrets_file = if isSet cfg.previousSecretsFile then "previous-secrets" else null;
     component.secret_file = if isSet cfg.component.secretFile then "component-secret" else null;
     store.url_file = if isSet cfg.store.urlFile then "store-url" else null;
+    import =
+      if imports == [ ] then
+        null
+      else
+        lib.imap0 (index: import: import // { key_file = "import-${toString index}"; }) imports;
   };
 
   isFilled = value: value != null && value != { };
@@ -57,6 +66,16 @@ let
     + lib.optionalString (isSet cfg.environmentFile && !isSet cfg.secretFile) (
       "UNIFIED_PUSH_SECRET=stand-in-of-thirty-two-bytes-or-more "
     );
+  # Keys of the other servers have forms of their own.
+  standIns = {
+    prosody-paseto = "secret-token:paseto.v3.local:${lib.concatStringsSep "" (builtins.genList (_: "0") 64)}";
+    prosody-jwt = "a-stand-in-of-32-bytes-for-the-secret";
+    up = "${lib.concatStringsSep "" (builtins.genList (_: "A") 43)}=";
+    ejabberd = builtins.toJSON {
+      kty = "oct";
+      k = "AAAA";
+    };
+  };
   configFile =
     pkgs.runCommand "unified-push.toml"
       {
@@ -68,6 +87,11 @@ let
           echo a-stand-in-of-32-bytes-for-the-$name >credentials/$name
         done
         echo postgres://unified-push@localhost/unified-push >credentials/store-url
+        ${lib.concatStringsSep "" (
+          lib.imap0 (index: import: ''
+            echo ${lib.escapeShellArg (standIns.${import.kind} or "")} >credentials/import-${toString index}
+          '') imports
+        )}
         env -i CREDENTIALS_DIRECTORY="$PWD/credentials" ${environmentSecrets}\
           ${daemon} check-config --config "$unchecked"
         cp "$unchecked" "$out"
@@ -133,7 +157,7 @@ let
   command = pkgs.writeShellScriptBin "unified-push" ''
     export UNIFIED_PUSH_CONFIG=${usedConfigFile}
     case "''${1-}" in
-    check-config | healthcheck | inspect | queue | registrations)
+    check-config | healthcheck | import | inspect | queue | registrations)
       if [ "$(id -u)" != 0 ]; then
         echo "unified-push $1: run it as root, who can read the daemon's secrets" >&2
         exit 1
@@ -176,6 +200,7 @@ in
 {
   imports = [
     ./assertions.nix
+    ./federation.nix
     ./prosody.nix
     ./web.nix
   ];

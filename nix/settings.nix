@@ -40,6 +40,12 @@ in
       key. With `required`, nothing is registered without a key. With `off`, keys and signatures are
       ignored.
     '';
+    import = option (types.nullOr (types.listOf (types.attrsOf types.str))) null ''
+      Other push servers whose endpoints are accepted here, each with the key that its endpoints
+      depend on, as that server writes it. docs/moving.md shows where to find it. Use `key_file`:
+      only root has to be able to read the file. (list of tables with `kind` (`"prosody-paseto"`,
+      `"prosody-jwt"`, `"up"`, `"ejabberd"`) and `key_file` or `key`)
+    '';
     store = {
       url = option (types.nullOr types.str) null ''
         Where registrations, revocations and waiting messages are kept. `sqlite` keeps them in
@@ -61,11 +67,23 @@ in
         The component's name, exactly as in the XMPP server's configuration. Required. (domain)
       '';
       host = option types.str "127.0.0.1" ''
-        The host on which the XMPP server listens for components. (host name or address, without the
-        port)
+        The host or the Unix socket on which the XMPP server listens for components. (host name or
+        address, without the port, or `"unix:/PATH"`)
       '';
       port = option types.port 5347 ''
         The port on which the XMPP server listens for components.
+      '';
+      tls = option types.bool false ''
+        Whether the link is encrypted with TLS from its first byte, and the server's certificate is
+        verified. The server's listener must be set likewise, in ejabberd by `tls: true`.
+      '';
+      tls_ca_file = option (types.nullOr types.str) null ''
+        The file with the certificates (PEM) of the authorities that may have signed the server's
+        certificate. Without it, those of the system may. (path)
+      '';
+      tls_name = option (types.nullOr types.str) null ''
+        The name that the server's certificate must be made out to, often the XMPP domain. Null
+        stands for `component.host`. (host name or address, without the port)
       '';
     };
     http = {

@@ -22,7 +22,7 @@ use self::{
     sockets::listener,
     state::{State, StateError},
 };
-pub use self::{reload::Reloads, sockets::Sockets};
+pub use self::{reload::Reloads, services::login, sockets::Sockets};
 use crate::{
     config::Config,
     http::{

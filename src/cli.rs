@@ -4,13 +4,17 @@
 mod accounts;
 mod agent;
 mod demo;
+mod doctor;
 mod error;
+mod examples;
 mod healthcheck;
+mod import;
 mod inspect;
 mod manual;
 mod queue;
 mod registrations;
 mod send;
+mod store;
 
 use std::{
     env, panic,
@@ -34,7 +38,7 @@ use crate::{
 
 /// A UnifiedPush push server for any XMPP server.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = examples::PROGRAM)]
 struct Cli {
     /// Configuration file. Default: $UNIFIED_PUSH_CONFIG, or else /etc/unified-push/config.toml
     #[arg(long, value_name = "FILE", global = true)]
@@ -46,40 +50,60 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the daemon (the default when no subcommand is given)
+    #[command(after_help = examples::SERVE)]
     Serve,
     /// Check the configuration and report every problem at once
+    #[command(after_help = examples::CHECK_CONFIG)]
     CheckConfig {
         /// Show the effective configuration and where each value comes from
         #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true)]
         #[arg(default_missing_value = "toml")]
         print: Option<Format>,
     },
+    /// Look for what is wrong: configuration, store, link, names, certificate, proxy
+    #[command(after_help = examples::DOCTOR)]
+    Doctor {
+        /// How to print what was found
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        print: doctor::Format,
+    },
     /// Ask the running daemon whether it is ready
+    #[command(after_help = examples::HEALTHCHECK)]
     Healthcheck,
     /// Print a fresh secret
+    #[command(after_help = examples::GEN_SECRET)]
     GenSecret,
     /// Write the manual pages and the completions for bash, zsh and fish
+    #[command(after_help = examples::MANUAL)]
     Manual {
         /// A directory that is laid out like /usr/share, such as ~/.local/share
         directory: PathBuf,
     },
     /// Demonstrate a push on loopback, without an XMPP server
+    #[command(after_help = examples::DEMO)]
     Demo,
     /// Send a test push and explain the answer
     Send(Box<send::Args>),
     /// Show to whom an endpoint belongs and whether it works
+    #[command(after_help = examples::INSPECT)]
     Inspect {
         /// An endpoint or its token; `-` reads it from standard input
         // A token may begin with a hyphen.
         #[arg(allow_hyphen_values = true)]
         endpoint: String,
     },
-    /// List or drop the messages that are waiting for phones; works while the daemon runs
+    /// Take over the endpoints that another push server keeps; works while the daemon runs
     #[command(subcommand)]
+    Import(import::Command),
+    /// List or drop the messages that are waiting for phones; works while the daemon runs
+    #[command(subcommand, after_help = examples::QUEUE)]
     Queue(queue::Command),
     /// List or revoke registrations; works while the daemon runs
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::REGISTRATIONS)]
     Registrations(registrations::Command),
+    /// Copy a store, such as from SQLite to PostgreSQL
+    #[command(subcommand)]
+    Store(store::Command),
 }
 
 /// How a configuration is printed.
@@ -110,6 +134,7 @@ fn run(path: Option<&Path>, command: Command) -> Result<Exit, CliError> {
     match command {
         Command::Serve => serve(path),
         Command::CheckConfig { print } => check_config(path, print),
+        Command::Doctor { print } => block_on(doctor::run(path, print))?,
         Command::Healthcheck => healthcheck::run(load(path)?.admin.listen),
         Command::GenSecret => {
             println!("{}", gen_secret(&SystemRandom));
@@ -119,7 +144,9 @@ fn run(path: Option<&Path>, command: Command) -> Result<Exit, CliError> {
         Command::Demo => block_on(demo::run())?,
         Command::Send(args) => send::run(*args),
         Command::Inspect { endpoint } => block_on(inspect::run(&load(path)?, &endpoint))?,
+        Command::Import(command) => block_on(import::run(&load(path)?, command))?,
         Command::Queue(command) => block_on(queue::run(&load(path)?, command))?,
+        Command::Store(command) => block_on(store::run(command))?,
         Command::Registrations(command) => block_on(registrations::run(&load(path)?, command))?,
     }
 }

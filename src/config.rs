@@ -4,6 +4,8 @@
 
 mod effective;
 mod forms;
+mod import_entry;
+mod imports;
 mod key;
 mod layers;
 mod lookup;
@@ -13,6 +15,7 @@ mod read;
 mod report;
 mod secrets;
 mod settings;
+mod tls;
 mod values;
 
 #[cfg(test)]
@@ -32,6 +35,7 @@ use crate::{
     model::{
         acl::Acl,
         endpoint::PublicUrl,
+        host::Host,
         listen::Listen,
         message::{Ttl, Urgency},
         rate::Rate,
@@ -39,7 +43,8 @@ use crate::{
         vapid::Vapid,
     },
     store::{PostgresSettings, PostgresUrl},
-    token::Backend,
+    tls::Trust,
+    token::{Backend, Import},
 };
 
 pub use self::{
@@ -57,6 +62,7 @@ pub struct Loaded {
     pub config: Config,
     /// Which file was read, or why none.
     file: String,
+    path: PathBuf,
     /// What works but is probably not meant, for the log.
     pub warnings: Vec<String>,
     pub effective: Effective,
@@ -73,6 +79,8 @@ pub struct Config {
     /// None: the one in `state_dir`, made on the first start. Never with PostgreSQL.
     pub secret: Option<Secret>,
     pub previous_secrets: Vec<Secret>,
+    /// Keys of other servers, whose endpoints are opened, too.
+    pub imports: Vec<Import>,
     /// Not used with PostgreSQL.
     pub state_dir: PathBuf,
     pub store: Store,
@@ -109,8 +117,11 @@ impl Store {
 pub struct Component {
     /// Without a local part.
     pub domain: BareJid,
-    pub host: String,
+    pub host: Host,
+    /// Not used with a Unix socket.
     pub port: u16,
+    /// None: without TLS.
+    pub tls: Option<Trust>,
     pub secret: Secret,
 }
 
@@ -222,6 +233,7 @@ fn load_where(
         Some(config) if settings.problems.is_empty() => Ok(Loaded {
             config,
             file,
+            path: chosen.path,
             effective: Effective::of(&settings),
             warnings: settings.warnings,
         }),
@@ -288,6 +300,34 @@ impl Config {
 }
 
 impl Loaded {
+    /// Which file was read, or why none.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// A warning for each secret that stands in a configuration file that others can read.
+    pub fn exposed(&self) -> Vec<String> {
+        let prefix = format!("{}:", self.path.display());
+        let is_in_file = |about: &&About| {
+            let origin = self.effective.json[about.path]["origin"].as_str();
+            about.is_secret && origin.is_some_and(|origin| origin.starts_with(&prefix))
+        };
+        if !secrets::is_exposed(&self.path) {
+            return Vec::new();
+        }
+        let abouts = OPTIONS.iter().map(|option| option.about());
+        let warnings = abouts.filter(is_in_file).map(|about| {
+            format!(
+                "{}: its group or everybody can read {}, where this secret stands; keep it in a file of \
+                 its own (`{}_file`) that only the daemon's user or root can read",
+                about.path,
+                self.path.display(),
+                about.path
+            )
+        });
+        warnings.collect()
+    }
+
     /// What `check-config` says of it.
     pub fn verdict(&self) -> String {
         verdict(&self.file, &self.warnings)

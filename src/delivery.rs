@@ -52,7 +52,7 @@ use tokio_util::task::TaskTracker;
 use self::{
     attempts::{Attempts, StanzaIds},
     phones::Phones,
-    push::{Admission, Begun},
+    push::{Begun, admission::Admission},
     queue::Queue,
 };
 use crate::{
@@ -213,6 +213,11 @@ impl Delivery {
     /// Whether a token is authentic, dead or alive. Nothing is looked up.
     pub fn is_authentic(&self, token: &str) -> bool {
         self.tokens.is_authentic(token)
+    }
+
+    /// Shows to whoever knows the secret that this daemon knows it.
+    pub fn prove(&self, challenge: &str) -> String {
+        self.tokens.prove(challenge)
     }
 
     /// Opens the token and sends the push to the phone, or keeps it for the phone.

@@ -46,9 +46,11 @@ mod tests;
 mod vapid;
 
 pub use admin::admin;
+pub use answer::NO_ENDPOINT;
 pub use guesses::Guesses;
 pub use guests::Room;
 pub use listener::{BindError, Listener};
+pub use locate::PROBE;
 pub use message::questions;
 pub use serve::{ServeSettings, serve};
 use site::Pushes;
@@ -63,6 +65,9 @@ pub trait Deliver: Clone + Send + Sync + 'static {
     /// Whether a token is authentic, dead or alive. Nothing is looked up.
     fn is_authentic(&self, token: &str) -> bool;
 
+    /// Shows to whoever knows the daemon's secret that it is this one.
+    fn prove(&self, challenge: &str) -> String;
+
     fn push(&self, token: &str, message: Message) -> impl Future<Output = Outcome> + Send;
 
     /// Whether a message waits for its phone still.
@@ -75,6 +80,10 @@ pub trait Deliver: Clone + Send + Sync + 'static {
 impl Deliver for Arc<Delivery> {
     fn is_authentic(&self, token: &str) -> bool {
         Delivery::is_authentic(self, token)
+    }
+
+    fn prove(&self, challenge: &str) -> String {
+        Delivery::prove(self, challenge)
     }
 
     fn push(&self, token: &str, message: Message) -> impl Future<Output = Outcome> + Send {
@@ -129,7 +138,7 @@ pub fn public<D: Deliver>(public: Public<D>) -> Site {
     let prefix = prefix.replace('{', "{{").replace('}', "}}");
     let page = Arc::new(page::Page::new(&public.domain, &public.public_url));
     let health = public.health.clone();
-    let endpoint = get(push::discover)
+    let endpoint = get(push::discover::<D>)
         .post(push::post::<D>)
         .put(push::post::<D>)
         .fallback(push::other);

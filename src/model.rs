@@ -5,12 +5,14 @@
 //! - To whom: [`registration`], [`revocation`], [`endpoint`] (the URLs we hand out), [`acl`]
 //! - By whom: [`vapid`]
 //! - What comes from outside and is passed in: [`time`], [`random`], [`secret`]
-//! - The daemon's own time: [`timekeeper`]
+//! - The daemon's own time: [`timekeeper`], [`leads`] (how it differs from the system's clock)
 //! - What tasks share: [`sync`]
-//! - What the configuration names: [`listen`] (addresses), [`rate`] (limits)
+//! - What the configuration names: [`listen`] and [`host`] (addresses), [`rate`] (limits)
 
 pub mod acl;
 pub mod endpoint;
+pub mod host;
+pub mod leads;
 pub mod listen;
 pub mod message;
 pub mod payload;

@@ -7,6 +7,7 @@
 //! `engine::Engine` is the contract. `rules` makes the decisions that do not depend on a
 //! database, and `sqlite` and `postgres` are mirrors: files of the same name do the same work.
 
+mod copy;
 mod engine;
 mod error;
 mod messages;
@@ -14,20 +15,26 @@ mod postgres;
 mod registrations;
 mod rules;
 mod sqlite;
+mod tables;
 
 use std::{fmt, path::Path, sync::Arc};
 
 use crate::model::timekeeper::{Kept, Origin, Timekeeper};
 
 pub use self::{
+    copy::{CopyError, Place, Progress, copy},
     error::{Failure, OpenError, StoreError},
     messages::{
         Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Silence, Waiting,
     },
-    postgres::{PostgresSettings, PostgresUrl, PostgresUrlError, TlsSetupError},
+    postgres::{
+        PostgresExamined, PostgresSettings, PostgresUrl, PostgresUrlError, TlsSetupError,
+        examine as examine_postgres,
+    },
     registrations::{
         Found, Generation, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash,
     },
+    sqlite::{SqliteExamined, SqliteOpenError, examine as examine_sqlite},
 };
 use self::{postgres::Postgres, sqlite::Sqlite};
 use crate::model::time::Clock;

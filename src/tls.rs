@@ -4,10 +4,10 @@
 use std::{error::Error, io, path::Path, sync::Arc};
 
 use rustls::{
-    CertificateError, Error as TlsError, RootCertStore,
+    CertificateError, ClientConfig, Error as TlsError, RootCertStore,
     crypto::{CryptoProvider, ring},
     pki_types::{
-        CertificateDer,
+        CertificateDer, ServerName,
         pem::{self, PemObject},
     },
 };
@@ -62,6 +62,35 @@ pub fn roots(authorities: Vec<CertificateDer<'static>>) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(authorities);
     roots
+}
+
+/// How the certificate of one server is verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// What the certificate has to be made out to.
+    pub name: ServerName<'static>,
+    /// Who may have signed it. None: the system's authorities.
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
+}
+
+impl Trust {
+    /// Reads the system's authorities, if these are believed.
+    pub fn client(&self) -> Result<ClientConfig, AuthoritiesError> {
+        let authorities = match &self.authorities {
+            Some(authorities) => authorities.clone(),
+            None => system()?,
+        };
+        Ok(client(roots(authorities)))
+    }
+}
+
+/// A client that shows no certificate of its own.
+pub fn client(roots: RootCertStore) -> ClientConfig {
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring knows the versions that rustls does")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }
 
 /// What TLS says went wrong, if it is among the causes of an error.

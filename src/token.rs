@@ -13,6 +13,8 @@ mod keyring;
 mod length;
 mod opened;
 mod paseto;
+mod peers;
+mod proof;
 mod state_secret;
 mod stored;
 #[cfg(test)]
@@ -20,21 +22,29 @@ mod tests;
 
 use std::{
     fmt,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use jid::{BareJid, Jid};
 
-use self::opened::Opened;
 pub use self::{
     inspect::{InspectError, Inspection},
     issuers::{IssuersError, KeyIds, check_issuers},
     keyring::Keyring,
     length::length,
     opened::Endpoint,
+    peers::{
+        Import, KeyError, Peer,
+        prosody_ids::{DirectoryError, Stored, read as read_prosody_storage},
+    },
+    proof::proof,
     state_secret::{StateSecret, StateSecretError, gen_secret},
 };
+use self::{opened::Opened, peers::prosody_ids};
 use crate::{
     model::{
         random::{Random, random_array},
@@ -58,6 +68,13 @@ const NOTE_AHEAD: Duration = Duration::from_secs(86400);
 /// so lately: what is registered in a rush must not displace itself.
 const DISPLACED_AFTER: Duration = Duration::from_secs(86400);
 
+/// How long revocations are kept at least while endpoints of other servers are accepted: nobody here
+/// knows how long these live, and one that has answered 404 must not come back.
+const IMPORTED_LIFE: Duration = Duration::from_secs(366 * 86400);
+
+/// How many registrations one transaction imports.
+const AT_ONCE: usize = 500;
+
 /// Which kind of token is issued. Tokens of every kind are opened whatever this says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
@@ -74,6 +91,24 @@ impl fmt::Display for Backend {
             Self::Jwt => "jwt",
             Self::Storage => "storage",
         })
+    }
+}
+
+/// Whose form a token has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Own(Backend),
+    /// Of another server, from which someone has moved here.
+    Imported(Peer),
+}
+
+/// For a person.
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(backend) => backend.fmt(f),
+            Self::Imported(peer) => write!(f, "{peer} (imported)"),
+        }
     }
 }
 
@@ -98,6 +133,8 @@ struct Inner {
     keyring: Current<Arc<Keyring>>,
     opened: Opened,
     policy: Current<Policy>,
+    /// Whether the store has what Prosody's back end `storage` has issued.
+    has_prosody_ids: AtomicBool,
     store: Store,
     revocations: RevocationList,
     clock: Arc<dyn Clock>,
@@ -113,6 +150,16 @@ pub struct Issued {
     pub told: Timestamp,
     /// Another registration of the account gave way, and so many of its messages were dropped.
     pub displaced: Option<u64>,
+}
+
+/// What became of registrations that were imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Imported {
+    pub new: usize,
+    /// From an earlier import.
+    pub known: usize,
+    /// Their grace is over, too.
+    pub expired: usize,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -151,12 +198,14 @@ impl Tokens {
             keyring: Current::new(Arc::new(keyring)),
             opened: Opened::default(),
             policy: Current::new(policy),
+            has_prosody_ids: AtomicBool::new(false),
             store,
             revocations: RevocationList::default(),
             clock,
             random,
         }));
         tokens.take_over(tokens.0.store.revocations().await?);
+        tokens.look_for_prosody_ids().await?;
         Ok(tokens)
     }
 
@@ -326,6 +375,10 @@ impl Tokens {
         at: Timestamp,
         min_until: Timestamp,
     ) -> Result<u64, StoreError> {
+        let min_until = match self.keyring().has_imports() {
+            true => min_until.max(self.0.clock.now().saturating_add(IMPORTED_LIFE)),
+            false => min_until,
+        };
         let revoked = self.0.store.revoke(scope, at, min_until).await?;
         self.0.revocations.insert(revoked.revocation);
         Ok(revoked.dropped)
@@ -351,8 +404,53 @@ impl Tokens {
             self.keyring().noted_until.store(0, Ordering::Relaxed);
             self.0.opened.forget_all();
             self.take_over(revocations);
+            // If the store fails now, each of them is looked up, which does no harm.
+            self.0.has_prosody_ids.store(true, Ordering::Relaxed);
+            self.look_for_prosody_ids().await?;
         }
         Ok(())
+    }
+
+    async fn look_for_prosody_ids(&self) -> Result<(), StoreError> {
+        let issuers = self.0.store.issuers().await?;
+        let found = issuers.iter().any(|issuer| issuer.key == prosody_ids::KEY);
+        self.0.has_prosody_ids.store(found, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes registrations of Prosody's back end `storage` into the store; what is known stays as it
+    /// is. May be repeated.
+    pub async fn import(&self, found: Vec<Stored>) -> Result<Imported, StoreError> {
+        let (now, grace) = (self.0.clock.now(), self.0.policy.read().grace);
+        let count = found.len();
+        let living = found.into_iter().filter_map(|Stored { id, registration }| {
+            let told = self.0.clock.to_ours(registration.expires, now);
+            let expires = told.saturating_add(grace);
+            (expires > now).then(|| NewRegistration {
+                registration: Registration {
+                    expires,
+                    ..registration
+                },
+                signer: None,
+                key: prosody_ids::KEY,
+                generation: Generation::from_bytes([0; 16]),
+                id,
+                limit: u32::MAX,
+                live_until: expires,
+            })
+        });
+        let living: Vec<_> = living.collect();
+        let mut imported = Imported {
+            new: 0,
+            known: 0,
+            expired: count - living.len(),
+        };
+        for some in living.chunks(AT_ONCE) {
+            let new = self.0.store.import(some.to_vec()).await?;
+            imported.new += new;
+            imported.known += some.len() - new;
+        }
+        Ok(imported)
     }
 
     /// The system's clock was set: what others were told of is to be read anew.

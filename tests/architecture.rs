@@ -22,9 +22,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("link", &["model"]),
     ("store", &["link", "model", "tls"]),
     ("token", &["model", "store"]),
-    ("config", &["model", "store", "token"]),
+    ("config", &["model", "store", "tls", "token"]),
     ("runtime", &["config", "metrics"]),
-    ("xmpp", &["link", "metrics", "model"]),
+    ("xmpp", &["link", "metrics", "model", "tls"]),
     ("demo", &["model", "xmpp"]),
     ("registrar", &["link", "metrics", "model", "store", "token"]),
     ("delivery", &["link", "metrics", "model", "store", "token"]),
@@ -48,7 +48,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "app", "config", "demo", "http", "model", "runtime", "store", "tls", "token",
+            "app", "config", "demo", "http", "model", "runtime", "store", "tls", "token", "xmpp",
         ],
     ),
 ];

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Brings contrib/compose up as docs/install-podman.md says, with Debian's Prosody and nginx in place of
+# Brings contrib/compose up as docs/install-podman.md says, and then as docs/federating.md does, with Debian's Prosody and nginx in place of
 # the images that a registry has, and sends a push from outside through nginx to a phone. As root;
 # after tests/image.sh, whose image it uses.
 set -euo pipefail
@@ -44,12 +44,15 @@ done
 # The containers' users read them.
 chmod -R a+rX "$bed"
 
+# What podman-compose is told of the file.
+variant=
+# shellcheck disable=SC2086 # none or two words
 cleanup() {
     result=$?
     trap - EXIT
     cd "$bed/compose"
-    [ $result = 0 ] || podman-compose logs 2>&1 | tail -n 40 || true
-    podman-compose down --volumes >/dev/null 2>&1 || true
+    [ $result = 0 ] || podman-compose $variant logs 2>&1 | tail -n 40 || true
+    podman-compose $variant down --volumes >/dev/null 2>&1 || true
     cd "$root"
     clear_bed $result
     exit $result
@@ -62,8 +65,9 @@ mapfile -t commands <<<"$told"
 cd "$bed/compose"
 eval "${commands[0]}"
 eval "${commands[1]}" >"$bed/up.log" 2>&1 || fail "$(cat "$bed/up.log")"
+# shellcheck disable=SC2086 # none or two words
 link_is_up() {
-    podman-compose exec -T unified-push unified-push healthcheck 2>/dev/null | grep -q '"link":"up"'
+    podman-compose $variant exec -T unified-push unified-push healthcheck 2>/dev/null | grep -q '"link":"up"'
 }
 eventually link_is_up
 # shellcheck disable=SC2016 # no terminal here
@@ -82,4 +86,24 @@ case $status in
 5??) echo "while the daemon is stopped: $status" ;;
 *) fail "while the daemon is stopped: $status" ;;
 esac
+
+# Without an XMPP server of one's own. That a phone on another server gets its pushes then, tests/servers
+# shows; here, other servers find Prosody's port and a certificate of the component's name.
+podman-compose down --volumes >/dev/null 2>&1
+for ending in crt=pem key=key; do
+    cp "certs/push.${ending#*=}" "certs/$COMPONENT.${ending%=*}"
+done
+rm certs/chat.*
+chmod -R a+rX certs
+told=$(awk '/^## Containers/ { inside = 1 } /^## Kub/ { inside = 0 }
+    /^```/ { block = inside && $0 == "```sh"; next } block' "$root/docs/federating.md")
+mapfile -t commands <<<"$told"
+variant="--file federated.yaml"
+eval "${commands[0]}"
+eval "${commands[1]}" >"$bed/federated.log" 2>&1 || fail "$(cat "$bed/federated.log")"
+eventually link_is_up
+eventually openssl s_client -connect "127.0.0.1:$SERVERS" -starttls xmpp-server -xmpphost "$COMPONENT" \
+    -servername "$COMPONENT" -verify_hostname "$COMPONENT" -verify_return_error -CAfile certs/push.pem \
+    </dev/null
+echo "a Prosody without accounts carries the component, and shows its certificate"
 echo "tests/compose.sh: all is well"

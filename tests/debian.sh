@@ -53,6 +53,7 @@ for guest in ${GUESTS-install operate}; do
     cp "$program" $tree/root/target/release/unified-push
     cp --recursive contrib helm $tree/root/
     cp --recursive docs tests/debian/documents.sh $tree/check/
+    cp src/token/tests/peers.json $tree/check/minted.json
     cp /usr/bin/promtool $tree/usr/bin/
     {
         prosody_settings

@@ -39,6 +39,11 @@ const COMMANDS: &[(&str, &str, &str)] = &[
         "$unified_push check-config",
     ),
     (
+        "unified-push doctor",
+        "tests/commands/doctor/right.rs",
+        r#"run(&["doctor"])"#,
+    ),
+    (
         "unified-push healthcheck",
         "nix/tests/guest.sh",
         "$unified_push healthcheck",
@@ -97,6 +102,16 @@ const COMMANDS: &[(&str, &str, &str)] = &[
         "openssl ecparam -name prime256v1 -genkey -noout -out private.pem",
         "tests/commands/send.rs",
         "ecparam -name prime256v1 -genkey -noout -out",
+    ),
+    (
+        r#"printf 'COMPONENT_SECRET=%s\nACL=example.net\n' "$(openssl rand -hex 32)" >.env"#,
+        "tests/compose.sh",
+        "docs/federating.md",
+    ),
+    (
+        "podman-compose --file federated.yaml up --detach",
+        "tests/compose.sh",
+        "docs/federating.md",
     ),
     ("umask 077", "tests/debian/operate.sh", "told 'The secret'"),
     (
@@ -308,6 +323,28 @@ fn the_component_lines_of_the_readme_are_those_that_are_tried() {
         };
         assert!(blocks(&tried, language).any(|other| other == block));
     }
+}
+
+/// tests/servers starts it, and so does the compose file.
+#[test]
+fn the_prosody_without_accounts_is_the_one_that_is_tried() {
+    let page = read("docs/federating.md");
+    let tried = read("contrib/compose/federated.cfg.lua");
+    let mut written = blocks(&page, "lua");
+    assert_eq!(written.next().unwrap().trim(), tried.trim());
+    // The chart's has its names from the environment, and its certificate elsewhere.
+    let chart = read("helm/files/prosody.cfg.lua");
+    let missing: Vec<_> = tried
+        .lines()
+        .filter(|line| !chart.contains(line.trim()))
+        .collect();
+    assert_eq!(missing.len(), 3, "{missing:#?}");
+    assert!(
+        missing[..2]
+            .iter()
+            .all(|line| line.starts_with("component_"))
+    );
+    assert!(missing[2].starts_with("Component "));
 }
 
 /// tests/debian/operate.sh sees the others said.

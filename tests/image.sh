@@ -8,7 +8,9 @@ cd "$(dirname "$0")/.."
 . tests/packages.sh
 need /usr/bin/podman podman
 need /usr/lib/podman/netavark netavark
+# Debian 12's podman needs the one, Debian 13's the other.
 need /usr/sbin/iptables iptables
+need /usr/sbin/nft nftables
 need /usr/sbin/runc runc
 need /usr/bin/mmdebstrap mmdebstrap
 need /usr/bin/prosody prosody

@@ -25,7 +25,7 @@ strip --strip-unneeded -o $tree/usr/bin/unified-push "$program"
 mv $tree/usr/share/zsh/site-functions $tree/usr/share/zsh/vendor-completions
 find $tree/usr/share/man -type f -exec gzip --best --no-name {} +
 for unit in contrib/systemd/*; do
-    put "$unit" "lib/systemd/system/$(basename "$unit")"
+    put "$unit" "usr/lib/systemd/system/$(basename "$unit")"
 done
 put contrib/debian/config.toml etc/unified-push/config.toml
 
@@ -54,7 +54,7 @@ for script in postinst prerm postrm; do
     install --mode=755 contrib/debian/$script $tree/DEBIAN/$script
 done
 echo /etc/unified-push/config.toml >$tree/DEBIAN/conffiles
-(cd $tree && find etc lib usr -type f -exec md5sum {} +) >$tree/DEBIAN/md5sums
+(cd $tree && find etc usr -type f -exec md5sum {} +) >$tree/DEBIAN/md5sums
 cat >$tree/DEBIAN/control <<END
 Package: unified-push
 Version: $version

@@ -64,6 +64,7 @@ because a second call would generate anew. */}}
 left out, and has the daemon's default. */}}
 {{- define "unified-push.config" -}}
 {{- $config := deepCopy .Values.config }}
+{{- $_ := set $config.component "host" (include "unified-push.componentHost" .) }}
 {{- $dir := include "unified-push.secretDir" . }}
 {{- $keys := include "unified-push.secretKeys" . | fromJson }}
 {{- $data := include "unified-push.secretData" . | fromJson }}
@@ -78,7 +79,7 @@ left out, and has the daemon's default. */}}
 {{- end }}
 {{- end }}
 {{- range $name, $value := $config }}
-{{- if and $value (not (kindIs "map" $value)) }}
+{{- if and $value (not (kindIs "map" $value)) (ne $name "import") }}
 {{ $name }} = {{ toJson $value }}
 {{- end }}
 {{- end }}
@@ -92,5 +93,11 @@ left out, and has the daemon's default. */}}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- range $config.import }}
+
+[[import]]
+kind = {{ toJson .kind }}
+key_file = {{ toJson .key_file }}
 {{- end }}
 {{- end }}

@@ -79,6 +79,16 @@ to look for its IngressClass takes a right that whoever installs the chart may l
 {{- default "/" (include "unified-push.publicUrl" . | urlParse).path }}
 {{- end }}
 
+{{/* The chart's own Prosody. */}}
+{{- define "unified-push.prosody" -}}
+{{ include "unified-push.fullname" . }}-prosody
+{{- end }}
+
+{{/* Where the XMPP server listens for components. */}}
+{{- define "unified-push.componentHost" -}}
+{{- .Values.prosody.enabled | ternary (include "unified-push.prosody" .) .Values.config.component.host }}
+{{- end }}
+
 {{/* Says what is wrong with the values that the schema cannot see, all at once. */}}
 {{- define "unified-push.validate" -}}
 {{- $config := .Values.config }}
@@ -90,8 +100,21 @@ to look for its IngressClass takes a right that whoever installs the chart may l
 {{- if not $config.component.domain }}
 {{- $wrong = append $wrong "config.component.domain is missing: set it to the component's name in the XMPP server, such as up.example.org" }}
 {{- end }}
-{{- if not $config.component.host }}
-{{- $wrong = append $wrong "config.component.host is missing: set it to where the XMPP server listens for components, such as prosody.xmpp.svc" }}
+{{- if .Values.prosody.enabled }}
+{{- if $config.component.host }}
+{{- $wrong = append $wrong "config.component.host is set, but so is prosody.enabled: leave the host empty, and the chart's own Prosody is used" }}
+{{- end }}
+{{- if $config.component.tls }}
+{{- $wrong = append $wrong "config.component.tls is set, but so is prosody.enabled: Prosody has no TLS for components, and the NetworkPolicy lets only the daemon reach it" }}
+{{- end }}
+{{- if $config.component.secret_file }}
+{{- $wrong = append $wrong "config.component.secret_file is set, but so is prosody.enabled, which needs the secret in a Secret: use existingSecret.componentSecretKey" }}
+{{- end }}
+{{- if not .Values.prosody.tlsSecretName }}
+{{- $wrong = append $wrong "prosody.tlsSecretName is missing: name the Secret with the certificate of config.component.domain (tls.crt and tls.key)" }}
+{{- end }}
+{{- else if not $config.component.host }}
+{{- $wrong = append $wrong "config.component.host is missing: set it to where the XMPP server listens for components, such as prosody.xmpp.svc, or run one with prosody.enabled" }}
 {{- end }}
 {{- if not (include "unified-push.postgres" .) }}
 {{- $remedy := "needs PostgreSQL, because the embedded store is one file that one pod owns: set config.store.url to postgres://..., or existingSecret.storeUrlKey" }}

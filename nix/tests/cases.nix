@@ -41,6 +41,22 @@ in
       inherit secretFile;
       previousSecretsFile = "/var/lib/secrets/previous";
     };
+    imports = settings {
+      import = [
+        {
+          kind = "prosody-paseto";
+          key_file = "/var/lib/secrets/prosody";
+        }
+        {
+          kind = "up";
+          key_file = "/var/lib/secrets/up";
+        }
+        {
+          kind = "ejabberd";
+          key_file = "/var/lib/secrets/ejabberd";
+        }
+      ];
+    };
     environment = {
       services.unified-push = {
         enable = true;
@@ -108,6 +124,25 @@ in
     prosody-port = withProsody {
       prosody.enable = true;
       settings.component.port = 5348;
+    };
+    federation = of {
+      nginx.enable = true;
+      openFirewall = true;
+      federation.enable = true;
+      federation.openFirewall = true;
+      settings.acl = [ "example.net" ];
+    };
+    federation-with-certificate = of {
+      federation.enable = true;
+      federation.certificateDirectory = "/var/lib/acme/up.example.org";
+    };
+    tls = settings {
+      component.host = "10.0.0.2";
+      component.tls = true;
+      component.tls_name = "example.org";
+    };
+    component-by-unix-socket = settings {
+      component.host = "unix:/run/ejabberd/component.sock";
     };
   };
 
@@ -179,6 +214,14 @@ in
     component-secret-file-in-settings = refused "write services.unified-push.component.secretFile" (
       settings { component.secret_file = secretFile; }
     );
+    import-with-key = refused "settings.import needs a key_file in each entry, and no key" (settings {
+      import = [
+        {
+          kind = "up";
+          key = "a key";
+        }
+      ];
+    });
     url-file-in-settings = refused "write services.unified-push.store.urlFile" (settings {
       store.url_file = secretFile;
     });
@@ -210,6 +253,9 @@ in
         settings.component.domain = "up.example.org";
       };
     };
+    federation-without-certificate =
+      refused ''services.unified-push.federation.certificateDirectory = "/var/lib/acme/up.example.org";''
+        (of { federation.enable = true; });
     prosody-on-another-machine = refused "Remove services.unified-push.settings.component.host" (
       withProsody {
         prosody.enable = true;

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::{
     services::Services,
-    state::{StateError, find_secret, policy},
+    state::{StateError, find_secret, keyring, policy},
 };
 use crate::{
     config::{self, Config, Loaded, Report},
@@ -16,7 +16,7 @@ use crate::{
         lifecycle::{self, Signal},
         logging::LevelControl,
     },
-    token::{Keyring, check_issuers},
+    token::check_issuers,
 };
 
 /// What asks for a reload, and where the new configuration comes from.
@@ -83,7 +83,7 @@ impl Services {
         let secret = find_secret(config)?.ok_or_else(|| StateError::NoSecret {
             state_dir: config.state_dir.clone(),
         })?;
-        let keyring = Keyring::new(&secret, &config.previous_secrets);
+        let keyring = keyring(config, &secret);
         check_issuers(&self.store, &keyring, self.clock.now()).await?;
         if let config::Store::Postgres(url) = &config.store {
             self.store.renew(url).await?;

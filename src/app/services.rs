@@ -76,10 +76,12 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
-fn login(config: &Config) -> Login {
+/// How the link logs in.
+pub fn login(config: &Config) -> Login {
     Login {
         host: config.component.host.clone(),
         port: config.component.port,
+        tls: config.component.tls.clone(),
         secret: config.component.secret.clone(),
     }
 }

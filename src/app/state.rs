@@ -57,13 +57,13 @@ impl State {
             config::Store::Sqlite => Store::open(&config.state_dir)?,
             config::Store::Postgres(url) => Store::connect(url, config.postgres).await?,
         };
-        let keeper = find_clock(&store, time).await?;
+        let keeper = find_keeper(&store, time).await?;
         let clock = store.clock(keeper.clone()).await?;
         let secret = match &config.secret {
             Some(secret) => secret.clone(),
             None => kept_secret(config, &store, &*clock, &**random).await?,
         };
-        let keyring = Keyring::new(&secret, &config.previous_secrets);
+        let keyring = keyring(config, &secret);
         check_issuers(&store, &keyring, clock.now()).await?;
         let (same, random) = (clock.clone(), random.clone());
         let tokens = Tokens::load(keyring, policy(config), store.clone(), same, random).await?;
@@ -82,11 +82,11 @@ impl State {
         time: impl TimeSource + 'static,
     ) -> Result<Self, StateError> {
         let store = find_store(config).await?;
-        let keeper = find_clock(&store, time).await?;
+        let keeper = find_keeper(&store, time).await?;
         let secret = find_secret(config)?.ok_or_else(|| StateError::NoSecret {
             state_dir: config.state_dir.clone(),
         })?;
-        let keyring = Keyring::new(&secret, &config.previous_secrets);
+        let keyring = keyring(config, &secret);
         let clock = store.clock(keeper.clone()).await?;
         let (same, random) = (clock.clone(), Arc::new(SystemRandom));
         let tokens = Tokens::load(keyring, policy(config), store.clone(), same, random).await?;
@@ -112,6 +112,13 @@ pub async fn find_store(config: &Config) -> Result<Store, StateError> {
 pub async fn find_clock(
     store: &Store,
     time: impl TimeSource + 'static,
+) -> Result<Arc<dyn Clock>, StoreError> {
+    store.clock(find_keeper(store, time).await?).await
+}
+
+async fn find_keeper(
+    store: &Store,
+    time: impl TimeSource + 'static,
 ) -> Result<Arc<Timekeeper>, StoreError> {
     Ok(Arc::new(Timekeeper::new(time, store.time_origin().await?)))
 }
@@ -123,6 +130,11 @@ pub fn find_secret(config: &Config) -> Result<Option<Secret>, StateSecretError> 
     }
     let kept = StateSecret::load(&config.state_dir)?;
     Ok(kept.map(|kept| kept.secret))
+}
+
+/// What opens endpoints: ours, and those of the servers that people have moved from.
+pub fn keyring(config: &Config, secret: &Secret) -> Keyring {
+    Keyring::new(secret, &config.previous_secrets).with_imports(config.imports.clone())
 }
 
 /// How tokens are issued.

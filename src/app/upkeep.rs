@@ -113,7 +113,7 @@ impl Services {
             return;
         };
         let before = kept.as_ref();
-        if before.is_some_and(|before| time.knows_more_steps_than(before)) {
+        if before.is_some_and(|before| time.knows_more_leads_than(before)) {
             self.tokens.clock_was_set();
         }
         if before.is_none_or(|before| time.is_news_after(before))

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use super::send::error::SendError;
+use super::{send::error::SendError, store::error::PlaceError};
 use crate::{
     app::{Failed, StartError, state::StateError},
     config::Report,
@@ -11,9 +11,9 @@ use crate::{
         listen::Listen,
         secret::{KeyId, KeyIdError},
     },
-    store::StoreError,
+    store::{CopyError, StoreError},
     tls::{self, AuthoritiesError},
-    token::{InspectError, StateSecretError},
+    token::{DirectoryError, InspectError, StateSecretError},
 };
 
 /// sysexits.h: the configuration is wrong.
@@ -45,6 +45,10 @@ pub enum CliError {
     Secret(#[from] StateSecretError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     #[error("admin.listen = {listen} does not answer: {source}. Is the daemon running?")]
     NoHealth { listen: Listen, source: io::Error },
     #[error("cannot read standard input: {0}")]
@@ -71,6 +75,8 @@ pub enum CliError {
     Foreign(#[source] InspectError),
     #[error("{0}")]
     Send(#[from] SendError),
+    #[error(transparent)]
+    Import(#[from] DirectoryError),
     #[error("the endpoint is not a URL; copy it exactly as the app received it")]
     NoUrl(#[source] ureq::http::uri::InvalidUri),
     #[error("the endpoint does not start with http:// or https://")]

@@ -34,13 +34,13 @@ fn read_line() -> Result<String, CliError> {
 
 fn print(inspection: &Inspection, grace: Duration, clock: &dyn Clock) -> Exit {
     let Inspection {
-        backend,
+        format,
         key,
         endpoint,
         expired,
         revoked,
     } = inspection;
-    println!("back end:    {backend}");
+    println!("back end:    {format}");
     println!("key id:      {key}");
     if let Some(Endpoint {
         registration,

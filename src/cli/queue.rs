@@ -6,18 +6,21 @@ use std::iter;
 use super::{
     accounts::{account, messages, print_list},
     error::{CliError, Exit},
+    examples,
 };
 use crate::{
     app::state::{find_clock, find_store},
     config::Config,
-    model::time::{Clock, SystemClock},
+    model::time::SystemClock,
 };
 
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// List the accounts for which messages are waiting
+    #[command(after_help = examples::QUEUE_LIST)]
     List,
     /// Drop all messages that are waiting for an account; its endpoints keep working
+    #[command(after_help = examples::QUEUE_DROP)]
     Drop {
         /// A bare JID
         jid: String,

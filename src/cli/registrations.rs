@@ -7,16 +7,12 @@ use jid::Jid;
 use super::{
     accounts::{account, messages, print_list},
     error::{CliError, Exit},
+    examples,
 };
 use crate::{
     app::state::{State, find_clock, find_secret, find_store},
     config::Config,
-    model::{
-        acl::Acl,
-        revocation::Scope,
-        secret::KeyId,
-        time::{Clock, SystemClock},
-    },
+    model::{acl::Acl, revocation::Scope, secret::KeyId, time::SystemClock},
 };
 
 /// How long a whole account's revocation is kept: it also covers tokens that mod_unified_push signed
@@ -26,18 +22,22 @@ const KEPT: Duration = Duration::from_secs(100 * 365 * 86400);
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// List the accounts that have registrations (only with back end storage)
+    #[command(after_help = examples::REGISTRATIONS_LIST)]
     List,
     /// Show whether an account may register, and which entry of `acl` decides
+    #[command(after_help = examples::REGISTRATIONS_TEST)]
     Test {
         /// A JID, with or without a resource
         jid: String,
     },
     /// Revoke every endpoint of an account; its phones may register again
+    #[command(after_help = examples::REGISTRATIONS_REVOKE)]
     Revoke {
         /// A bare JID
         jid: String,
     },
     /// Give up every endpoint that was issued under a lost secret
+    #[command(after_help = examples::REGISTRATIONS_FORGET_KEY)]
     ForgetKey {
         /// The key id that the daemon names when it refuses to start
         id: String,

@@ -25,6 +25,7 @@ use self::{
 use super::{
     agent::agent,
     error::{CliError, Exit},
+    examples,
 };
 use crate::model::{
     payload::MAX_PAYLOAD,
@@ -35,17 +36,8 @@ use crate::model::{
 /// Bytes of an answer that are read.
 const MAX_ANSWER: u64 = 16 * 1024;
 
-const EXAMPLES: &str = "\
-Examples:
-  unified-push send https://up.example.org/push/v4.local.AbC... 'Hello'
-  unified-push send --subscription subscription.json --vapid-key private.pem 'Hello'
-  unified-push send --ttl 0 --urgency high https://up.example.org/push/v4.local.AbC... <message
-
-subscription.json is what the app hands to its server:
-  {\"endpoint\": \"https://...\", \"keys\": {\"p256dh\": \"...\", \"auth\": \"...\"}}";
-
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = examples::SEND)]
 pub struct Args {
     /// How many seconds the message stays useful (header TTL)
     #[arg(long, value_name = "SECONDS", default_value_t = 86400)]

@@ -10,6 +10,8 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 use bytesize::ByteSize;
 use figment::value::Value;
 
+use crate::token::Peer;
+
 pub type Parsed<T> = Result<T, String>;
 
 /// How the values of an option are written.
@@ -38,6 +40,7 @@ pub enum Kind {
     FileOrNone,
     Flag,
     Host,
+    Imports,
     Listen,
     Networks,
     OneOf(Vec<&'static str>),
@@ -49,6 +52,8 @@ pub enum Kind {
     Secret(usize),
     /// A list of such strings.
     Secrets(usize),
+    /// A host or a Unix socket.
+    Server,
     Size {
         such_as: &'static str,
         least: &'static str,
@@ -82,6 +87,14 @@ impl fmt::Display for Kind {
             Self::FileOrNone => f.write_str(r#"path, or `""` for none"#),
             Self::Flag => f.write_str("`true` or `false`"),
             Self::Host => f.write_str("host name or address, without the port"),
+            Self::Imports => {
+                let peers = Peer::WITH_KEY.map(|peer| format!("`\"{peer}\"`"));
+                write!(
+                    f,
+                    "list of tables with `kind` ({}) and `key_file` or `key`",
+                    peers.join(", ")
+                )
+            }
             Self::Listen => f.write_str(r#"`"ADDRESS:PORT"` or `"unix:/PATH"`"#),
             Self::Networks => {
                 f.write_str(r#"list of addresses and networks such as `"10.0.0.0/8"`"#)
@@ -109,6 +122,9 @@ impl fmt::Display for Kind {
             Self::Secret(1) => f.write_str("string"),
             Self::Secret(least) => write!(f, "string of at least {least} bytes"),
             Self::Secrets(least) => write!(f, "list of strings of at least {least} bytes"),
+            Self::Server => {
+                f.write_str(r#"host name or address, without the port, or `"unix:/PATH"`"#)
+            }
             Self::Size { such_as, least } => write!(
                 f,
                 "size such as `{such_as}`, or a number of bytes; at least `\"{least}\"`"

@@ -20,6 +20,7 @@ use super::{
     lookup,
     options::OPTIONS,
     report::{Problem, nearest},
+    values::of_toml,
 };
 
 /// Read when no other file is named and it exists.
@@ -90,7 +91,7 @@ pub fn defaults() -> Layer {
         let about = option.about();
         if let Fallback::Fixed(literal) = about.default {
             let parsed = DeValue::parse(literal).expect("the defaults are TOML");
-            layer.put(about.path, value(parsed.get_ref()), "default");
+            layer.put(about.path, of_toml(parsed.get_ref()), "default");
         }
     }
     layer
@@ -228,7 +229,7 @@ impl Source<'_> {
             let at = self.locate(name.span().start);
             if lookup::is_option(&path) {
                 let origin = self.locate(item.span().start);
-                layer.put(&path, value(item.get_ref()), origin);
+                layer.put(&path, of_toml(item.get_ref()), origin);
             } else if let Some(inner) = item.get_ref().as_table() {
                 if section.is_empty() && lookup::is_section(&path) {
                     self.walk(&path, inner, layer);
@@ -263,29 +264,4 @@ fn unknown(path: String, kind: &str, near: Option<String>, at: String) -> Proble
         None => "remove it; docs/configuration.md lists all options".to_owned(),
     };
     Problem::new(path, format!("is not a known {kind}"), remedy).at(at)
-}
-
-fn value(item: &DeValue<'_>) -> Value {
-    match item {
-        DeValue::String(text) => Value::from(text.as_ref()),
-        DeValue::Integer(number) => match i128::from_str_radix(number.as_str(), number.radix()) {
-            Ok(number) => Value::from(number),
-            // Too large for any option, but still a number.
-            Err(_) => Value::from(number.as_str().parse().unwrap_or(f64::MAX)),
-        },
-        DeValue::Float(number) => Value::from(number.as_str().parse().unwrap_or(f64::NAN)),
-        DeValue::Boolean(flag) => Value::from(*flag),
-        // No option is a date, so its text serves to complain of it.
-        DeValue::Datetime(date) => Value::from(date.to_string()),
-        DeValue::Array(items) => items
-            .iter()
-            .map(|item| value(item.get_ref()))
-            .collect::<Vec<_>>()
-            .into(),
-        DeValue::Table(table) => table
-            .iter()
-            .map(|(name, item)| (name.get_ref().to_string(), value(item.get_ref())))
-            .collect::<Dict>()
-            .into(),
-    }
 }

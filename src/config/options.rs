@@ -9,6 +9,7 @@ use jid::BareJid;
 use super::{
     Level, LogFormat,
     forms::{As, Count, Kind, OneOf, Size, Span, list, text},
+    import_entry::{self, Entry},
     key::{
         Described,
         Fallback::{Derived, Fixed, Required, Unset},
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     model::{
-        acl::Acl, endpoint::PublicUrl, listen::Listen, message::Urgency, rate::Rate,
+        acl::Acl, endpoint::PublicUrl, host::Host, listen::Listen, message::Urgency, rate::Rate,
         secret::MIN_BYTES, vapid::Vapid,
     },
     token::Backend,
@@ -34,6 +35,7 @@ pub static OPTIONS: &[&dyn Described] = &[
     &SECRET_FILE,
     &PREVIOUS_SECRETS,
     &PREVIOUS_SECRETS_FILE,
+    &IMPORT,
     &STATE_DIR,
     &STORE_URL,
     &STORE_URL_FILE,
@@ -42,6 +44,9 @@ pub static OPTIONS: &[&dyn Described] = &[
     &DOMAIN,
     &HOST,
     &PORT,
+    &TLS,
+    &TLS_CA_FILE,
+    &TLS_NAME,
     &COMPONENT_SECRET,
     &COMPONENT_SECRET_FILE,
     &HTTP_LISTEN,
@@ -192,6 +197,25 @@ pub static PREVIOUS_SECRETS_FILE: Key<As<Option<PathBuf>>> = Key::new(
 .such_as(r#""""#)
 .means("The file that contains `previous_secrets`, one per line.");
 
+pub static IMPORT: Key<As<Vec<Entry>>> = Key::new(
+    "import",
+    As {
+        kind: Kind::Imports,
+        parse: import_entry::parse,
+    },
+    Unset,
+)
+.such_as(r#"[{ kind = "up", key_file = "/etc/unified-push/up-key" }]"#)
+.means(
+    "Other push servers whose endpoints are accepted here, each with the key that its endpoints depend \
+     on, as that server writes it. docs/moving.md shows where to find it.",
+)
+.details(
+    "As tables, `[[import]]`, these come after all options of the top level. In the environment, write \
+     the list as TOML.",
+)
+.secret();
+
 pub static STATE_DIR: Key<As<PathBuf>> = Key::new(
     "state_dir",
     As {
@@ -261,19 +285,55 @@ pub static DOMAIN: Key<As<BareJid>> = Key::new(
 .means("The component's name, exactly as in the XMPP server's configuration.")
 .restart();
 
-pub static HOST: Key<As<String>> = Key::new(
+pub static HOST: Key<As<Host>> = Key::new(
     "component.host",
+    As {
+        kind: Kind::Server,
+        parse: values::server,
+    },
+    Fixed(r#""127.0.0.1""#),
+)
+.means("The host or the Unix socket on which the XMPP server listens for components.")
+.details(
+    "If a name has several addresses, they are tried in turn. Without `component.tls`, the link \
+     (XEP-0114) is not encrypted, so a public address causes a warning.",
+);
+
+pub static PORT: Key<Count> = Key::new("component.port", Count(1..=65535), Fixed("5347"))
+    .means("The port on which the XMPP server listens for components.");
+
+pub static TLS: Key<As<bool>> = Key::new(
+    "component.tls",
+    As {
+        kind: Kind::Flag,
+        parse: values::flag,
+    },
+    Fixed("false"),
+)
+.means(
+    "Whether the link is encrypted with TLS from its first byte, and the server's certificate is \
+     verified. The server's listener must be set likewise, in ejabberd by `tls: true`.",
+)
+.details("Prosody's listener for components has no TLS.");
+
+pub static TLS_CA_FILE: Key<As<PathBuf>> = file("component.tls_ca_file")
+    .such_as(r#""/etc/unified-push/ca.pem""#)
+    .means(
+        "The file with the certificates (PEM) of the authorities that may have signed the server's \
+         certificate. Without it, those of the system may.",
+    )
+    .details("The file is read again at a reload.");
+
+pub static TLS_NAME: Key<As<String>> = Key::new(
+    "component.tls_name",
     As {
         kind: Kind::Host,
         parse: values::host,
     },
-    Fixed(r#""127.0.0.1""#),
+    Derived("`component.host`"),
 )
-.means("The host on which the XMPP server listens for components.")
-.details("The link (XEP-0114) is not encrypted, so a public address causes a warning.");
-
-pub static PORT: Key<Count> = Key::new("component.port", Count(1..=65535), Fixed("5347"))
-    .means("The port on which the XMPP server listens for components.");
+.such_as(r#""example.org""#)
+.means("The name that the server's certificate must be made out to, often the XMPP domain.");
 
 pub static COMPONENT_SECRET: Key<As<String>> = Key::new(
     "component.secret",

@@ -7,12 +7,13 @@ use figment::value::Value;
 use jid::BareJid;
 
 use super::{
-    Admin, Component, Config, Delivery, Http, Limits, Listen, Log, Store, layers::Layer, network,
-    options::*, report::Problem, secrets, settings::Settings,
+    Admin, Component, Config, Delivery, Http, Limits, Listen, Log, Store, imports, layers::Layer,
+    network, options::*, report::Problem, secrets, settings::Settings, tls,
 };
 use crate::{
     model::{
         acl::{Acl, AclEntry},
+        host::Host,
         listen::is_private,
         message::Ttl,
         secret::Secret,
@@ -32,7 +33,9 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
     let component_secret = secrets::component_secret(settings);
     let secret = secrets::token_secret(settings);
     let previous_secrets = secrets::previous_secrets(settings);
+    let imports = imports::imports(settings);
     let store = secrets::store(settings);
+    let tls = tls::of_component(settings);
     check_together(settings, store.as_ref());
     settings.sort_problems();
 
@@ -44,6 +47,7 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
         vapid: settings.get(&VAPID)?,
         secret,
         previous_secrets: previous_secrets?,
+        imports: imports?,
         state_dir: settings.get(&STATE_DIR)?,
         store: store?,
         postgres: PostgresSettings {
@@ -54,6 +58,7 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
             domain: settings.get(&DOMAIN)?,
             host: settings.get(&HOST)?,
             port: whole(settings.get(&PORT)?),
+            tls: tls?,
             secret: component_secret?,
         },
         http: Http {
@@ -186,13 +191,26 @@ fn warn(settings: &mut Settings, config: &Config) {
              2.19 get a new URL every hour",
         );
     }
-    if let Ok(address) = config.component.host.parse()
-        && !is_private(address)
-    {
-        settings.warn(format!(
-            "component.host: {address} is a public address, and the link to the server is not \
-             encrypted (XEP-0114); use a tunnel"
-        ));
+    match &config.component.host {
+        Host::Network(host) if config.component.tls.is_none() => {
+            if let Ok(address) = host.parse()
+                && !is_private(address)
+            {
+                settings.warn(format!(
+                    "component.host: {address} is a public address, and the link to the server is \
+                     not encrypted; set component.tls, or use a tunnel"
+                ));
+            }
+        }
+        Host::Network(_) => {}
+        Host::Unix(_) => {
+            if settings
+                .find(&PORT.about)
+                .is_some_and(|port| port.origin != "default")
+            {
+                settings.warn("component.port: is not used with the Unix socket of component.host");
+            }
+        }
     }
     if let Store::Postgres(url) = &config.store
         && let Some(address) = url.exposed()

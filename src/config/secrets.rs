@@ -217,7 +217,7 @@ fn read(settings: &mut Settings, about: &About, path: &Path) -> Option<Vec<u8>> 
 }
 
 /// Where a `_file` option's path leads, and whether it is one of systemd's credentials.
-fn place(settings: &Settings, path: &Path) -> (PathBuf, bool) {
+pub fn place(settings: &Settings, path: &Path) -> (PathBuf, bool) {
     match &settings.credentials {
         Some(directory) => {
             let path = directory.join(path);
@@ -247,7 +247,7 @@ fn how_to_make(about: &About, path: &Path) -> String {
 
 /// Whether others than the owner may read a file. Kubernetes mounts symbolic links, whose targets
 /// only the container sees.
-fn is_exposed(path: &Path) -> bool {
+pub fn is_exposed(path: &Path) -> bool {
     fs::symlink_metadata(path)
         .is_ok_and(|file| !file.is_symlink() && file.permissions().mode() & 0o044 != 0)
 }

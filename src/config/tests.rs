@@ -1,6 +1,7 @@
 //! The configuration as a whole, from files and variables to [`Config`] or report.
 
 mod example;
+mod imports;
 mod layering;
 mod problems;
 mod secret_files;

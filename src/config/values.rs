@@ -5,14 +5,16 @@ use std::{
     path::PathBuf,
 };
 
-use figment::value::Value;
+use figment::value::{Dict, Value};
 use ipnet::IpNet;
 use jid::BareJid;
+use toml::de::DeValue;
 
 use super::forms::{Parsed, list, scalar, text};
 use crate::model::{
     acl::Acl,
     endpoint::{PublicUrl, PublicUrlError},
+    host::Host,
     listen::Listen,
     rate::Rate,
 };
@@ -44,10 +46,7 @@ pub fn path_or_none(value: &Value) -> Parsed<Option<PathBuf>> {
 pub fn listen(value: &Value) -> Parsed<Listen> {
     let text = text(value)?;
     if let Some(path) = text.strip_prefix("unix:") {
-        return match path.starts_with('/') {
-            true => Ok(Listen::Unix(path.into())),
-            false => Err("is a Unix socket without an absolute path".to_owned()),
-        };
+        return socket(path).map(Listen::Unix);
     }
     let address = text
         .parse()
@@ -76,6 +75,20 @@ pub fn host(value: &Value) -> Parsed<String> {
         true => "is neither a name nor an address (the port has its own option)".to_owned(),
         false => "is neither a name nor an address".to_owned(),
     })
+}
+
+pub fn server(value: &Value) -> Parsed<Host> {
+    match text(value)?.strip_prefix("unix:") {
+        Some(path) => socket(path).map(Host::Unix),
+        None => host(value).map(Host::Network),
+    }
+}
+
+fn socket(path: &str) -> Parsed<PathBuf> {
+    match path.starts_with('/') {
+        true => Ok(path.into()),
+        false => Err("is a Unix socket without an absolute path".to_owned()),
+    }
 }
 
 pub fn public_url(value: &Value) -> Parsed<PublicUrl> {
@@ -131,5 +144,31 @@ pub fn frame(text: &[u8]) -> Option<&'static str> {
         [.., b'\n' | b'\r'] => Some("ends with an empty line"),
         [.., last] if last.is_ascii_whitespace() => Some("ends with a blank"),
         _ => None,
+    }
+}
+
+/// Nothing is parsed further before the option's type is known.
+pub fn of_toml(item: &DeValue<'_>) -> Value {
+    match item {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        DeValue::Integer(number) => match i128::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Value::from(number),
+            // Too large for any option, but still a number.
+            Err(_) => Value::from(number.as_str().parse().unwrap_or(f64::MAX)),
+        },
+        DeValue::Float(number) => Value::from(number.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Boolean(flag) => Value::from(*flag),
+        // No option is a date, so its text serves to complain of it.
+        DeValue::Datetime(date) => Value::from(date.to_string()),
+        DeValue::Array(items) => items
+            .iter()
+            .map(|item| of_toml(item.get_ref()))
+            .collect::<Vec<_>>()
+            .into(),
+        DeValue::Table(table) => table
+            .iter()
+            .map(|(name, item)| (name.get_ref().to_string(), of_toml(item.get_ref())))
+            .collect::<Dict>()
+            .into(),
     }
 }

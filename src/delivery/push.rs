@@ -1,45 +1,33 @@
 //! One push: whether it is let in, what follows its first attempt, and how it is kept.
 
+pub mod admission;
 mod next;
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use prometheus::IntGauge;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::time::Instant;
 use tracing::debug;
 
-use self::next::{Ended, Next, Tried, next};
+use self::{
+    admission::Share,
+    next::{Ended, Next, Tried, next},
+};
 use super::{
     Delivery, Message, Outcome, Settings,
     attempts::{Attempt, Outgoing, Verdict},
     phones::HOLD,
 };
 use crate::{
-    metrics::Metrics,
     model::{
         message::{Hold, MessageId, MessageKey, Topic, Ttl, Urgency},
         payload::Payload,
         random::random_array,
-        rate::{Limiter, Rate},
         registration::Registration,
-        sync::{Current, Mutex},
         time::Timestamp,
     },
     store::{Enqueued, NewMessage},
     token::OpenError,
 };
-
-/// Bytes that a push in flight is counted for beside its payload: its stanza's envelope, the
-/// registration and the table's entry.
-pub const OVERHEAD: usize = 1024;
 
 /// A push on its way.
 pub struct Push {
@@ -311,106 +299,6 @@ impl Push {
                 Tried::Unsent | Tried::Failed | Tried::Unreachable | Tried::Lost => Hold::Free,
             },
             try_at: now.saturating_add(wait),
-        }
-    }
-}
-
-/// What may be in flight.
-pub struct Admission {
-    endpoint_rate: Limiter,
-    /// As configured, with what is left of it.
-    memory: Current<(usize, Arc<Semaphore>)>,
-    /// What the pushes to each account take of it, in bytes, by the account's hash.
-    of_account: Arc<Mutex<HashMap<u64, usize>>>,
-    hasher: RandomState,
-    gauge: IntGauge,
-}
-
-impl Admission {
-    /// `memory` is in bytes, for all pushes together.
-    pub fn new(endpoint_rate: Rate, memory: usize, metrics: &Metrics) -> Self {
-        Self {
-            endpoint_rate: Limiter::new(endpoint_rate),
-            memory: Current::new((memory, semaphore(memory))),
-            of_account: Arc::default(),
-            hasher: RandomState::new(),
-            gauge: metrics.in_flight_bytes.clone(),
-        }
-    }
-
-    /// Another limit on memory starts out empty: what is in flight counts for the former one.
-    pub fn reconfigure(&self, endpoint_rate: Rate, memory: usize) {
-        self.endpoint_rate.set_rate(endpoint_rate);
-        if self.memory.read().0 != memory {
-            self.memory.set((memory, semaphore(memory)));
-        }
-    }
-
-    fn admit(&self, registration: &Registration, payload: &Payload) -> Result<Share, Outcome> {
-        let Registration {
-            application,
-            instance,
-            ..
-        } = registration;
-        let endpoint = (registration.account(), application, instance);
-        if !self.endpoint_rate.admit(&endpoint) {
-            return Err(Outcome::RateLimited);
-        }
-        let bytes = u32::try_from(payload.len() + OVERHEAD).unwrap_or(u32::MAX);
-        let (memory, left) = &*self.memory.read();
-        let permit = left.clone().try_acquire_many_owned(bytes);
-        let permit = permit.map_err(|_| Outcome::MemoryFull)?;
-        let account = self.hasher.hash_one(registration.account());
-        let mut of_account = self.of_account.lock();
-        let taken = of_account.entry(account).or_default();
-        if *taken > 0 && *taken + bytes as usize > share(*memory) {
-            return Err(Outcome::MemoryFull);
-        }
-        *taken += bytes as usize;
-        self.gauge.add(bytes.into());
-        Ok(Share {
-            gauge: self.gauge.clone(),
-            of_account: self.of_account.clone(),
-            account,
-            bytes,
-            _permit: permit,
-        })
-    }
-
-    /// Forgets rate limits that have recovered.
-    pub fn forget_idle(&self) {
-        self.endpoint_rate.forget_idle();
-    }
-}
-
-fn semaphore(bytes: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)))
-}
-
-/// What the pushes to one account may take of the memory, in bytes: an eighth, but never so little that
-/// a few pushes fill it.
-fn share(memory: usize) -> usize {
-    (memory / 8).max(1 << 20)
-}
-
-/// A push's share of the memory for pushes in flight, given back when dropped.
-struct Share {
-    gauge: IntGauge,
-    of_account: Arc<Mutex<HashMap<u64, usize>>>,
-    account: u64,
-    bytes: u32,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.gauge.sub(self.bytes.into());
-        let mut of_account = self.of_account.lock();
-        if let Some(taken) = of_account.get_mut(&self.account) {
-            *taken -= self.bytes as usize;
-            if *taken == 0 {
-                of_account.remove(&self.account);
-            }
         }
     }
 }

@@ -6,7 +6,7 @@ mod keeping;
 mod world;
 
 use self::world::{OTHER, PHONE, WEEK, World, accepted_ttl, jid, message, text};
-use super::{push::OVERHEAD, *};
+use super::{push::admission::OVERHEAD, *};
 use crate::{metrics::QueueEvent, model::registration::Digest, token::Backend};
 
 #[tokio::test]

@@ -132,9 +132,12 @@ pub fn guessing() -> (PushResult, Response) {
     (PushResult::Guessing, response.into_response())
 }
 
+/// By which a 404 of ours is known.
+pub const NO_ENDPOINT: &str = "There is no such endpoint.\n";
+
 /// One and the same for every token that is not good, whatever the reason, and for unknown paths.
 pub fn not_found() -> Response {
-    plain(StatusCode::NOT_FOUND, "There is no such endpoint.\n")
+    plain(StatusCode::NOT_FOUND, NO_ENDPOINT)
 }
 
 /// Only for an endpoint that was registered with a key. RFC 8292 §4.2 has a 403 for some reasons, of

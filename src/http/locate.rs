@@ -69,6 +69,15 @@ pub fn path_of_own(url: &str, is_ours: impl Fn(&str) -> bool) -> Option<&str> {
     (is_plain && is_ours(without_port(authority))).then_some(path)
 }
 
+/// What `unified-push doctor` asks about instead of a token: a challenge of 32 characters behind this.
+pub const PROBE: &str = "probe.";
+
+/// The challenge of a probe, wherever in a [decoded] path it stands.
+pub fn probe(path: &str) -> Option<&str> {
+    let mut challenges = path.rsplit('/').filter_map(|it| it.strip_prefix(PROBE));
+    challenges.find(|it| it.len() == 32 && it.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
 /// Whether a path may be an endpoint's. It tells nothing about whether the token is good.
 pub fn is_endpoint(path: &str) -> bool {
     candidates(&decoded(path)).next().is_some()
@@ -135,6 +144,9 @@ mod tests {
             "/base/push/base/push/GOOD",
             "/push/GOOD/index.html",
             "/%70ush/GOOD",
+            // Of ejabberd's module.
+            "/up/push/GOOD",
+            "/up//push/GOOD",
             "/base%2Fpush%2fGOOD",
             "/BAD/push/GOOD",
             "/push/GOOD/BAD",

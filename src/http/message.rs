@@ -26,7 +26,8 @@ pub fn questions() -> Semaphore {
 pub async fn get<D: Deliver>(State(public): State<Arc<Public<D>>>, request: Request) -> Response {
     let uri = request.uri();
     if id(uri).is_none() && locate::is_endpoint(uri.path()) {
-        return push::discover(uri.clone()).await;
+        let uri = uri.clone();
+        return push::discover(State(public), uri).await;
     }
     let parts = request.into_parts().0;
     match ask(&public, &parts, |id| public.delivery.is_pending(id)).await {

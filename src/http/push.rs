@@ -40,10 +40,14 @@ use crate::{
 /// Bytes of a body that is refused: more than proxies let through in general.
 const MAX_SKIPPED: u64 = 64 * 1024;
 
-/// The same for every token, so that it tells nothing about one.
-pub async fn discover(uri: Uri) -> Response {
+/// The same for every token, so that it tells nothing about one. A probe is none: it asks which daemon
+/// this is.
+pub async fn discover<D: Deliver>(State(public): State<Arc<Public<D>>>, uri: Uri) -> Response {
     let path = locate::decoded(uri.path());
-    let body = if locate::is_endpoint(&path) {
+    let body = if let Some(challenge) = locate::probe(&path) {
+        let proof = public.delivery.prove(challenge);
+        format!(r#"{{"unifiedpush":{{"version":1}},"proof":"{proof}"}}"#)
+    } else if locate::is_endpoint(&path) {
         r#"{"unifiedpush":{"version":1}}"#.to_owned()
     } else if let Some(gateway) = locate::gateway(&path) {
         format!(r#"{{"unifiedpush":{{"gateway":"{gateway}"}}}}"#)

@@ -121,6 +121,10 @@ impl Deliver for Fake {
         !token.starts_with("BadToken")
     }
 
+    fn prove(&self, challenge: &str) -> String {
+        format!("proof of {challenge}")
+    }
+
     async fn push(&self, token: &str, message: Message) -> Outcome {
         self.taken.lock().unwrap().push(Taken {
             token: token.to_owned(),

@@ -142,6 +142,8 @@ labels! {
         ConnectionRefused = "connection-refused",
         /// The name does not resolve, or the host does not answer.
         Unreachable = "unreachable",
+        /// The server's certificate is not believed, or one of the two sides speaks no TLS.
+        TlsFailed = "tls-failed",
         /// The component secret is wrong.
         NotAuthorized = "not-authorized",
         /// The server has no such component.

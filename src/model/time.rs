@@ -3,6 +3,7 @@
 
 use std::{
     fmt, fs,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -121,6 +122,20 @@ pub trait TimeSource: Send + Sync {
 
     /// Differs from start to start of the computer; None when that is not known.
     fn boot(&self) -> Option<String>;
+}
+
+impl<T: TimeSource + ?Sized> TimeSource for Arc<T> {
+    fn wall(&self) -> Timestamp {
+        (**self).wall()
+    }
+
+    fn since_boot(&self) -> Duration {
+        (**self).since_boot()
+    }
+
+    fn boot(&self) -> Option<String> {
+        (**self).boot()
+    }
 }
 
 /// The system's clock.

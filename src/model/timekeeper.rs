@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::{
+    leads::Leads,
     sync::Mutex,
     time::{Clock, RELEASED, TimeSource, Timestamp},
 };
@@ -31,11 +32,10 @@ pub const KEEP_EVERY: Duration = Duration::from_secs(300);
 /// was set, and no phone could renew its endpoints meanwhile.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(7 * 86400);
 
+const EPOCH: Timestamp = Timestamp::from_millis(0);
+
 /// In milliseconds. A lead that has changed by less is not worth a note.
 const TOLERANCE: u64 = 60_000;
-
-/// Steps that are remembered. Beyond it, what was issued before the oldest lives a little longer.
-const STEPS: usize = 64;
 
 pub struct Timekeeper {
     source: Box<dyn TimeSource>,
@@ -63,14 +63,7 @@ pub enum Origin {
 struct Own {
     /// Milliseconds since 1970, when the computer was started.
     at_boot: i64,
-    steps: Vec<Step>,
-}
-
-/// From an instant of ours on, our time was ahead of the system's clock by so many milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Step {
-    since: Timestamp,
-    lead: i64,
+    leads: Leads,
 }
 
 /// What it takes to go on after a restart. The names are those of the JSON in which it is stored.
@@ -80,8 +73,8 @@ pub struct Kept {
     wall: Timestamp,
     since_boot: Duration,
     boot: Option<String>,
-    /// At least one; the first is as old as can be.
-    steps: Vec<Step>,
+    #[serde(rename = "steps")]
+    leads: Leads,
 }
 
 impl Timekeeper {
@@ -134,7 +127,7 @@ impl Timekeeper {
                     wall,
                     since_boot: self.source.since_boot(),
                     boot: self.boot.clone(),
-                    steps: own.steps.clone(),
+                    leads: own.leads.clone(),
                 })
             }
             State::Awaited(_) | State::Wall => None,
@@ -143,14 +136,30 @@ impl Timekeeper {
 }
 
 impl Kept {
+    /// For a daemon that goes on with a time which was another store's until now.
+    pub fn taken_over(source: &dyn TimeSource, now: Timestamp, leads: Leads) -> Self {
+        Self {
+            now,
+            wall: source.wall(),
+            since_boot: source.since_boot(),
+            boot: source.boot(),
+            leads,
+        }
+    }
+
+    /// Our time when this was made, and what it takes to understand what others were told by then.
+    pub fn into_time(self) -> (Timestamp, Leads) {
+        (self.now, self.leads)
+    }
+
     /// Whether it has to be stored when this was stored last.
     pub fn is_news_after(&self, stored: &Self) -> bool {
-        self.knows_more_steps_than(stored) || stored.now.until(self.now) >= KEEP_EVERY
+        self.knows_more_leads_than(stored) || stored.now.until(self.now) >= KEEP_EVERY
     }
 
     /// Whether the system's clock was set in between.
-    pub fn knows_more_steps_than(&self, stored: &Self) -> bool {
-        self.steps != stored.steps
+    pub fn knows_more_leads_than(&self, stored: &Self) -> bool {
+        self.leads != stored.leads
     }
 }
 
@@ -177,14 +186,14 @@ impl Clock for Timekeeper {
 
     fn to_wall(&self, time: Timestamp) -> Timestamp {
         match &*self.state.lock() {
-            State::Own(own) => time.shifted(-own.lead_at(time)),
+            State::Own(own) => time.shifted(-own.leads.at(time)),
             State::Awaited(_) | State::Wall => time,
         }
     }
 
     fn to_ours(&self, told: Timestamp, told_at: Timestamp) -> Timestamp {
         match &*self.state.lock() {
-            State::Own(own) => told.shifted(own.lead_at(told_at)),
+            State::Own(own) => told.shifted(own.leads.at(told_at)),
             State::Awaited(_) | State::Wall => told,
         }
     }
@@ -194,8 +203,8 @@ impl Own {
     fn resume(kept: Option<&Kept>, source: &dyn TimeSource, wall: Timestamp) -> Self {
         let now = kept.map_or(wall, |kept| kept.resumed(source, wall));
         let mut own = Self {
-            at_boot: now.millis_since(Step::FIRST.since) - millis(source.since_boot()),
-            steps: kept.map_or_else(|| vec![Step::FIRST], |kept| kept.steps.clone()),
+            at_boot: now.millis_since(EPOCH) - millis(source.since_boot()),
+            leads: kept.map_or_else(Leads::default, |kept| kept.leads.clone()),
         };
         let lead = now.millis_since(wall);
         if let (Some(kept), Some(change)) = (kept, own.change_to(lead)) {
@@ -206,15 +215,13 @@ impl Own {
             );
             // When is not known. This is the alternative by which endpoints live longer.
             let since = if change > 0 { now } else { kept.now };
-            own.step(Step { since, lead });
+            own.leads.change(since, lead);
         }
         own
     }
 
     fn now(&self, source: &dyn TimeSource) -> Timestamp {
-        Step::FIRST
-            .since
-            .shifted(self.at_boot + millis(source.since_boot()))
+        EPOCH.shifted(self.at_boot + millis(source.since_boot()))
     }
 
     /// Notes when the system's clock was set. Gives the present time.
@@ -227,37 +234,15 @@ impl Own {
                  before",
                 describe(change)
             );
-            self.step(Step { since: now, lead });
+            self.leads.change(now, lead);
         }
         now
     }
 
     /// By how many milliseconds the system's clock was set forward, if that is worth a note.
     fn change_to(&self, lead: i64) -> Option<i64> {
-        let last = self.steps.last().unwrap_or(&Step::FIRST);
-        let change = last.lead - lead;
+        let change = self.leads.last() - lead;
         (change.unsigned_abs() > TOLERANCE).then_some(change)
-    }
-
-    fn step(&mut self, step: Step) {
-        self.steps.push(step);
-        if self.steps.len() > STEPS {
-            let oldest = self.steps.remove(0);
-            let first = &mut self.steps[0];
-            first.since = oldest.since;
-            first.lead = first.lead.max(oldest.lead);
-        }
-    }
-
-    /// The lead of our time at an instant of ours.
-    fn lead_at(&self, time: Timestamp) -> i64 {
-        if time == Step::FIRST.since {
-            // Nobody knows when: the alternative by which endpoints live longest.
-            let leads = self.steps.iter().map(|step| step.lead);
-            return leads.max().unwrap_or(0);
-        }
-        let before = self.steps.iter().rev().find(|step| step.since <= time);
-        before.unwrap_or(&Step::FIRST).lead
     }
 }
 
@@ -274,13 +259,6 @@ impl Kept {
         };
         self.now.saturating_add(away.min(LONGEST_ABSENCE))
     }
-}
-
-impl Step {
-    const FIRST: Self = Self {
-        since: Timestamp::from_millis(0),
-        lead: 0,
-    };
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -33,12 +33,13 @@ pub fn init(log: &Log) -> LevelControl {
 }
 
 fn filter(level: Level) -> EnvFilter {
+    // Of an outage of PostgreSQL, the pool would write a line for each connection.
     EnvFilter::new(match level {
         Level::Error => "error",
-        Level::Warn => "warn",
-        Level::Info => "warn,unified_push=info",
-        Level::Debug => "warn,unified_push=debug",
-        Level::Trace => "warn,unified_push=trace",
+        Level::Warn => "warn,deadpool=error",
+        Level::Info => "warn,deadpool=error,unified_push=info",
+        Level::Debug => "warn,deadpool=error,unified_push=debug",
+        Level::Trace => "warn,deadpool=error,unified_push=trace",
     })
 }
 

@@ -58,6 +58,10 @@ pub trait Engine {
     /// the account's limit.
     async fn register(&self, new: NewRegistration) -> StoreResult<Registered>;
 
+    /// Keeps registrations of another server, in one key's name, and says how many of them are new:
+    /// what is known stays as it is.
+    async fn import(&self, new: Vec<NewRegistration>) -> StoreResult<usize>;
+
     /// The registration of a token.
     async fn find(&self, id: TokenHash) -> StoreResult<Option<Found>>;
 

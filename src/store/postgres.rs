@@ -9,6 +9,7 @@ mod columns;
 mod counting;
 mod engine;
 mod enqueue;
+mod examine;
 pub(super) mod failure;
 mod floors;
 mod issuers;
@@ -22,6 +23,7 @@ mod registrations;
 mod remedy;
 mod revocations;
 mod source;
+mod tables;
 mod tell;
 mod tls;
 mod unsure;
@@ -39,12 +41,23 @@ use futures::FutureExt;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    batch::Arrival, clock::DatabaseClock, columns::as_i64, counting::Counting, listen::Listener,
-    opened::LatelyFound, pool::Pool, source::Source, tell::Teller, unsure::Unsure, work::Work,
+    batch::Arrival,
+    clock::DatabaseClock,
+    columns::as_i64,
+    counting::Counting,
+    listen::Listener,
+    opened::LatelyFound,
+    pool::{Pool, Purpose},
+    source::Source,
+    tell::Teller,
+    unsure::Unsure,
+    work::Work,
     worker::Workers,
 };
 pub use self::{
+    examine::{PostgresExamined, examine},
     open::{PostgresOpenError, PostgresSettings},
+    tables::PostgresTables,
     tls::TlsSetupError,
     url::{PostgresUrl, PostgresUrlError},
 };
@@ -120,7 +133,11 @@ impl Postgres {
     ) -> Result<Self, PostgresOpenError> {
         let source = Source::new(url).map_err(|failure| open::failed(failure, url))?;
         // One listens.
-        let pool = Pool::new(&source, settings.connections.saturating_sub(1).max(1));
+        let pool = Pool::new(
+            &source,
+            settings.connections.saturating_sub(1).max(1),
+            Purpose::Serve,
+        );
         let start = open::open(&source, &pool, url, settings).await?;
         let idle = AbortOnDropHandle::new(tokio::spawn(pool.clone().give_back_idle()));
         let work = Arc::new(Work::new(pool, as_i64(start.queued_bytes)));

@@ -5,6 +5,7 @@
 
 mod columns;
 mod enqueue;
+mod examine;
 mod issuers;
 mod meanwhile;
 mod open;
@@ -12,6 +13,7 @@ mod queue;
 mod registrations;
 mod revocations;
 mod statements;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -30,7 +32,11 @@ use jid::{BareJid, Jid};
 use rusqlite::Connection;
 use tokio::sync::RwLock;
 
-pub use self::open::SqliteOpenError;
+pub use self::{
+    examine::{SqliteExamined, examine},
+    open::SqliteOpenError,
+    tables::SqliteTables,
+};
 use self::{
     meanwhile::Meanwhile,
     worker::{Reader, Writer},
@@ -81,8 +87,12 @@ impl Sqlite {
     }
 
     fn start(path: PathBuf, lock: Option<File>) -> Result<Self, SqliteOpenError> {
-        let mut writing = open::connect(&path)?;
-        open::migrate(&path, &mut writing)?;
+        let writing = open::connect(&path)?;
+        open::migrate(&path, &writing)?;
+        let copied_from = open::copied_from(&writing);
+        if let Some(copied_from) = copied_from.map_err(|source| open::failed(&path, source))? {
+            return Err(SqliteOpenError::Unfinished { path, copied_from });
+        }
         if lock.is_some() {
             // If the disk is full, say, they end by themselves: no reason not to start.
             let _ = queue::void_claims(&writing);
@@ -175,6 +185,10 @@ impl Engine for Sqlite {
     async fn register(&self, new: NewRegistration) -> StoreResult<Registered> {
         self.write(move |db| registrations::register(db, &new))
             .await
+    }
+
+    async fn import(&self, new: Vec<NewRegistration>) -> StoreResult<usize> {
+        self.write(move |db| registrations::import(db, &new)).await
     }
 
     async fn find(&self, id: TokenHash) -> StoreResult<Option<Found>> {

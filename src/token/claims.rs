@@ -27,6 +27,14 @@ pub(super) struct Subject {
 }
 
 impl Subject {
+    pub(super) fn new(sub: String, application: String, instance: String) -> Self {
+        Self {
+            sub,
+            application,
+            instance,
+        }
+    }
+
     pub(super) fn of(registration: &Registration) -> Self {
         Self {
             sub: registration.owner.to_string(),
@@ -49,4 +57,33 @@ impl Subject {
             expires,
         })
     }
+}
+
+/// An instant. Whole when we write it; others may write a fraction.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Number {
+    Whole(u64),
+    Other(f64),
+}
+
+impl Number {
+    pub(super) fn seconds(self) -> Timestamp {
+        match self {
+            Self::Whole(seconds) => Timestamp::from_secs(seconds),
+            Self::Other(seconds) => timestamp(seconds),
+        }
+    }
+
+    pub(super) fn milliseconds(self) -> Timestamp {
+        match self {
+            Self::Whole(milliseconds) => Timestamp::from_millis(milliseconds),
+            Self::Other(milliseconds) => timestamp(milliseconds / 1000.0),
+        }
+    }
+}
+
+/// Saturates: before 1970 is 1970, and the far future is the last instant.
+pub(super) fn timestamp(seconds: f64) -> Timestamp {
+    Timestamp::from_millis((seconds * 1000.0).round() as u64)
 }

@@ -1,15 +1,20 @@
 //! What a token says, dead or alive.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
-    Backend, Inner, MAX_TOKEN, Tokens,
+    Backend, Format, Inner, MAX_TOKEN, Tokens,
     claims::Said,
     jwt,
     opened::{Content, Endpoint, Miss},
-    paseto, stored,
+    paseto,
+    peers::{Peer, prosody_ids},
+    stored,
 };
-use crate::{model::secret::KeyId, store::StoreError};
+use crate::{
+    model::secret::KeyId,
+    store::{StoreError, TokenHash},
+};
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum InspectError {
@@ -23,7 +28,7 @@ pub enum InspectError {
 /// What there is to say about an authentic token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    pub backend: Backend,
+    pub format: Format,
     /// The secret that it rests on.
     pub key: KeyId,
     /// None: of [`Backend::Storage`], and the store has it no longer. It has expired, and nothing
@@ -35,7 +40,8 @@ pub struct Inspection {
 }
 
 impl Tokens {
-    /// Whether one of our secrets made a token, dead or alive. Nothing is looked up.
+    /// Whether one of our secrets made a token, or an imported one, dead or alive. Nothing is looked
+    /// up, so that of Prosody's back end `storage` none is authentic here.
     pub fn is_authentic(&self, token: &str) -> bool {
         if token.len() > MAX_TOKEN {
             return false;
@@ -47,6 +53,7 @@ impl Tokens {
                 Backend::Jwt => jwt::open(keyring, token).is_some(),
                 Backend::Storage => stored::verify(keyring, token).is_some(),
             }
+            || keyring.open_imported(token).is_some()
     }
 
     /// What a token says, dead or alive.
@@ -58,7 +65,7 @@ impl Tokens {
         let miss = match opened.get(token) {
             Ok(content) => {
                 let known = self.judge(content, false);
-                if !known.revoked || known.backend != Backend::Storage {
+                if !known.revoked || known.format != Format::Own(Backend::Storage) {
                     return Ok(known);
                 }
                 // The phone may be registering anew at this moment.
@@ -71,20 +78,31 @@ impl Tokens {
         let said = match backend {
             Backend::Paseto => paseto::open(keyring, token),
             Backend::Jwt => jwt::open(keyring, token),
-            Backend::Storage => return self.look_up(token, miss).await,
+            Backend::Storage => {
+                if let Some(row) = self.row(token) {
+                    return self.look_up(token, row, miss).await;
+                }
+                None
+            }
         };
+        let said = said.map(|said| (Format::Own(backend), said));
+        let imported = || {
+            let (peer, said) = keyring.open_imported(token)?;
+            Some((Format::Imported(peer), said))
+        };
+        let (format, said) = said.or_else(imported).ok_or(InspectError::Forged)?;
         let Said {
             key,
             mut registration,
             signer,
-        } = said.ok_or(InspectError::Forged)?;
+        } = said;
         let grace = self.0.policy.read().grace;
         // What its phone was told.
         let told = registration.expires;
         let told = self.0.clock.to_ours(told, registration.issued);
         registration.expires = told.saturating_add(grace);
         let content = Content {
-            backend,
+            format,
             key,
             endpoint: Endpoint {
                 registration: Arc::new(registration),
@@ -95,21 +113,43 @@ impl Tokens {
         Ok(self.judge(content, false))
     }
 
-    async fn look_up(&self, token: &str, miss: Miss) -> Result<Inspection, InspectError> {
-        let Inner { opened, store, .. } = &*self.0;
-        let backend = Backend::Storage;
-        let (key, name) = stored::verify(&self.keyring(), token).ok_or(InspectError::Forged)?;
-        let Some(row) = store.find(name.hash()).await? else {
-            return Ok(Inspection {
-                backend,
+    /// Where the store has a token. None: it is none that the store may have.
+    pub(super) fn row(&self, token: &str) -> Option<Row> {
+        if let Some((key, name)) = stored::verify(&self.keyring(), token) {
+            return Some(Row {
+                format: Format::Own(Backend::Storage),
                 key,
-                endpoint: None,
-                expired: true,
-                revoked: false,
+                id: name.hash(),
             });
+        }
+        let id = prosody_ids::hash(token)?;
+        // As long as nothing was imported, a made-up one costs no look-up.
+        let may_be = self.0.has_prosody_ids.load(Ordering::Relaxed);
+        may_be.then_some(Row {
+            format: Format::Imported(Peer::ProsodyStorage),
+            key: prosody_ids::KEY,
+            id,
+        })
+    }
+
+    async fn look_up(&self, token: &str, row: Row, miss: Miss) -> Result<Inspection, InspectError> {
+        let Inner { opened, store, .. } = &*self.0;
+        let Row { format, key, id } = row;
+        let Some(row) = store.find(id).await? else {
+            return match format {
+                Format::Own(_) => Ok(Inspection {
+                    format,
+                    key,
+                    endpoint: None,
+                    expired: true,
+                    revoked: false,
+                }),
+                // Anybody can make up such a name.
+                Format::Imported(_) => Err(InspectError::Forged),
+            };
         };
         let content = Content {
-            backend,
+            format,
             key,
             endpoint: Endpoint {
                 registration: Arc::new(row.registration),
@@ -125,13 +165,13 @@ impl Tokens {
 
     fn judge(&self, content: Content, revoked: bool) -> Inspection {
         let Content {
-            backend,
+            format,
             key,
             endpoint,
         } = content;
         let registration = &endpoint.registration;
         Inspection {
-            backend,
+            format,
             key,
             expired: registration.expires <= self.0.clock.now(),
             revoked: revoked || self.0.revocations.contains(registration),
@@ -140,7 +180,14 @@ impl Tokens {
     }
 }
 
-/// Whose token it is, if it is any.
+/// A row of the store that a token stands for.
+pub(super) struct Row {
+    format: Format,
+    key: KeyId,
+    id: TokenHash,
+}
+
+/// Whose token it is, if it is any of ours.
 fn form(token: &str) -> Backend {
     if token.starts_with(paseto::PREFIX) {
         Backend::Paseto

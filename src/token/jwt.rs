@@ -6,16 +6,17 @@
 //! to whoever opens a token.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, Header, Validation};
-use serde::{Deserialize, Serialize};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    claims::{Said, Subject},
+    claims::{Number, Said, Subject, timestamp},
     keyring::{Key, Keyring},
 };
 use crate::model::{
     random::{Random, random_array},
     registration::Registration,
+    secret::KeyId,
     time::Timestamp,
     vapid::{self, KeyHash},
 };
@@ -34,14 +35,6 @@ struct Claims {
     /// The hash of the only key that may sign pushes, in base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vapid: Option<String>,
-}
-
-/// Whole when we write it; others may write a fraction.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Whole(u64),
-    Other(f64),
 }
 
 pub(super) fn sign(
@@ -68,24 +61,25 @@ pub(super) fn sign(
 /// None unless one of our secrets signed it, with HS256.
 pub(super) fn open(keyring: &Keyring, token: &str) -> Option<Said> {
     let header = jsonwebtoken::decode_header(token).ok()?;
-    let (key, claims) = match header.kid {
+    match header.kid {
         Some(kid) => {
             let key = keyring.get(kid.parse().ok()?)?;
-            (key, verify(key, token)?)
+            open_with(&key.jwt_verify, key.id, token)
         }
         None => keyring
             .all()
-            .find_map(|key| Some((key, verify(key, token)?)))?,
-    };
+            .find_map(|key| open_with(&key.jwt_verify, key.id, token)),
+    }
+}
+
+/// None unless this key signed it, with HS256. `id` is the key's.
+pub(super) fn open_with(key: &DecodingKey, id: KeyId, token: &str) -> Option<Said> {
+    let claims: Claims = verify(key, token)?;
     // Without a date of issue, any revocation is later.
     let issued = claims.iat.map_or(Timestamp::from_millis(0), timestamp);
-    let expires = match claims.exp {
-        Number::Whole(seconds) => Timestamp::from_secs(seconds),
-        Number::Other(seconds) => timestamp(seconds),
-    };
     Some(Said {
-        key: key.id,
-        registration: claims.subject.into_registration(issued, expires)?,
+        key: id,
+        registration: (claims.subject).into_registration(issued, claims.exp.seconds())?,
         signer: match claims.vapid {
             None => None,
             // One that cannot be read must not open the endpoint to everybody.
@@ -94,21 +88,17 @@ pub(super) fn open(keyring: &Keyring, token: &str) -> Option<Said> {
     })
 }
 
-fn verify(key: &Key, token: &str) -> Option<Claims> {
+/// What a token says that this key signed, with HS256.
+pub(super) fn verify<C: DeserializeOwned>(key: &DecodingKey, token: &str) -> Option<C> {
     let mut signature_only = Validation::new(Algorithm::HS256);
     signature_only.required_spec_claims.clear();
     signature_only.validate_exp = false;
     signature_only.validate_aud = false;
-    let opened = jsonwebtoken::decode(token, &key.jwt_verify, &signature_only);
+    let opened = jsonwebtoken::decode(token, key, &signature_only);
     opened.ok().map(|token| token.claims)
 }
 
 /// Exact until the year 287396.
 fn seconds(time: Timestamp) -> f64 {
     time.as_millis() as f64 / 1000.0
-}
-
-/// Saturates: before 1970 is 1970, and the far future is the last instant.
-fn timestamp(seconds: f64) -> Timestamp {
-    Timestamp::from_millis((seconds * 1000.0).round() as u64)
 }

@@ -6,12 +6,18 @@ use jsonwebtoken::{DecodingKey, EncodingKey};
 use pasetors::{keys::SymmetricKey, version4::V4};
 use ring::hmac;
 
-use super::hs256;
+use super::{
+    claims::Said,
+    hs256,
+    peers::{Import, Peer, prosody_ids},
+    proof,
+};
 use crate::model::secret::{KeyId, Secret};
 
 pub struct Keyring {
     current: Key,
     previous: Vec<Key>,
+    imports: Vec<Import>,
     /// Until when the store knows of tokens under the current secret, in milliseconds.
     pub(super) noted_until: AtomicU64,
 }
@@ -26,6 +32,8 @@ pub(super) struct Key {
     pub stored_name: hmac::Key,
     /// Makes the half that shows that the first one is ours.
     pub stored_tag: hmac::Key,
+    /// Shows to whoever knows the secret that we know it.
+    pub proof: hmac::Key,
 }
 
 impl Keyring {
@@ -34,12 +42,30 @@ impl Keyring {
         Self {
             current: Key::new(current),
             previous: previous.iter().map(Key::new).collect(),
+            imports: Vec::new(),
             noted_until: AtomicU64::new(0),
         }
     }
 
+    /// Opens the endpoints of other servers, too.
+    pub fn with_imports(self, imports: Vec<Import>) -> Self {
+        Self { imports, ..self }
+    }
+
+    /// Whether the endpoints of a key can be opened.
     pub fn contains(&self, id: KeyId) -> bool {
-        self.get(id).is_some()
+        // For these the store is enough.
+        self.get(id).is_some() || id == prosody_ids::KEY
+    }
+
+    pub(super) fn has_imports(&self) -> bool {
+        !self.imports.is_empty()
+    }
+
+    /// What a token of another server says, and whose it is. None unless one of its keys made it.
+    pub(super) fn open_imported(&self, token: &str) -> Option<(Peer, Said)> {
+        let mut imports = self.imports.iter();
+        imports.find_map(|import| Some((import.peer(), import.open(token)?)))
     }
 
     pub(super) fn current(&self) -> &Key {
@@ -68,6 +94,7 @@ impl Key {
             jwt_verify: DecodingKey::from_secret(secret.as_bytes()),
             stored_name: mac("endpoint/storage-name/v1"),
             stored_tag: mac("endpoint/storage-tag/v1"),
+            proof: proof::key(secret),
         }
     }
 }
@@ -76,6 +103,7 @@ impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
             .entries(self.all().map(|key| key.id))
+            .entries(&self.imports)
             .finish()
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
-use super::Backend;
+use super::Format;
 use crate::model::sync::Mutex;
 use crate::model::{registration::Registration, secret::KeyId, vapid::KeyHash};
 
@@ -28,7 +28,7 @@ struct Known {
 /// What a token says, and the secret that it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Content {
-    pub backend: Backend,
+    pub format: Format,
     pub key: KeyId,
     pub endpoint: Endpoint,
 }
@@ -100,10 +100,11 @@ mod tests {
 
     use super::*;
     use crate::model::{registration::Digest, secret::Secret, time::Timestamp};
+    use crate::token::Backend;
 
     fn content() -> Content {
         Content {
-            backend: Backend::Paseto,
+            format: Format::Own(Backend::Paseto),
             key: Secret::new([7; 32]).id(),
             endpoint: Endpoint {
                 registration: Arc::new(Registration {

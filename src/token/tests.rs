@@ -1,6 +1,7 @@
 mod clock;
 mod forgery;
 mod grace;
+mod peers;
 mod storage;
 
 use std::fs;
@@ -114,7 +115,8 @@ fn scope() -> Scope {
 async fn a_token_says_what_was_registered_whatever_the_backend_is_now() {
     for backend in BACKENDS {
         let rig = Rig::new(backend).await;
-        let jid = Jid::new("romeo@example.org/orchard").unwrap();
+        // With a resource as Bind 2 (XEP-0386) names it.
+        let jid = Jid::new("romeo@example.org/Conversations~Nq/+Bk7zW0Tc").unwrap();
         let (application, instance) = (Digest::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
         let issued = rig
             .tokens

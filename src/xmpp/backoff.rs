@@ -57,7 +57,9 @@ impl Backoff {
             pause.min(self.pauses.longest)
         };
         let pause = match cause {
-            LinkState::NotAuthorized | LinkState::HostUnknown => self.pauses.misconfigured,
+            LinkState::NotAuthorized | LinkState::HostUnknown | LinkState::TlsFailed => {
+                self.pauses.misconfigured
+            }
             LinkState::Conflict => self.pauses.conflict,
             LinkState::Connecting
             | LinkState::Up
@@ -122,6 +124,7 @@ mod tests {
         let mut next = |cause| secs(backoff.pause(cause, true, &Fixed(0)));
         assert_eq!(next(LinkState::NotAuthorized), 30.0);
         assert_eq!(next(LinkState::HostUnknown), 30.0);
+        assert_eq!(next(LinkState::TlsFailed), 30.0);
         assert_eq!(next(LinkState::Conflict), 12.0);
     }
 

@@ -14,7 +14,8 @@ use super::{
     loss::Loss,
     report::Reporter,
     session::Session,
-    settings::{LinkSettings, Login},
+    settings::LinkSettings,
+    socket::{self, Peer, speaks_tls},
     stream::{self, Connection},
     up::{Queues, Up},
 };
@@ -92,7 +93,7 @@ impl LinkTask {
                     (loss, false)
                 }
                 Ok(connection) => {
-                    reporter.up(connection.peer);
+                    reporter.up(&connection.peer);
                     let since = Instant::now();
                     let end = self.serve(connection, inbound.as_ref(), &shutdown).await;
                     let Err(loss) = end else { return };
@@ -124,12 +125,18 @@ impl LinkTask {
             timings,
             ..
         } = &mut self.settings;
-        let Login { host, port, secret } = login.borrow_and_update().clone();
-        let stream = stream::connect(&host, port, timings.connect).await?;
-        let login = stream::authenticate(stream, domain, &secret);
-        match timeout(timings.handshake, login).await {
-            Ok(connection) => connection,
-            Err(_) => Err(Loss::HandshakeTimeout),
+        let login = login.borrow_and_update().clone();
+        let socket = socket::open(&login, timings).await?;
+        let peer = socket.peer.clone();
+        let handshake = stream::authenticate(socket, domain, &login.secret);
+        let connection = timeout(timings.handshake, handshake).await;
+        match (connection.unwrap_or(Err(Loss::HandshakeTimeout)), peer) {
+            (Err(loss), Peer::Tcp(address))
+                if loss.may_be_tls() && speaks_tls(address, timings.handshake).await =>
+            {
+                Err(Loss::OnlyTls { address })
+            }
+            (connection, _) => connection,
         }
     }
 

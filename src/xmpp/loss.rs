@@ -1,8 +1,13 @@
 //! Why there is no link, said so that an administrator knows what to do.
 
-use std::io;
+use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::metrics::LinkState;
+use rustls::{CertificateError, Error as TlsError};
+
+use crate::{
+    metrics::LinkState,
+    tls::{self, AuthoritiesError},
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Loss {
@@ -13,9 +18,36 @@ pub enum Loss {
          component.port with its component port (Prosody: component_ports; ejabberd: the listener \
          with ejabberd_service)"
     )]
-    Refused { address: String },
+    Refused { address: SocketAddr },
     #[error("{address} does not answer ({reason}): check component.host and the firewall")]
-    Unreachable { address: String, reason: String },
+    Unreachable { address: SocketAddr, reason: String },
+    #[error("cannot connect to the socket {}: {source}; {}", .path.display(), socket_remedy(.source))]
+    Socket { path: PathBuf, source: io::Error },
+    #[error(
+        "{address} answers in TLS only: set component.tls = true, or point component.port to a \
+         listener without TLS (ejabberd: one without `tls: true`)"
+    )]
+    OnlyTls { address: SocketAddr },
+    #[error(
+        "{address} does not speak TLS: set component.tls = false, or give that listener TLS \
+         (ejabberd: `tls: true`; Prosody has none for components)"
+    )]
+    NoTls { address: SocketAddr },
+    #[error(
+        "{address} did not finish the TLS handshake in time. Is this a port with TLS? If not, set \
+         component.tls = false"
+    )]
+    TlsTimeout { address: SocketAddr },
+    #[error("TLS with {address} failed: {error}. {}", tls_remedy(.cause.as_ref()))]
+    Tls {
+        address: SocketAddr,
+        cause: Option<TlsError>,
+        error: io::Error,
+    },
+    #[error(
+        "component.tls: {0}. Or name your own authority's certificate in component.tls_ca_file"
+    )]
+    Authorities(#[from] AuthoritiesError),
     #[error(
         "the server did not finish the handshake in time. Is this its port for components, and not \
          the one for clients or servers?"
@@ -45,6 +77,17 @@ impl Loss {
         match self {
             Self::Unresolvable { .. } | Self::Unreachable { .. } => LinkState::Unreachable,
             Self::Refused { .. } => LinkState::ConnectionRefused,
+            Self::Socket { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    LinkState::ConnectionRefused
+                }
+                _ => LinkState::Unreachable,
+            },
+            Self::OnlyTls { .. }
+            | Self::NoTls { .. }
+            | Self::TlsTimeout { .. }
+            | Self::Tls { .. }
+            | Self::Authorities(_) => LinkState::TlsFailed,
             Self::StreamError { condition, .. } => match condition.as_str() {
                 "not-authorized" => LinkState::NotAuthorized,
                 "host-unknown" | "host-gone" => LinkState::HostUnknown,
@@ -57,6 +100,48 @@ impl Loss {
             Self::HandshakeTimeout | Self::Silent | Self::Stuck => LinkState::DeadPeer,
             Self::NotXmpp(_) | Self::NotWellFormed => LinkState::StreamError,
         }
+    }
+}
+
+impl Loss {
+    /// Whether a port with TLS may have met a handshake without so.
+    pub fn may_be_tls(&self) -> bool {
+        matches!(
+            self,
+            Self::HandshakeTimeout | Self::NotXmpp(_) | Self::Closed | Self::Cut(_)
+        )
+    }
+}
+
+fn socket_remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "start the XMPP server, or compare component.host with its listener (ejabberd: port: \
+             \"unix:/...\")"
+        }
+        io::ErrorKind::ConnectionRefused => "nobody listens there: start the XMPP server",
+        io::ErrorKind::PermissionDenied => {
+            "let the user who runs unified-push write to it, by the socket's group and mode, and \
+             enter its directory"
+        }
+        _ => "check component.host",
+    }
+}
+
+fn tls_remedy(cause: Option<&TlsError>) -> &'static str {
+    let Some(cause) = cause else {
+        return "Is this a port with TLS? If it is ejabberd's, give that listener a certfile; if not, set \
+                component.tls = false";
+    };
+    match cause {
+        TlsError::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "Name the certificate of the authority that has signed the server's in \
+             component.tls_ca_file"
+        }
+        TlsError::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "Set component.tls_name to a name that the server's certificate is made out to",
+        other => tls::remedy(other).unwrap_or("Correct TLS on one of the two sides"),
     }
 }
 

@@ -1,11 +1,11 @@
 //! What the log says about the link: each change of its state once, a lasting fault now and then.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use super::loss::Loss;
-use crate::{metrics::LinkState, model::listen::is_private};
+use super::{loss::Loss, socket::Peer};
+use crate::metrics::LinkState;
 
 /// A fault that lasts is repeated in the log after so many attempts.
 const REPEAT: u32 = 20;
@@ -26,15 +26,15 @@ impl Reporter {
         }
     }
 
-    pub fn up(&mut self, peer: SocketAddr) {
+    pub fn up(&mut self, peer: &Peer) {
         self.fault = None;
         info!(%peer, component = self.domain, "connected to the XMPP server");
-        if !is_private(peer.ip()) && !self.warned_of_plaintext {
+        if peer.is_exposed() && !self.warned_of_plaintext {
             self.warned_of_plaintext = true;
             warn!(
                 %peer,
                 "the link to the XMPP server is not encrypted and leaves the private network; \
-                 tunnel it"
+                 set component.tls, or tunnel it"
             );
         }
     }

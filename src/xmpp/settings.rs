@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use super::backoff::Pauses;
 use crate::{
     link::Extensions,
-    model::{secret::Secret, sync::Current},
+    model::{host::Host, secret::Secret, sync::Current},
+    tls::Trust,
 };
 
 #[derive(Debug)]
@@ -24,9 +25,11 @@ pub struct LinkSettings {
 /// Where the server is and how to log in there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
-    /// A name or an IP address.
-    pub host: String,
+    pub host: Host,
+    /// Not used with a Unix socket.
     pub port: u16,
+    /// None: without TLS.
+    pub tls: Option<Trust>,
     pub secret: Secret,
 }
 
@@ -34,6 +37,7 @@ pub struct Login {
 pub struct Timings {
     /// For resolving the host and for connecting to each of its addresses.
     pub connect: Duration,
+    /// For TLS, and then for the component's handshake.
     pub handshake: Duration,
     /// After a ping that came back: when the next one goes out.
     pub ping_after: Duration,

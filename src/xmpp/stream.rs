@@ -1,20 +1,12 @@
-//! Gets a connection: resolve, connect, shake hands (XEP-0114 §3). tokio-xmpp negotiates; then the
-//! socket is taken back, because its stream ends on what any stranger may send.
+//! Shakes hands with the server (XEP-0114 §3). tokio-xmpp negotiates; then the socket is taken back,
+//! because its stream ends on what any stranger may send.
 
-use std::{borrow::Cow, io, net::SocketAddr, time::Duration};
+use std::{borrow::Cow, io};
 
 use bytes::BufMut;
 use futures::{SinkExt, StreamExt};
 use jid::BareJid;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    io::BufReader,
-    net::{
-        TcpStream, lookup_host,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    time::timeout,
-};
+use tokio::io::BufReader;
 use tokio_xmpp::xmlstream::{ReadError, StreamHeader, Timeouts, XmlStream, initiate_stream};
 use xmpp_parsers::{component::Handshake, ns, stream_error::StreamError};
 use xso::FromXml;
@@ -22,67 +14,16 @@ use xso::FromXml;
 use super::{
     loss::Loss,
     reader::{CHUNK, Reader},
+    socket::{Peer, Read, Socket, Write},
 };
 use crate::model::secret::Secret;
 
-/// How long the kernel tries to get bytes acknowledged before it gives the connection up.
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
-
 pub struct Connection {
-    pub peer: SocketAddr,
+    pub peer: Peer,
     /// Holds what came behind the handshake.
     pub reader: Reader,
-    pub read: OwnedReadHalf,
-    pub write: OwnedWriteHalf,
-}
-
-/// Connects to the first address of the host that takes the connection.
-pub async fn connect(host: &str, port: u16, limit: Duration) -> Result<TcpStream, Loss> {
-    let unresolvable = |source| Loss::Unresolvable {
-        host: host.to_owned(),
-        source,
-    };
-    let addresses = match timeout(limit, lookup_host((host, port))).await {
-        Ok(addresses) => addresses.map_err(unresolvable)?,
-        Err(_) => return Err(unresolvable(io::ErrorKind::TimedOut.into())),
-    };
-    let mut loss = None;
-    for address in addresses {
-        let failed = match timeout(limit, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                tune(&stream).map_err(Loss::Cut)?;
-                return Ok(stream);
-            }
-            Ok(Err(error)) => unreachable(address, &error),
-            Err(_) => unreachable(address, &io::ErrorKind::TimedOut.into()),
-        };
-        // A refusal tells more than an address family that this machine does not have.
-        if !matches!(loss, Some(Loss::Refused { .. })) {
-            loss = Some(failed);
-        }
-    }
-    Err(loss.unwrap_or_else(|| unresolvable(io::ErrorKind::NotFound.into())))
-}
-
-fn unreachable(address: SocketAddr, error: &io::Error) -> Loss {
-    let address = address.to_string();
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => Loss::Refused { address },
-        _ => Loss::Unreachable {
-            address,
-            reason: error.to_string(),
-        },
-    }
-}
-
-fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10));
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+    pub read: Read,
+    pub write: Write,
 }
 
 /// What a server answers to the handshake.
@@ -98,12 +39,11 @@ enum Login {
 
 /// Proves to the server that this is the component.
 pub async fn authenticate(
-    stream: TcpStream,
+    socket: Socket,
     domain: &BareJid,
     secret: &Secret,
 ) -> Result<Connection, Loss> {
-    let peer = stream.peer_addr().map_err(Loss::Cut)?;
-    let (read, write) = stream.into_split();
+    let Socket { peer, read, write } = socket;
     // Not BufStream: that one does not give back what it has read.
     let io = tokio::io::join(BufReader::with_capacity(CHUNK, read), write);
     let header = StreamHeader {
@@ -167,8 +107,6 @@ fn broken(error: io::Error) -> Loss {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
-
     use super::*;
 
     #[test]
@@ -177,20 +115,5 @@ mod tests {
         let digest = digest("3BF96D32", &Secret::new("secret"));
         let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, "b09ea9b3b7f586be8a08d0a3dd7466f110aeb136");
-    }
-
-    #[tokio::test]
-    async fn the_kernel_looks_whether_the_server_is_there() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let stream = connect("127.0.0.1", port, Duration::from_secs(20)).await;
-        let stream = stream.unwrap();
-        let socket = SockRef::from(&stream);
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
-        assert!(socket.keepalive().unwrap());
-        let time = socket.tcp_keepalive_time().unwrap();
-        let interval = socket.tcp_keepalive_interval().unwrap();
-        assert_eq!((time.as_secs(), interval.as_secs()), (30, 10));
-        assert!(stream.nodelay().unwrap(), "a push is sent at once");
     }
 }

@@ -3,8 +3,9 @@
 //! Reading never waits for writing: a server that stops reading stalls the pushes, until the link
 //! is given up, but never the answers and registrations that arrive.
 
-use std::{pin::pin, time::Duration};
+use std::{io, pin::pin, time::Duration};
 
+use futures::FutureExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
@@ -22,6 +23,7 @@ use super::{
     reader::Event,
     session::{Action, Session},
     settings::{LinkSettings, Timings},
+    socket::Write,
     stream::Connection,
     writer,
 };
@@ -52,6 +54,8 @@ pub struct Up<'a> {
     outbox: Outbox,
     courtesy: Courtesy,
     keepalive: Keepalive,
+    /// TLS holds bytes of what was written, since the server takes no more at the moment.
+    unflushed: bool,
     /// When the server last took bytes, or had none to take.
     writing_since: Instant,
 }
@@ -79,6 +83,7 @@ impl<'a> Up<'a> {
             outbox: Outbox::default(),
             courtesy: Courtesy::new(settings.domain.as_str()),
             keepalive: Keepalive::new(ping_after, pong_within, now),
+            unflushed: false,
             writing_since: now,
         }
     }
@@ -93,7 +98,9 @@ impl<'a> Up<'a> {
         loop {
             if self.outbox.pending().is_empty() {
                 self.fill();
-                self.writing_since = Instant::now();
+                if !self.unflushed {
+                    self.writing_since = Instant::now();
+                }
             }
             let idle = self.outbox.pending().is_empty();
             let Connection {
@@ -112,8 +119,15 @@ impl<'a> Up<'a> {
                     self.keepalive.heard(Instant::now());
                     self.handle_read()?;
                 }
-                written = write.write(self.outbox.pending()), if !idle => {
+                written = write_or_flush(write, self.outbox.pending()), if !idle || self.unflushed => {
                     self.outbox.advance(written.map_err(Loss::Cut)?);
+                    self.unflushed = match idle {
+                        true => false,
+                        false => {
+                            let flushed = write.flush().now_or_never().transpose();
+                            flushed.map_err(Loss::Cut)?.is_none()
+                        }
+                    };
                     self.writing_since = Instant::now();
                 }
                 Some(reply) = self.queues.replies.recv(), if idle => self.put_reply(&reply),
@@ -214,7 +228,7 @@ impl<'a> Up<'a> {
     fn check(&mut self) -> Result<(), Loss> {
         let now = Instant::now();
         if now - self.writing_since >= self.settings.timings.write
-            && !self.outbox.pending().is_empty()
+            && (self.unflushed || !self.outbox.pending().is_empty())
         {
             return Err(Loss::Stuck);
         }
@@ -246,7 +260,7 @@ impl<'a> Up<'a> {
         Ok(())
     }
 
-    async fn flush(&mut self) -> std::io::Result<()> {
+    async fn flush(&mut self) -> io::Result<()> {
         loop {
             if self.outbox.pending().is_empty() {
                 self.fill();
@@ -259,5 +273,13 @@ impl<'a> Up<'a> {
         }
         self.connection.write.write_all(writer::FOOTER).await?;
         self.connection.write.shutdown().await
+    }
+}
+
+/// Gives how many bytes were written. Whenever it is dropped, what was written is known.
+async fn write_or_flush(write: &mut Write, pending: &[u8]) -> io::Result<usize> {
+    match pending.is_empty() {
+        true => write.flush().await.map(|()| 0),
+        false => write.write(pending).await,
     }
 }

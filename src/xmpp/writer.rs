@@ -212,14 +212,22 @@ fn write_error(out: &mut Vec<u8>, kind: &str, condition: &str, text: Option<&str
     put(out, "</error>");
 }
 
-/// The start tag of an iq.
+/// The start tag of an iq. A long one, as an answer with its sender's long id has, is followed by as
+/// much white space: an Expat that got it in pieces does not parse it, nor what comes after it, until
+/// it has twice as much. Others' pushes would wait behind it in the XMPP server.
 fn iq(out: &mut Vec<u8>, kind: &str, from: &str, to: &str, id: &str) {
+    const LONG: usize = 1024;
+    let start = out.len();
     put(out, "<iq");
     attribute(out, "type", kind);
     attribute(out, "id", id);
     attribute(out, "from", from);
     attribute(out, "to", to);
     put(out, ">");
+    let length = out.len() - start;
+    if length > LONG {
+        out.resize(out.len() + length, b' ');
+    }
 }
 
 fn presence(out: &mut Vec<u8>, kind: &str, from: &str, to: &str) {

@@ -49,3 +49,13 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
         time->tv_sec = 0;
     return 0;
 }
+
+/* What programs of old ask, openssl among them. */
+time_t time(time_t *result) {
+    struct timespec now;
+    if (clock_gettime(CLOCK_REALTIME, &now))
+        return -1;
+    if (result)
+        *result = now.tv_sec;
+    return now.tv_sec;
+}

@@ -18,6 +18,7 @@ pub mod clock;
 mod component;
 mod config;
 mod daemon;
+pub mod dns;
 pub mod fake;
 pub mod http;
 mod pgbouncer;
@@ -44,7 +45,7 @@ pub use phone::Phone;
 pub use postgres::Postgres;
 pub use process::{Process, eventually, free_port};
 pub use random::Random;
-pub use server::{Account, Kind, Server};
+pub use server::{Account, Carrier, Federation, Kind, Server};
 pub use suite::Missing;
 
 use std::{

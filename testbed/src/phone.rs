@@ -27,6 +27,10 @@ mod reader;
 pub use login::Stream;
 use reader::Reader;
 
+/// Of most phones: what a server makes of Conversations by Bind 2 (XEP-0386). Such a resource may hold
+/// any character of base64.
+const RESOURCE: &str = "Conversations~Nq/+Bk7zW0Tc";
+
 /// What the phone and its reading task share.
 struct Shared {
     write: AsyncMutex<OwnedWriteHalf>,
@@ -81,7 +85,7 @@ pub struct Phone {
 
 impl Phone {
     pub async fn log_in(server: &Server, user: &str) -> Self {
-        Self::log_in_at(server, user, "phone").await
+        Self::log_in_at(server, user, RESOURCE).await
     }
 
     /// With another resource than the others have.
@@ -94,7 +98,7 @@ impl Phone {
     /// A phone that has registered this earlier.
     pub async fn log_in_again(server: &Server, user: &str, pair: &Pair) -> Self {
         let mut stream = Stream::log_in(server, user).await;
-        let jid = stream.bind("phone").await;
+        let jid = stream.bind(RESOURCE).await;
         let state = State::with(vec![pair.clone()], None);
         Self::online(stream, jid, None, state).await
     }
@@ -102,7 +106,7 @@ impl Phone {
     /// One that its server keeps for a while when the connection is lost (XEP-0198).
     pub async fn log_in_resumable(server: &Server, user: &str) -> Self {
         let mut stream = Stream::log_in(server, user).await;
-        let jid = stream.bind("phone").await;
+        let jid = stream.bind(RESOURCE).await;
         let resumption = stream.enable_resumption().await;
         Self::online(stream, jid, Some(resumption), State::default()).await
     }

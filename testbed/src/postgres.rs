@@ -30,7 +30,7 @@ const SERVER_USER: &str = "postgres";
 const PACKAGES: &str = "/usr/lib/postgresql";
 
 /// The variable with the directory of another version's programs, which `tests/postgres.sh` sets.
-const PROGRAMS: &str = "UNIFIED_PUSH_TEST_POSTGRES";
+pub const PROGRAMS: &str = "UNIFIED_PUSH_TEST_POSTGRES";
 
 const CERTIFICATE: &str = "certificate.pem";
 const AUTHORITY: &str = "authority.pem";

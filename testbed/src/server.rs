@@ -21,12 +21,17 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Missing, PATIENCE, Process, directory, eventually, free_port};
+use crate::{
+    Authority, Missing, PATIENCE, Process, authority::Certificate, directory, dns::Dns, eventually,
+    free_port,
+};
 
+mod carrier;
 mod ejabberd;
 mod prosody;
 
-pub use prosody::{ORACLE, ORACLE_SECRET};
+pub use carrier::Carrier;
+pub use prosody::{KEEPER, ORACLE, ORACLE_SECRET};
 
 pub const DOMAIN: &str = "example.test";
 
@@ -112,6 +117,69 @@ pub struct Layout {
     pub known_components: u16,
     /// HTTP, of Prosody's own mod_unified_push.
     pub http: u16,
+    /// What ejabberd shows to components that connect by TLS.
+    pub secure: Option<Secure>,
+    /// Whether it meets other servers.
+    pub federated: Option<Member>,
+}
+
+/// For components by TLS.
+pub struct Secure {
+    /// Of [`DOMAIN`].
+    certificate: Certificate,
+    pub components: u16,
+}
+
+/// Servers that find each other by a DNS of the test's own and believe each other's certificates.
+pub struct Federation {
+    authority: Authority,
+    /// One that no server believes.
+    stranger: Authority,
+    dns: Dns,
+}
+
+/// What a server of a federation needs.
+pub struct Member {
+    authority: PathBuf,
+    certificate: Certificate,
+    domain: String,
+    /// Where other servers connect.
+    servers: u16,
+    dns: u16,
+}
+
+impl Federation {
+    pub async fn start() -> Self {
+        Self {
+            authority: Authority::new("authority"),
+            stranger: Authority::new("stranger"),
+            dns: Dns::start().await,
+        }
+    }
+
+    /// Makes a domain known, with a certificate.
+    pub fn join(&self, domain: &str) -> Member {
+        self.join_with(domain, &self.authority)
+    }
+
+    fn join_with(&self, domain: &str, authority: &Authority) -> Member {
+        let servers = free_port();
+        self.dns.enter(domain, servers);
+        Member {
+            authority: self.authority.path(),
+            certificate: authority.issue(domain, &format!("DNS:{domain}")),
+            domain: domain.to_owned(),
+            servers,
+            dns: self.dns.port,
+        }
+    }
+}
+
+impl Layout {
+    /// Where components connect to an ejabberd without a network.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("components.socket")
+    }
 }
 
 pub struct Server {
@@ -126,6 +194,35 @@ impl Server {
     /// Its configuration is written and its ports are chosen; it is not running yet. Each component
     /// that it knows makes a Prosody slower.
     pub fn prepare(kind: Kind, names: usize) -> Self {
+        Self::prepare_with(kind, names, None, None)
+    }
+
+    /// An ejabberd that takes components by TLS, too.
+    pub fn prepare_secure(names: usize, authority: &Authority) -> Self {
+        let secure = Secure {
+            certificate: authority.issue(DOMAIN, &format!("DNS:{DOMAIN}")),
+            components: free_port(),
+        };
+        Self::prepare_with(Kind::Ejabberd, names, Some(secure), None)
+    }
+
+    /// One that others find as [`DOMAIN`].
+    pub fn prepare_federated(kind: Kind, federation: &Federation) -> Self {
+        Self::prepare_with(kind, 1, None, Some(federation.join(DOMAIN)))
+    }
+
+    /// The same, but none of the others believes the authority of its certificate.
+    pub fn prepare_unbelieved(kind: Kind, federation: &Federation) -> Self {
+        let member = federation.join_with(DOMAIN, &federation.stranger);
+        Self::prepare_with(kind, 1, None, Some(member))
+    }
+
+    fn prepare_with(
+        kind: Kind,
+        names: usize,
+        secure: Option<Secure>,
+        federated: Option<Member>,
+    ) -> Self {
         let dir = directory(&kind.to_string());
         let components = free_port();
         let layout = Layout {
@@ -139,6 +236,8 @@ impl Server {
                 Kind::Ejabberd => free_port(),
             },
             http: free_port(),
+            secure,
+            federated,
         };
         match kind {
             Kind::Prosody => prosody::configure(&layout),

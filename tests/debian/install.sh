@@ -11,7 +11,7 @@ in_state() {
     find /var/lib/private/unified-push "$@"
 }
 remains() {
-    find /etc/unified-push /etc/systemd /var/lib/systemd /lib/systemd /usr/bin /usr/share/doc \
+    find /etc/unified-push /etc/systemd /var/lib/systemd /usr/lib/systemd /usr/bin /usr/share/doc \
         /var/lib/unified-push /var/lib/private /run/systemd/system -name '*unified-push*' 2>/dev/null
 }
 prosodyctl register juliet example.org password >register.log 2>&1

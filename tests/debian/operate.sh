@@ -46,6 +46,11 @@ inspect() {
     unified-push inspect - <"$1" | grep 'state: *valid'
 }
 
+# It is restarted more often here than systemd lets pass on a fast machine.
+mkdir --parents /etc/systemd/system/prosody.service.d
+printf '[Unit]\nStartLimitIntervalSec=0\n' >/etc/systemd/system/prosody.service.d/often.conf
+systemctl daemon-reload
+
 apt-get --quiet --yes install /root/target/debian/unified-push_*.deb >install.log 2>&1
 prosodyctl register juliet example.org password >register.log 2>&1
 echo 'the component secret' >/etc/unified-push/component-secret
@@ -206,20 +211,33 @@ step "PostgreSQL is the store"
 systemctl start postgresql
 told PostgreSQL 1
 told PostgreSQL 2
+told 'From SQLite to PostgreSQL, and back' 1
+grep 'Counts and digests are the same' log.told
 drop_in <<END
 LoadCredential=secret:/etc/unified-push/secret
 LoadCredential=store-url:/etc/unified-push/store-url
 END
 printf '[store]\nurl_file = "store-url"\n' | reconfigure 'backend = "storage"' 'secret_file = "secret"'
+inspect third
+linked
+step "it is copied to SQLite and back"
+told 'From SQLite to PostgreSQL, and back' 2
+grep 'Counts and digests are the same' log.told
+reconfigure 'backend = "storage"' 'secret_file = "secret"' </dev/null
+inspect third
+linked
+[ "$(find /var/lib/private/unified-push -uid 0 | wc --lines)" = 0 ]
+printf '[store]\nurl_file = "store-url"\n' | reconfigure 'backend = "storage"' 'secret_file = "secret"'
 linked
 $relay --endpoint fourth
 step "it is away for a while"
-systemctl stop postgresql@15-main
+cluster=$(pg_lsclusters --no-header | awk '{ print "postgresql@" $1 "-" $2 }')
+systemctl stop "$cluster"
 since
 systemctl restart unified-push.service 2>/dev/null || true
 document=docs/store.md
 says 'no connection to'
-systemctl start postgresql@15-main
+systemctl start "$cluster"
 until systemctl is-active --quiet unified-push.service; do sleep 0.1; done
 linked
 [ "$(property ExecMainStatus)" = 0 ]
@@ -257,67 +275,78 @@ kill $standby
 wait $standby
 
 document=docs/moving.md
-step "endpoints of mod_unified_push with jwt stay valid"
 systemctl stop postgresql
-# A machine that never had us.
-rm -r /etc/systemd/system/unified-push.service.d /var/lib/private/unified-push
-systemctl daemon-reload
-to_prosody <<END
-http_interfaces = { "127.0.0.1" }
-Component "up.example.org" "unified_push"
-    unified_push_acl = { "example.org" }
-    unified_push_backend = "jwt"
-    unified_push_secret = "a secret of Prosody's with more than 32 bytes"
-    http_external_url = "https://up.example.org/"
-END
-$relay --http 127.0.0.1:5280 --endpoint of-jwt
-grep --quiet push/eyJ of-jwt
-echo "a secret of Prosody's with more than 32 bytes" >/etc/unified-push/secret
-drop_in <<END
-LoadCredential=secret:/etc/unified-push/secret
-END
-document=docs/xmpp-servers.md
-blocks lua Prosody | to_prosody
-document=docs/moving.md
-reconfigure 'secret_file = "secret"' </dev/null
-inspect of-jwt
-linked
-posting of-jwt former 8080
-$relay --also former --during 'sh ./posting'
-
-step "endpoints of its other back ends stay valid beside"
-to_prosody <<END
-http_interfaces = { "127.0.0.1" }
-Component "up.example.org" "unified_push"
-    unified_push_acl = { "example.org" }
-    unified_push_backend = "storage"
-    http_external_url = "https://up.example.org/"
-END
-$relay --http 127.0.0.1:5280 --endpoint of-storage >/dev/null
-sed --in-place s/storage/paseto/ /etc/prosody/conf.d/unified-push.cfg.lua
-systemctl restart prosody
-$relay --http 127.0.0.1:5280 --endpoint of-paseto
-grep --quiet push/v3.local of-paseto
-for former in storage paseto; do
-    told 'Side by side: from storage, paseto and up' 1
-    {
-        echo 'http_interfaces = { "127.0.0.1" }'
-        blocks lua 'Side by side: from storage, paseto and up' |
-            sed "/old/a unified_push_backend = \"$former\""
-    } >/etc/prosody/conf.d/unified-push.cfg.lua
-    told 'Side by side: from storage, paseto and up' 2
-    {
-        echo 'server { listen 80;'
-        blocks nginx 'Side by side: from storage, paseto and up'
-        echo '}'
-    } >/etc/nginx/conf.d/unified-push.conf
-    rm --force /etc/nginx/sites-enabled/default
-    systemctl reload nginx
+# What Prosody gave to a phone stays valid: the phone gets what is sent to it. The first command is for
+# before Prosody's configuration changes.
+moved() {
+    blocks sh "$2" >commands
+    head --lines=1 commands >first
+    (cd /root && sh -eux /check/first)
+    blocks lua 'What to change in Prosody' >/etc/prosody/conf.d/unified-push.cfg.lua
+    tail --lines=+2 commands >rest
+    (cd /root && sh -eux /check/rest)
     linked
-    posting of-$former $former 80
-    $relay --http 127.0.0.1:80 --also $former --during 'sh ./posting' --endpoint new
-    grep --quiet push/v4.local new
-done
+    inspect "of-$1"
+    posting "of-$1" "$1" 8080
+    $relay --also "$1" --during 'sh ./posting'
+}
+# A machine that never had us, and Prosody with its module.
+former() {
+    step "endpoints of mod_unified_push with $1 stay valid"
+    rm -rf /etc/systemd/system/unified-push.service.d /etc/unified-push/former-key
+    systemctl daemon-reload
+    systemctl stop unified-push.service unified-push.socket
+    rm -rf /var/lib/private/unified-push
+    cp basis.toml $configuration
+    systemctl start unified-push.socket unified-push.service
+    to_prosody <<END
+http_interfaces = { "127.0.0.1" }
+Component "up.example.org" "unified_push"
+    unified_push_acl = { "example.org" }
+    unified_push_backend = "$1"
+    unified_push_secret = "a secret of Prosody's"
+    http_external_url = "https://up.example.org/"
+END
+    $relay --http 127.0.0.1:5280 --endpoint "of-$1" >/dev/null
+}
+former paseto
+grep --quiet push/v3.local of-paseto
+moved paseto 'From Prosody with paseto'
+former jwt
+grep --quiet push/eyJ of-jwt
+moved jwt 'From Prosody with jwt'
+former storage
+moved storage 'From Prosody with storage'
+# Whatever the date is: what was minted for the tests has an end.
+minted() {
+    python3 -c "import json, sys; print(*(m['$2'] for m in json.load(sys.stdin) if m['kind'] == '$1'))" \
+        <minted.json
+}
+opened() {
+    step "endpoints of $1 are known"
+    rm -f /etc/systemd/system/unified-push.service.d/import.conf
+    cp basis.toml $configuration
+    told "$2"
+    linked
+    minted "$1" endpoint >"of-$1"
+    (unified-push inspect - <"of-$1" || true) | grep "back end: *$1 (imported)"
+}
+mkdir --parents /opt/up
+printf '{"component": {}, "registration": {"sharedSecret": "%s"}}\n' "$(minted up key)" >/opt/up/config.json
+opened up 'From up'
+printf '  mod_unified_push:\n    jwk: %s\n' "$(minted ejabberd key)" >>/etc/ejabberd/ejabberd.yml
+opened ejabberd 'From ejabberd'
+
+cat >/etc/nginx/conf.d/unified-push.conf <<'END'
+server {
+    listen 80;
+    location / {
+        proxy_pass http://127.0.0.1:8080;
+    }
+}
+END
+rm --force /etc/nginx/sites-enabled/default
+systemctl reload nginx
 
 document=docs/monitoring.md
 step "Prometheus takes its files"

@@ -37,7 +37,7 @@ impl fmt::Display for On {
 
 pub enum Place {
     Loopback(FakeServer),
-    Real(Server),
+    Real(Box<Server>),
 }
 
 pub struct Host {
@@ -60,7 +60,7 @@ impl Host {
                 let server = Server::prepare(kind, 1);
                 server.start().await;
                 let account = server.component();
-                (Place::Real(server), account)
+                (Place::Real(Box::new(server)), account)
             }
         };
         Self {

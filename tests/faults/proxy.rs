@@ -140,7 +140,9 @@ async fn pump(
     mut orders: watch::Receiver<Control>,
     stalled: impl Fn(Stall) -> bool,
 ) {
-    let mut pending = Vec::new();
+    // With room for all of it: without, each read would take 64 bytes, and a server may sit on a stanza
+    // whose start tag came in pieces.
+    let mut pending = Vec::with_capacity(BUFFER);
     let mut ended = false;
     loop {
         if !stalled(orders.borrow_and_update().stall) {

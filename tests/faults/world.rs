@@ -104,7 +104,8 @@ const fn profile(user: &'static str, resource: &'static str, apps: usize) -> Pro
 }
 
 const PROFILES: &[Profile] = &[
-    profile("juliet", "phone", 2),
+    // As Bind 2 (XEP-0386) names it.
+    profile("juliet", "Conversations.v/8+Qm2LxA", 2),
     profile("romeo", "phone", 2),
     profile("romeo", "tablet", 1),
     Profile {

@@ -65,6 +65,7 @@ HANDED_ON = {
     ("resources",),
     ("podSecurityContext",),
     ("securityContext",),
+    ("prosody", "resources"),
     ("metrics", "dashboard", "labels"),
 }
 

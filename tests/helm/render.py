@@ -27,7 +27,8 @@ CUSTOM = yaml.safe_load((HERE / "custom-resources.yaml").read_text())
 NATIVE = "traefik.ingress.kubernetes.io/service.nativelb"
 SECRET_DIR = "/run/secrets/unified-push"
 # No random values: what comes out is always the same.
-SNAPSHOTS = ("everything", "postgres", "autoscaled", "files")
+SNAPSHOTS = ("everything", "postgres", "autoscaled", "files", "federated")
+WORKLOADS = ("StatefulSet", "Deployment")
 
 faults = []
 
@@ -58,6 +59,7 @@ def scenario(path, update):
         valid(f"{name}: {doc['kind']} {doc['metadata']['name']}", doc)
     pod_security(name, rendered.stdout)
     consistent(name, documents)
+    carrier(name, documents)
     never_empty(name, documents)
     reachable(name, by_kind, documents)
     configuration(name, by_kind, documents, rendered.stdout)
@@ -84,11 +86,33 @@ def pod_security(name, manifests):
     check(name, verdict.returncode == 0, verdict.stdout + verdict.stderr)
 
 
+def daemon(documents):
+    """The workload whose pods run it."""
+    workloads = (doc for doc in documents if doc["kind"] in WORKLOADS)
+    return next(d for d in workloads if d["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"] == "daemon")
+
+
+def carrier(name, documents):
+    """The chart's own Prosody, which the daemon finds without being told of it."""
+    for doc in documents:
+        if doc["kind"] != "Deployment" or not doc["metadata"]["name"].endswith("-prosody"):
+            continue
+        spec = doc["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        check(name, container["securityContext"]["readOnlyRootFilesystem"], "prosody: the root is writable")
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        check(name, mounted == {volume["name"] for volume in spec["volumes"]}, f"prosody: mounts: {mounted}")
+        config = next(d for d in documents if "config.toml" in d.get("data", {}))["data"]["config.toml"]
+        host = re.search('^host = "(.*)"$', config, re.M)
+        check(name, host and host[1] == doc["metadata"]["name"], f"the daemon connects elsewhere: {host}")
+
+
 def consistent(name, documents):
     """What names another object, names one that is there."""
     there = {(doc["kind"], doc["metadata"]["name"]) for doc in documents}
-    workload = next(doc for doc in documents if doc["kind"] in ("StatefulSet", "Deployment"))
+    workload = daemon(documents)
     pod = workload["spec"]["template"]
+    pods = [doc["spec"]["template"]["metadata"]["labels"] for doc in documents if doc["kind"] in WORKLOADS]
     labels = pod["metadata"]["labels"]
     for doc in documents:
         spec = doc.get("spec", {})
@@ -100,7 +124,8 @@ def consistent(name, documents):
             "Deployment": lambda: spec["selector"]["matchLabels"],
         }
         selector = selectors.get(doc["kind"], dict)()
-        check(name, selector.items() <= labels.items(), f"{doc['kind']} selects no pod: {selector}")
+        selected = sum(selector.items() <= pod_labels.items() for pod_labels in pods)
+        check(name, selected == 1 or not selector, f"{doc['kind']} selects {selected} pods: {selector}")
     admin = next(doc for doc in documents if doc["metadata"]["name"].endswith("-admin"))
     for doc in documents:
         if doc["kind"] == "ServiceMonitor":
@@ -128,9 +153,9 @@ def consistent(name, documents):
 def never_empty(name, documents):
     """The public Service has an address whatever the state of an only pod, and Traefik uses its own."""
     kinds = {doc["kind"] for doc in documents}
-    replicas = next(d["spec"].get("replicas", 2) for d in documents if d["kind"] in ("StatefulSet", "Deployment"))
+    replicas = daemon(documents)["spec"].get("replicas", 2)
     many = replicas > 1 or "HorizontalPodAutoscaler" in kinds
-    public, admin = (doc for doc in documents if doc["kind"] == "Service")
+    public, admin = (doc for doc in documents if doc["kind"] == "Service" and "-prosody" not in doc["metadata"]["name"])
     check(name, public["spec"].get("publishNotReadyAddresses", False) != many, "publishNotReadyAddresses")
     check(name, "publishNotReadyAddresses" not in admin["spec"], "metrics of a pod that is not ready")
     check(name, public["metadata"]["annotations"][NATIVE] == "true", "no annotation for Traefik")

@@ -8,7 +8,7 @@ shift
 exec unshare --mount --propagation private sh -c '
     tree=$1
     shift
-    mount --bind "$tree" "$tree"
+    mount --rbind "$tree" "$tree"
     for part in dev proc sys tmp; do
         mount --rbind /$part "$tree/$part"
     done

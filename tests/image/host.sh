@@ -1,6 +1,9 @@
 # shellcheck shell=sh
 # Sourced by image.sh: what it takes to build and to run containers on this machine.
 
+# Or podman 5 says so in each call.
+export PODMAN_IGNORE_CGROUPSV1_WARNING=1
+
 # Where the limits or the cgroups are those of a container already, podman's own defaults ask for
 # more than there is. $1: an image to try, $2: a directory for the remedy.
 fit_podman() {

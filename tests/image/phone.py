@@ -6,6 +6,7 @@ phone.py HOST PORT JID SERVICE; with TLS if $PHONE_TLS names a certificate to tr
 
 import base64
 import hashlib
+import inspect
 import os
 import sys
 
@@ -46,5 +47,12 @@ class Phone(slixmpp.ClientXMPP):
 host, port, jid, service = sys.argv[1:]
 phone = Phone(jid, service)
 phone.ca_certs = os.environ.get("PHONE_TLS")
-phone.connect((host, int(port)), disable_starttls=not phone.ca_certs)
-phone.process(forever=True)
+phone.enable_direct_tls = False
+phone.enable_starttls = bool(phone.ca_certs)
+phone.enable_plaintext = not phone.ca_certs
+if "address" in inspect.signature(phone.connect).parameters:
+    # Debian 12's slixmpp.
+    phone.connect((host, int(port)), disable_starttls=not phone.ca_certs)
+else:
+    phone.connect(host, int(port))
+phone.loop.run_forever()

@@ -2,10 +2,11 @@
 # shellcheck disable=SC2154 # $tree is set by who sources it
 # Sourced: a Debian with a systemd of its own, as root in a mount namespace of its own (`unshare
 # --mount`). make_tree unpacks one into $tree; run_machine runs a guest.sh there, which sources
-# tests/machine/guest.sh.
+# tests/machine/guest.sh. It is the Debian that this machine has, unless DEBIAN names another, such as trixie.
 
+debian=${DEBIAN:-$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)}
 # The mirror's packages, kept for whoever wants a tree.
-archive=target/machine/debian.tar
+archive=target/machine/$debian.tar
 
 need_machine() {
     need /usr/bin/systemd-nspawn systemd-container
@@ -14,20 +15,20 @@ need_machine() {
 
 make_tree() {
     mkdir --parents "$(dirname $archive)" "$tree"
-    [ -e $archive ] || {
+    [ -e "$archive" ] || {
         # The Prosody of the backports is of the age of that in NixOS.
         # shellcheck disable=SC2016 # $1 is for the hook
         mmdebstrap --quiet --format=tar --variant=minbase \
-            --setup-hook='sed -n "s/ bookworm / bookworm-backports /p" "$1/etc/apt/sources.list" >"$1/etc/apt/sources.list.d/backports.list"' \
+            --setup-hook='sed -n "s/ '$debian' / '$debian'-backports /p" "$1/etc/apt/sources.list" >"$1/etc/apt/sources.list.d/backports.list"' \
             --include=systemd,systemd-sysv,dbus,curl,nginx-light,python3-minimal,libpython3-stdlib \
             --include=ejabberd,postgresql,sqlite3 \
-            --include=prosody/bookworm-backports,prosody-modules/bookworm-backports \
-            bookworm $archive.new
-        mv $archive.new $archive
+            --include="prosody/$debian-backports,prosody-modules/$debian-backports" \
+            "$debian" "$archive.new"
+        mv "$archive.new" "$archive"
     }
     # In memory: it lives for seconds.
     mount -t tmpfs -o mode=755 tmpfs "$tree"
-    tar --extract --file $archive --directory "$tree"
+    tar --extract --file "$archive" --directory "$tree"
     # Whoever needs them starts them.
     systemctl --quiet --root="$tree" disable ejabberd.service epmd.socket postgresql.service
     mkdir "$tree/check"

@@ -1,6 +1,7 @@
 //! The chart's values and their schema.
 
 use unified_push::config::{Described, Fallback, Kind};
+use unified_push::token::Peer;
 
 use crate::{comment, sections};
 
@@ -17,6 +18,11 @@ const CHART: &[(&str, Option<&str>, &str)] = &[
         None,
         "Mount the file with extraVolumes.",
     ),
+    (
+        "import",
+        None,
+        "Each has a kind and a key_file, which you mount with extraVolumes.",
+    ),
     ("state_dir", None, "The volume is mounted there."),
     ("store.url", Some("\"sqlite\""), ""),
     ("store.url_file", None, "Mount the file with extraVolumes."),
@@ -25,6 +31,11 @@ const CHART: &[(&str, Option<&str>, &str)] = &[
         "component.host",
         Some("\"\""),
         "Required: the name of its Service.",
+    ),
+    (
+        "component.tls_ca_file",
+        None,
+        "Mount the file with extraVolumes.",
     ),
     (
         "component.secret",
@@ -97,7 +108,7 @@ pub fn values() -> String {
 fn default(option: &dyn Described) -> &'static str {
     match (&option.about().default, option.kind()) {
         (Fallback::Fixed(literal), _) => literal,
-        (_, Kind::Acl | Kind::Secrets(_)) => "[]",
+        (_, Kind::Acl | Kind::Imports | Kind::Secrets(_)) => "[]",
         _ => "\"\"",
     }
 }
@@ -149,7 +160,21 @@ fn check(option: &dyn Described) -> String {
         Kind::Host => {
             r#"{"type": "string", "pattern": "^(\\[?[0-9a-fA-F:]+\\]?|[^/@:\\s]*)$"}"#.to_owned()
         }
+        Kind::Imports => {
+            let peers = Peer::WITH_KEY.map(|peer| format!("\"{peer}\""));
+            format!(
+                "{{\"type\": \"array\", \"items\": {{\"type\": \"object\", \"additionalProperties\": false, \
+                 \"required\": [\"kind\", \"key_file\"], \"properties\": {{\"kind\": {{\"enum\": [{}]}}, \
+                 \"key_file\": {}}}}}}}",
+                peers.join(", "),
+                defined("file")
+            )
+        }
         Kind::Listen => defined("listen"),
+        Kind::Server => {
+            r#"{"type": "string", "pattern": "^(unix:/.+|\\[?[0-9a-fA-F:]+\\]?|[^/@:\\s]*)$"}"#
+                .to_owned()
+        }
         Kind::Networks => defined("networks"),
         Kind::OneOf(words) => {
             let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();

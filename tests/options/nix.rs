@@ -19,6 +19,10 @@ const NOT_IN_SETTINGS: &[&str] = &[
 /// What else is to be said of an option there.
 const MORE: &[(&str, &str)] = &[
     (
+        "import",
+        "Use `key_file`: only root has to be able to read the file.",
+    ),
+    (
         "http.listen",
         "systemd listens there, so any port and any path will do.",
     ),
@@ -81,6 +85,7 @@ fn option(option: &dyn Described) -> String {
 fn of_type(kind: &Kind) -> String {
     match kind {
         Kind::Acl | Kind::Networks | Kind::Secrets(_) => "(types.listOf types.str)",
+        Kind::Imports => "(types.listOf (types.attrsOf types.str))",
         Kind::Count(range) if *range.end() == u64::from(u16::MAX) => "types.port",
         Kind::Count(_) => "types.ints.positive",
         Kind::Duration { .. } | Kind::Size { .. } => "(types.either types.ints.positive types.str)",
@@ -98,6 +103,7 @@ fn of_type(kind: &Kind) -> String {
         | Kind::PublicUrl
         | Kind::Rate { .. }
         | Kind::Secret(_)
+        | Kind::Server
         | Kind::Store => "types.str",
     }
     .to_owned()

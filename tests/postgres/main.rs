@@ -16,7 +16,7 @@ mod traffic;
 use std::{process::ExitCode, time::Duration};
 
 use testbed::{
-    Missing, PgBouncer, Postgres,
+    Missing, PgBouncer, postgres,
     suite::{self, Failed, Suite},
 };
 use tokio::runtime::Runtime;
@@ -30,6 +30,13 @@ const LIMIT: Duration = Duration::from_secs(240);
 fn perform(test: impl Future<Output = ()>) -> Result<(), Failed> {
     let limited = Runtime::new()?.block_on(async { tokio::time::timeout(LIMIT, test).await });
     limited.map_err(|_| format!("not done within {LIMIT:?}").into())
+}
+
+/// What installs the programs also says which PostgreSQL is meant.
+fn missing_script() -> Option<Missing> {
+    let named = std::env::var_os(postgres::PROGRAMS).is_some();
+    let missing = || Missing::package("what operators put beside PostgreSQL");
+    (!named).then(|| missing().instead("tests/postgres.sh", false))
 }
 
 fn main() -> ExitCode {
@@ -49,7 +56,7 @@ fn main() -> ExitCode {
         ("replication", replication::missing(), replication::tests()),
     ];
     for (part, missing, tests) in parts {
-        let missing = Postgres::missing().or(missing);
+        let missing = missing_script().or(missing);
         for Test { name, run, .. } in tests {
             let name = format!("{part}::{name}");
             suite.add(name, missing.clone(), Box::new(move || perform(run(()))));

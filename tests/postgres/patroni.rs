@@ -40,9 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const SOON: Duration = Duration::from_secs(1);
 
 pub fn missing() -> Option<Missing> {
-    let missing = Missing::of(&[PATRONI, ETCD, HAPROXY]);
-    let missing = missing.map(|missing| missing.instead("tests/postgres.sh", false));
-    missing.or_else(crate::replication::missing)
+    Missing::of(&[PATRONI, ETCD, HAPROXY]).or_else(crate::replication::missing)
 }
 
 pub fn tests() -> Vec<Test> {

@@ -19,9 +19,7 @@ use crate::{
 const PROGRAM: &str = "/usr/sbin/pgpool";
 
 pub fn missing() -> Option<Missing> {
-    let missing = Missing::of(&[PROGRAM]);
-    let missing = missing.map(|missing| missing.instead("tests/postgres.sh", false));
-    missing.or_else(crate::replication::missing)
+    Missing::of(&[PROGRAM]).or_else(crate::replication::missing)
 }
 
 pub fn tests() -> Vec<Test> {

@@ -29,11 +29,20 @@ fn nested(levels: usize) -> String {
     "<a>".repeat(levels) + &"</a>".repeat(levels)
 }
 
+/// Of the attributes over our limit.
+const LONG: usize = 9000;
+
+/// Whitespace to follow a stanza. An Expat of 2024 or later puts off a start tag that came in several
+/// pieces until twice as much has arrived, and Prosody would sit on the longest of ours.
+fn parsed_at_once(stanza: &str) -> String {
+    stanza.to_owned() + &" ".repeat(2 * LONG)
+}
+
 /// A name for each, and the stanza without its `to` and `from`, which stand at `@`.
 fn stanzas() -> Vec<(&'static str, String)> {
     // The stanza has an element around the place already.
     let deep = |stanza: &str| stanza.replacen('|', &nested(MAX_DEPTH as usize - 1), 1);
-    let long = "x".repeat(9000);
+    let long = "x".repeat(LONG);
     vec![
         (
             "a deep request",
@@ -167,7 +176,8 @@ async fn no_stanza_of_a_client_harms_the_others(bed: Rc<Bed>) {
         // Some end their sender's stream, so each has a sender of its own.
         let mallory = Phone::log_in(&server, &bed.user("mallory")).await;
         let to = format!("to='{}'", line.daemon.service());
-        mallory.send(&stanza.replacen('@', &to, 1)).await;
+        let stanza = stanza.replacen('@', &to, 1);
+        mallory.send(&parsed_at_once(&stanza)).await;
         is_unharmed(&mut line, losses, name).await;
     }
 }
@@ -193,7 +203,8 @@ async fn no_stanza_of_another_component_harms_the_others(bed: Rc<Bed>) {
     for (name, stanza) in stanzas() {
         let mut stranger = Component::connect(&server, &account).await.unwrap();
         let addresses = format!("from='{}' to='{}'", stranger.domain, line.daemon.service());
-        stranger.send(&stanza.replacen('@', &addresses, 1)).await;
+        let stanza = stanza.replacen('@', &addresses, 1);
+        stranger.send(&parsed_at_once(&stanza)).await;
         is_unharmed(&mut line, losses, name).await;
         stranger.close().await;
     }

@@ -29,8 +29,8 @@ pub fn on_both() -> Vec<Test> {
     ]
 }
 
-/// The daemon stays ready whatever its link does.
-async fn is_reported(bed: &Bed, settings: Config, state: &str) {
+/// The daemon stays ready whatever its link does. Gives its log.
+pub async fn is_reported(bed: &Bed, settings: Config, state: &str) -> String {
     let daemon = bed.start(&settings).await;
     daemon.link(state).await;
     let (status, readiness) = daemon.readiness().await;
@@ -51,6 +51,7 @@ async fn is_reported(bed: &Bed, settings: Config, state: &str) {
             >= 1.0
     );
     daemon.stop().await;
+    daemon.log()
 }
 
 async fn a_wrong_secret_is_named(bed: Rc<Bed>) {
@@ -80,7 +81,7 @@ async fn a_second_component_of_the_same_name(bed: Rc<Bed>) {
     let mut line = Line::new(&bed).await;
     let second = bed.twin(&line.daemon.config);
     match bed.kind {
-        Kind::Prosody => is_reported(&bed, second, "conflict").await,
+        Kind::Prosody => drop(is_reported(&bed, second, "conflict").await),
         Kind::Ejabberd => bed.start_linked(&second).await.stop().await,
     }
     line.daemon.link("up").await;

@@ -7,6 +7,8 @@ mod abuse;
 mod backup;
 mod bed;
 mod caps;
+mod encrypted;
+mod federated;
 mod fixtures;
 mod lifecycle;
 mod line;
@@ -62,6 +64,8 @@ fn tests_on(kind: Kind) -> Vec<Test> {
         resources::on_both(),
         registrations::on_both(),
         link::on_both(),
+        encrypted::on_both(),
+        federated::on_both(),
         abuse::on_both(),
         service::on_both(),
         lifecycle::on_both(),
@@ -73,9 +77,9 @@ fn tests_on(kind: Kind) -> Vec<Test> {
         registrations::on_prosody(),
         secrecy::on_prosody(),
     ];
-    let mut tests = on_both.concat();
-    if kind == Kind::Prosody {
-        tests.extend(on_prosody.concat());
-    }
-    tests
+    let on_one = match kind {
+        Kind::Prosody => on_prosody.concat(),
+        Kind::Ejabberd => encrypted::on_ejabberd(),
+    };
+    [on_both.concat(), on_one].concat()
 }

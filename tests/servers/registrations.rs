@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use testbed::{
-    Pair, Phone, Refusal,
+    PATIENCE, Pair, Phone, Refusal,
     app::NS,
+    eventually,
     http::{post, push},
-    server::{DOMAIN, ORACLE, ORACLE_SECRET},
+    server::{DOMAIN, KEEPER, ORACLE, ORACLE_SECRET},
     tests,
     vapid::Sender,
 };
@@ -27,6 +28,7 @@ pub fn on_prosody() -> Vec<Test> {
     tests![
         refusals_are_those_of_prosody_s_own_push_service,
         a_jwt_of_prosody_s_own_push_service_opens,
+        endpoints_of_prosody_s_own_push_service_are_imported,
     ]
 }
 
@@ -152,6 +154,30 @@ async fn refusals_are_those_of_prosody_s_own_push_service(bed: Rc<Bed>) {
         let ours = refused(&mut phone, daemon.service(), &attributes).await;
         let theirs = refused(&mut phone, ORACLE, &attributes).await;
         assert_eq!(ours, theirs, "{attributes}");
+    }
+}
+
+async fn endpoints_of_prosody_s_own_push_service_are_imported(bed: Rc<Bed>) {
+    let server = bed.server().await;
+    let entry = format!(r#"[{{ kind = "prosody-jwt", key = "{ORACLE_SECRET}" }}]"#);
+    let settings = bed.config(&server).value("import", entry);
+    let daemon = bed.start_linked(&settings).await;
+    let mut phone = Phone::log_in(&server, &bed.user("romeo")).await;
+    let pair = Pair::of(&phone.jid, "app");
+    let signed = phone.register(ORACLE, &pair).await.unwrap().endpoint;
+    let kept = phone.register(KEEPER, &pair).await.unwrap().endpoint;
+    let data = server.layout.dir.to_str().unwrap();
+    let mut import = settings.command(&["import", "prosody-storage", data]);
+    let ended = import.output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    for endpoint in [signed, kept] {
+        let (_, token) = endpoint.rsplit_once('/').unwrap();
+        let here = daemon.url(&format!("/push/{token}"));
+        let taken = async || (push(&here, b"moved here").await.status == 201).then_some(());
+        eventually("the daemon knows it", PATIENCE, taken).await;
+        let push = phone.push().await;
+        assert_eq!(push.payload, b"moved here");
+        assert_eq!(push.from, daemon.service());
     }
 }
 

@@ -17,6 +17,9 @@ use crate::{
 
 pub fn on_both() -> Vec<Test> {
     tests![
+        a_resource_of_bind_2_gets_all_with_back_end_paseto,
+        a_resource_of_bind_2_gets_all_with_back_end_jwt,
+        a_resource_of_bind_2_gets_all_with_back_end_storage,
         what_waits_for_a_forgotten_registration_is_dropped,
         what_waits_follows_a_registration_with_back_end_paseto,
         what_waits_follows_a_registration_with_back_end_jwt,
@@ -24,6 +27,45 @@ pub fn on_both() -> Vec<Test> {
         another_resource_takes_what_the_registered_one_cannot,
         another_resource_revokes_nothing,
     ]
+}
+
+async fn a_resource_of_bind_2_gets_all_with_back_end_paseto(bed: Rc<Bed>) {
+    gets_all(&bed, "paseto").await;
+}
+
+async fn a_resource_of_bind_2_gets_all_with_back_end_jwt(bed: Rc<Bed>) {
+    gets_all(&bed, "jwt").await;
+}
+
+async fn a_resource_of_bind_2_gets_all_with_back_end_storage(bed: Rc<Bed>) {
+    gets_all(&bed, "storage").await;
+}
+
+/// What comes at once, what waits until its presence, and what is addressed to it after a restart.
+async fn gets_all(bed: &Bed, backend: &str) {
+    let server = bed.server().await;
+    let settings = bed.config(&server).text("backend", backend);
+    let mut line = Line::with_settings(bed, settings.clone()).await;
+    let resource = line.phone.jid.split_once('/').unwrap().1;
+    assert!(resource.starts_with("Conversations~") && resource.contains("/+"));
+    line.works().await;
+
+    let away = line.leave().await;
+    let kept = away.store(b"while it is away").await;
+    let mut line = away.back(&server).await;
+    line.gets(&[b"while it is away"]).await;
+    is_over(&kept).await;
+    let available = "unified_push_phones_available";
+    line.daemon.becomes(available, "", 1.0).await;
+
+    let away = line.leave().await;
+    let kept = away.store(b"over a restart").await;
+    away.daemon.stop().await;
+    let daemon = bed.start_linked(&settings).await;
+    let mut line = Away { daemon, ..away }.back(&server).await;
+    line.gets(&[b"over a restart"]).await;
+    is_over(&kept).await;
+    line.works().await;
 }
 
 async fn what_waits_for_a_forgotten_registration_is_dropped(bed: Rc<Bed>) {

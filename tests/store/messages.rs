@@ -16,7 +16,8 @@ use unified_push::{
 
 pub const NOW: Timestamp = Timestamp::from_secs(1_764_000_000);
 
-pub const ORCHARD: &str = "romeo@example.org/orchard";
+/// A resource as Bind 2 (XEP-0386) names it.
+pub const ORCHARD: &str = "romeo@example.org/Conversations~Nq/+Bk7zW0Tc";
 pub const BALCONY: &str = "juliet@example.org/balcony";
 
 /// More than any test needs.

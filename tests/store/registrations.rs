@@ -44,6 +44,7 @@ pub fn tests() -> Vec<Test> {
         an_issuer_lives_as_long_as_the_latest_of_its_tokens,
         a_forgotten_key_takes_its_registrations_along,
         accounts_are_listed_with_what_they_hold,
+        what_is_imported_is_kept_once_and_beside_what_is_registered_here,
     ]
 }
 
@@ -362,4 +363,39 @@ async fn accounts_are_listed_with_what_they_hold(store: &Store) {
     );
     let later = after(6).saturating_add(WEEK);
     assert_eq!(store.owners(later).await.unwrap(), []);
+}
+
+async fn what_is_imported_is_kept_once_and_beside_what_is_registered_here(store: &Store) {
+    let former = |jid: &str, serial: u8, expires: Timestamp| NewRegistration {
+        registration: Registration {
+            issued: Timestamp::from_secs(0),
+            expires,
+            ..new(jid, 1, serial, NOW).registration
+        },
+        key: OTHER_KEY,
+        live_until: expires,
+        ..new(jid, 1, serial, NOW)
+    };
+    let week = NOW.saturating_add(WEEK);
+    let first = vec![former(ORCHARD, 1, week), former(BALCONY, 2, after(60))];
+    assert_eq!(store.import(first.clone()).await.unwrap(), 2);
+    let again = [first, vec![former(ORCHARD, 3, after(60))]].concat();
+    assert_eq!(store.import(again).await.unwrap(), 1);
+    assert_eq!(found(store, 1).await.registration.expires, week);
+    let issuers = store.issuers().await.unwrap();
+    assert_eq!(issuers.len(), 1);
+    assert!(issuers[0].key == OTHER_KEY && issuers[0].live_until == week);
+
+    // The phone registers here, under our own key.
+    assert_eq!(
+        store.register(romeo(4, NOW)).await.unwrap(),
+        stored(4, week)
+    );
+    // What it knows no longer ends under both.
+    store.revoke(scope(), NOW, NOW).await.unwrap();
+    for serial in [1, 3, 4] {
+        assert!(found(store, serial).await.revoked, "{serial}");
+    }
+    let known = store.import(vec![former(ORCHARD, 1, week)]).await.unwrap();
+    assert!(known == 0 && found(store, 1).await.revoked);
 }

@@ -336,6 +336,7 @@ let
       );
     mapAttrsToList = f: set: map (name: f name set.${name}) (attrNames set);
     nameValuePair = name: value: { inherit name value; };
+    imap0 = f: list: builtins.genList (index: f index (builtins.elemAt list index)) (builtins.length list);
     mapAttrs' = f: set: listToAttrs (lib.mapAttrsToList f set);
     attrByPath =
       path: default: set:

@@ -19,6 +19,8 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("store.connections", "4", "5"),
     ("store.require_synchronous", "true", "false"),
     ("component.port", "5348", "5349"),
+    ("component.tls", "true", "false"),
+    ("component.tls_name", r#""a.example""#, "b.example"),
     ("http.listen", r#""[::1]:1""#, "unix:/run/x"),
     (
         "http.public_url",
@@ -73,8 +75,11 @@ fn every_option_comes_from_every_layer_and_the_later_one_wins() {
         let toml = in_section(path, literal);
         let variable = key.variable();
         let env: &[_] = &[(variable.as_str(), *text)];
+        let tls =
+            (*path == "component.tls_name").then_some(("UNIFIED_PUSH_COMPONENT__TLS", "true"));
         let base: Vec<_> = [DOMAIN, SECRET]
             .into_iter()
+            .chain(tls)
             .filter(|(name, _)| *name != variable)
             .collect();
 
@@ -252,6 +257,8 @@ fn the_options_that_need_a_restart_are_those_that_say_so() {
         // These follow from the domain.
         ("UNIFIED_PUSH_ACL", "example.org"),
         ("UNIFIED_PUSH_HTTP__PUBLIC_URL", "https://example.org"),
+        // Without it, its name would be of no use.
+        ("UNIFIED_PUSH_COMPONENT__TLS", "true"),
     ];
     for about in abouts().filter(|about| !about.is_secret) {
         let Some((path, literal, _)) = SAMPLES.iter().find(|(path, ..)| *path == about.path) else {

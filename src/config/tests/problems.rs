@@ -195,6 +195,7 @@ fn what_is_probably_not_meant_is_warned_of() {
         ("component.host", r#""fd00::1""#, ""),
         ("component.host", r#""::1""#, ""),
         ("component.host", r#""prosody""#, ""),
+        ("component.host", r#""unix:/run/x""#, ""),
         (
             "http.public_url",
             r#""http://up.example.org""#,
@@ -225,6 +226,54 @@ fn jwt_needs_a_configured_secret_even_when_more_is_wrong() {
         text.contains("secret: is missing, and backend = \"jwt\""),
         "{text}"
     );
+}
+
+#[test]
+fn tls_that_cannot_be_meant_is_refused() {
+    let files = Files::new();
+    let empty = files.write("empty.pem", "no certificate");
+    let empty = empty.to_str().unwrap();
+    for (options, what) in [
+        ("tls_name = 'a.example'", "component.tls is not"),
+        ("tls_ca_file = '/nonexistent'", "component.tls is not"),
+        ("tls = true\nhost = 'unix:/run/x'", "is a Unix socket"),
+        (
+            "tls = true\nhost = 'a..b'",
+            "no name that a certificate can bear",
+        ),
+        (
+            "tls = true\ntls_name = 'unix:/run/x'",
+            "neither a name nor an address",
+        ),
+        (
+            "tls = true\ntls_ca_file = '/nonexistent'",
+            "let the user who runs",
+        ),
+        (
+            &format!("tls = true\ntls_ca_file = '{empty}'"),
+            "holds no certificate",
+        ),
+        ("host = 'unix:run/x'", "without an absolute path"),
+    ] {
+        let text = report(&format!("[component]\n{options}"), &[]);
+        assert!(text.contains("has 1 problem\n"), "{options}: {text}");
+        assert!(text.contains(what), "{options}: {text}");
+    }
+}
+
+#[test]
+fn a_reload_reads_the_authorities_again() {
+    let files = Files::new();
+    let authorities = [1, 2].map(|_| testbed::Authority::new("authority"));
+    let trusted = |authority: &testbed::Authority| {
+        files.write("ca.pem", fs::read(authority.path()).unwrap());
+        let toml = "[component]\ntls = true\nhost = '10.0.0.1'\ntls_ca_file = 'ca.pem'";
+        let loaded = files.load(toml, &[DOMAIN, SECRET]).unwrap();
+        loaded.config.component.tls.unwrap()
+    };
+    let [before, after] = authorities.each_ref().map(trusted);
+    assert_eq!(before.name, after.name);
+    assert_ne!(before.authorities, after.authorities);
 }
 
 #[test]

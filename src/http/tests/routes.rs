@@ -21,6 +21,21 @@ async fn discovery_answers_alike_for_every_token() {
 }
 
 #[tokio::test]
+async fn a_probe_is_answered_with_a_proof_wherever_a_proxy_has_put_it() {
+    const CHALLENGE: &str = "0123456789abcdef0123456789ABCDEF";
+    let fixture = Fixture::new();
+    for path in ["/base/push/", "/", "/push/", "/base/base/push/"] {
+        let path = format!("{path}probe.{CHALLENGE}");
+        let answer = fixture.ask("GET", &path, &[], "").await;
+        let body = format!(r#"{{"unifiedpush":{{"version":1}},"proof":"proof of {CHALLENGE}"}}"#);
+        assert_eq!((answer.status, answer.body), (200, body), "{path}");
+    }
+    let short = fixture.ask("GET", "/base/push/probe.0123", &[], "").await;
+    assert_eq!(short.body, r#"{"unifiedpush":{"version":1}}"#);
+    assert_eq!(fixture.fake.taken(), []);
+}
+
+#[tokio::test]
 async fn a_browser_may_push_from_any_origin() {
     let fixture = Fixture::new();
     let headers = [

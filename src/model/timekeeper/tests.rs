@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::time::ManualSource;
+use crate::model::{leads, time::ManualSource};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -203,13 +203,13 @@ fn a_clock_that_is_set_all_the_time_fills_no_memory() {
     let source = ManualSource::new(NOW);
     let keeper = begun(&source);
     let told = NOW.saturating_add(WEEK);
-    for number in 0..10 * STEPS {
+    for number in 0..10 * leads::MOST {
         source.set(if number % 2 == 0 { NOW } else { told });
         keeper.wall();
         source.pass(MINUTE);
     }
     let kept = keeper.kept().unwrap();
-    assert_eq!(kept.steps.len(), STEPS);
+    assert_eq!(kept.leads.count(), leads::MOST);
     assert!(keeper.to_ours(told, NOW) >= told);
 }
 
@@ -233,14 +233,14 @@ fn it_is_kept_now_and_then_and_when_the_clock_was_set() {
     let stored = keeper.kept().unwrap();
     source.pass(KEEP_EVERY - MINUTE);
     let next = keeper.kept().unwrap();
-    assert!(!next.is_news_after(&stored) && !next.knows_more_steps_than(&stored));
+    assert!(!next.is_news_after(&stored) && !next.knows_more_leads_than(&stored));
     // Less is not worth a note.
     source.set(keeper.now().saturating_add(MINUTE));
     assert!(!keeper.kept().unwrap().is_news_after(&stored));
     source.set(keeper.now().saturating_add(HOUR));
     let next = keeper.kept().unwrap();
-    assert!(next.is_news_after(&stored) && next.knows_more_steps_than(&stored));
+    assert!(next.is_news_after(&stored) && next.knows_more_leads_than(&stored));
     source.pass(KEEP_EVERY);
     let later = keeper.kept().unwrap();
-    assert!(later.is_news_after(&next) && !later.knows_more_steps_than(&next));
+    assert!(later.is_news_after(&next) && !later.knows_more_leads_than(&next));
 }

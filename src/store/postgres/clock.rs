@@ -1,5 +1,6 @@
 //! The database's clock, which all daemons go by: leases, expiry and the order of messages of one
-//! topic must not depend on whose clock is wrong.
+//! topic must not depend on whose clock is wrong. What was copied here from another store goes on by
+//! the time of that store, which then leads the database's clock or lags behind it.
 
 use std::{
     sync::{
@@ -13,9 +14,15 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
-use super::{columns::as_i64, work::Work};
+use super::{
+    columns::as_i64,
+    failure::{PostgresFailure, Result},
+    pool::Connection,
+    work::Work,
+};
 use crate::{
     model::{
+        leads::Leads,
         time::{Clock, Timestamp},
         timekeeper::Timekeeper,
     },
@@ -37,6 +44,8 @@ pub struct DatabaseClock {
     own: Arc<Timekeeper>,
     /// What the database's clock said when this computer was started, in milliseconds since 1970.
     at_boot: Arc<AtomicI64>,
+    /// They change only while no daemon runs.
+    leads: Leads,
     _measures: AbortOnDropHandle<()>,
 }
 
@@ -51,6 +60,7 @@ impl DatabaseClock {
             told: 0,
         };
         measure.take().await?;
+        let leads = measure.work.single(leads).await?;
         let measures = tokio::spawn(async move {
             loop {
                 sleep(PAUSE).await;
@@ -62,6 +72,7 @@ impl DatabaseClock {
         Ok(Self {
             own,
             at_boot: measured,
+            leads,
             _measures: AbortOnDropHandle::new(measures),
         })
     }
@@ -69,17 +80,29 @@ impl DatabaseClock {
 
 impl Clock for DatabaseClock {
     fn now(&self) -> Timestamp {
-        after_boot(&self.own).shifted(self.at_boot.load(Relaxed))
+        self.databases_now().shifted(self.leads.last())
     }
 
     fn has_begun(&self) -> bool {
         self.own.has_begun()
     }
 
-    // What is kept and what others are told are the same.
-
     fn wall(&self) -> Option<Timestamp> {
-        self.own.wall().map(|_| self.now())
+        self.own.wall().map(|_| self.databases_now())
+    }
+
+    fn to_wall(&self, time: Timestamp) -> Timestamp {
+        time.shifted(-self.leads.at(time))
+    }
+
+    fn to_ours(&self, told: Timestamp, told_at: Timestamp) -> Timestamp {
+        told.shifted(self.leads.at(told_at))
+    }
+}
+
+impl DatabaseClock {
+    fn databases_now(&self) -> Timestamp {
+        after_boot(&self.own).shifted(self.at_boot.load(Relaxed))
     }
 }
 
@@ -96,8 +119,7 @@ impl Measure {
         let read = self.work.single(async |db| {
             // Not before there is a connection.
             let asked = after_boot(&self.own);
-            let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-            let theirs: i64 = db.value(sql, &[]).await?;
+            let theirs = database_time(db).await?;
             Ok((asked, theirs))
         });
         let (asked, theirs) = read.await?;
@@ -125,6 +147,22 @@ impl Measure {
             );
         }
     }
+}
+
+/// What the time here is ahead of the database's clock, and was.
+pub async fn leads(db: &Connection) -> Result<Leads> {
+    let sql = "SELECT leads FROM unified_push_clock";
+    let leads: Option<String> = db.find(sql, &[], |row| Ok(row.try_get(0)?)).await?;
+    match leads {
+        Some(leads) => serde_json::from_str(&leads).map_err(PostgresFailure::Clock),
+        None => Ok(Leads::default()),
+    }
+}
+
+/// What the database's clock says, in milliseconds.
+pub async fn database_time(db: &Connection) -> Result<i64> {
+    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    db.value(sql, &[]).await
 }
 
 /// As an instant since the computer was started, the time that it slept included.

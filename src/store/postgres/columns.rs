@@ -104,9 +104,9 @@ pub fn scope(row: &Row) -> Result<Scope> {
 
 /// Names a full JID in an index, whose entries have 2704 bytes at most. Sorts as the JID's text;
 /// only those that begin alike for longer than any that is meant seriously lie in no order.
-pub fn owner_key(owner: &Jid) -> Vec<u8> {
+pub fn owner_key(owner: &str) -> Vec<u8> {
     const LONGEST: usize = 2000;
-    let text = owner.as_str().as_bytes();
+    let text = owner.as_bytes();
     match text.get(..LONGEST) {
         Some(start) => [start, digest(&SHA256, text).as_ref()].concat(),
         None => text.to_vec(),

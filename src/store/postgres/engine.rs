@@ -1,13 +1,13 @@
 //! What PostgreSQL does for each promise of the store.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
 use jid::{BareJid, Jid};
 use tokio::time::Instant;
 
 use super::{
-    Postgres, batch::Arrival, columns::as_i64, failure::PostgresFailure, issuers, queue,
-    registrations, revocations, upkeep,
+    Postgres, batch::Arrival, columns::as_i64, failure::PostgresFailure, issuers, pool::Connection,
+    queue, registrations, revocations, upkeep,
 };
 use crate::{
     link::Answer,
@@ -37,6 +37,26 @@ impl Engine for Postgres {
             .await;
         self.lately.forget_all();
         registered
+    }
+
+    async fn import(&self, new: Vec<NewRegistration>) -> StoreResult<usize> {
+        let mut accounts: BTreeMap<BareJid, Vec<NewRegistration>> = BTreeMap::new();
+        for new in new {
+            let account = new.registration.owner.to_bare();
+            accounts.entry(account).or_default().push(new);
+        }
+        let mut made = 0;
+        for (account, new) in accounts {
+            let work = async |db: &Connection| registrations::import(db, &new).await;
+            made += self.work.account(&account, work).await?;
+        }
+        // The daemons learn that there are such now.
+        let noted = self
+            .work
+            .single(async |db| revocations::note_change(db).await);
+        noted.await?;
+        self.lately.forget_all();
+        Ok(made)
     }
 
     async fn find(&self, id: TokenHash) -> StoreResult<Option<Found>> {

@@ -319,7 +319,7 @@ async fn write(db: &Connection, decided: &Decided<'_>) -> Result<()> {
                 &column!(_, |message, _r| message.id),
                 &column!(String, |_m, to| to.owner.to_bare().to_string()),
                 &column!(&str, |_m, to| to.owner.as_str()),
-                &column!(_, |_m, to| owner_key(&to.owner)),
+                &column!(_, |_m, to| owner_key(to.owner.as_str())),
                 &column!(_, |_m, to| to.application),
                 &column!(_, |_m, to| to.instance),
                 &column!(_, |_m, to| to.issued),

@@ -33,6 +33,10 @@ pub enum PostgresFailure {
     TlsFiles(#[source] Box<TlsSetupError>),
     #[error("a row holds no JID where there should be one")]
     NoJid,
+    #[error("`unified-push store copy` is at work on it")]
+    Copying,
+    #[error("the row of its clock is damaged: {0}")]
+    Clock(#[source] serde_json::Error),
     #[error("a notice to the other replicas cannot be written: {0}")]
     Notice(#[from] serde_json::Error),
 }
@@ -147,9 +151,9 @@ impl From<PoolError> for PostgresFailure {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
                 error.into()
             }
+            PoolError::PostCreateHook(HookError::Message(_)) => Self::Copying,
             // Only the first two can happen: the pool has a runtime and is never closed.
             PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)
-            | PoolError::PostCreateHook(HookError::Message(_))
             | PoolError::Closed
             | PoolError::NoRuntimeSpecified => Self::NoConnection,
         }

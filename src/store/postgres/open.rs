@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
 ];
 
 /// Whoever migrates holds this one, until its transaction ends; spells "UPmigrat".
@@ -99,6 +100,21 @@ pub enum PostgresOpenError {
         found: u32,
         known: u32,
     },
+    #[error("{url} is being copied: {source}. Wait until that is done")]
+    Copying {
+        url: PostgresUrl,
+        source: PostgresFailure,
+    },
+    #[error("{url} is in use. Stop all daemons and commands that use it, and try again")]
+    InUse { url: PostgresUrl },
+    #[error(
+        "{url} holds part of a copy of {copied_from}. Repeat `unified-push store copy`, which goes on \
+         where it ended, or make a new database"
+    )]
+    Unfinished {
+        url: PostgresUrl,
+        copied_from: String,
+    },
     #[error("{url} cannot be used as the store: {source}. PostgreSQL's log may say more")]
     Failed {
         url: PostgresUrl,
@@ -162,6 +178,12 @@ pub async fn open(
         let url = url.clone();
         return Err(PostgresOpenError::Newer { url, found, known });
     }
+    let copied_from = timeout(CHECK, copied_from(&db)).await;
+    let copied_from = copied_from.unwrap_or(Err(PostgresFailure::TooSlow));
+    if let Some(copied_from) = copied_from.map_err(|failure| failed(failure, url))? {
+        let url = url.clone();
+        return Err(PostgresOpenError::Unfinished { url, copied_from });
+    }
     let started = timeout(LIMIT, start(&db)).await;
     // The connection is not given back, and whatever was set goes with it.
     started
@@ -170,12 +192,11 @@ pub async fn open(
 }
 
 /// The version that was found and the one that is known; changes nothing when that is lower.
-async fn migrate(db: &Connection) -> Result<(u32, u32)> {
+pub async fn migrate(db: &Connection) -> Result<(u32, u32)> {
     db.batch("BEGIN; SET LOCAL statement_timeout = '60s'")
         .await?;
     db.batch(LOCK).await?;
-    let known = u32::try_from(MIGRATIONS.len()).expect("a handful");
-    let found = version(db).await?;
+    let (found, known) = (version(db).await?, known());
     let missing = MIGRATIONS.get(found as usize..).unwrap_or_default();
     for (number, migration) in (found + 1..).zip(missing) {
         db.batch(&format!(
@@ -190,8 +211,19 @@ async fn migrate(db: &Connection) -> Result<(u32, u32)> {
     Ok((found, known))
 }
 
+/// The present version.
+pub fn known() -> u32 {
+    u32::try_from(MIGRATIONS.len()).expect("a handful")
+}
+
+/// From where the copy comes that is not complete, if there is one.
+pub async fn copied_from(db: &Connection) -> Result<Option<String>> {
+    let sql = "SELECT source FROM unified_push_copy";
+    db.find(sql, &[], |row| Ok(row.try_get(0)?)).await
+}
+
 /// 0 for a database that is not ours yet.
-async fn version(db: &Connection) -> Result<u32> {
+pub async fn version(db: &Connection) -> Result<u32> {
     let ours = "SELECT to_regclass('unified_push_schema')::text";
     if db.text(ours).await?.is_none() {
         return Ok(0);
@@ -227,6 +259,7 @@ pub fn failed(source: PostgresFailure, url: &PostgresUrl) -> PostgresOpenError {
                 PostgresOpenError::Failed { url, source }
             }
             PostgresFailure::Pooled(_) => PostgresOpenError::Pooled { url, source },
+            PostgresFailure::Copying => PostgresOpenError::Copying { url, source },
             PostgresFailure::NotSynchronous => PostgresOpenError::NotSynchronous { url, source },
             source => PostgresOpenError::Connect { url, source },
         },

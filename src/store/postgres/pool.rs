@@ -14,13 +14,16 @@ use deadpool_postgres::{
     RecyclingMethod, Runtime, TimeoutType,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_postgres::{
     Row, SimpleQueryMessage, Statement,
-    types::{FromSql, ToSql},
+    binary_copy::BinaryCopyInWriter,
+    types::{FromSql, ToSql, Type},
 };
+
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     failure::{PostgresFailure, Result},
@@ -34,6 +37,9 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How long abandoned work may take to end by itself, or after it was cancelled.
 const WIND_UP: Duration = Duration::from_millis(500);
 
+/// How often a write that was tried is cancelled before its connection is closed nevertheless.
+const MOST_CANCELS: u32 = 20;
+
 /// On each connection, whatever the server's defaults are: a commit that was answered is on the
 /// disk, what waits for a lock waits for no longer than the daemon does, and a transaction that the
 /// daemon forgot does not stay open.
@@ -42,6 +48,31 @@ const SESSION: &str = "SET synchronous_commit = on;
     SET idle_in_transaction_session_timeout = '10s';
     SET default_transaction_isolation = 'read committed';
     SET client_min_messages = 'warning'";
+
+/// Shared by all connections of daemons and commands, so that `store copy` has the tables for itself
+/// when it holds it; spells "UPcopyin".
+const TABLES_LOCK: &str = "x'5550636f7079696e'::bigint";
+
+/// What connections are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Serve,
+    /// To copy all there is, with nobody else about.
+    Copy,
+}
+
+impl Purpose {
+    /// Says in its only row whether the connection may be used.
+    fn session(self) -> String {
+        match self {
+            Self::Serve => format!("{SESSION}; SELECT pg_try_advisory_lock_shared({TABLES_LOCK})"),
+            Self::Copy => format!(
+                "{SESSION}; SET statement_timeout = '60s';
+                 SELECT pg_try_advisory_lock({TABLES_LOCK})"
+            ),
+        }
+    }
+}
 
 pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -53,24 +84,27 @@ pub struct Pool {
     /// One for each connection that does something at the server, be it abandoned.
     busy: Arc<Semaphore>,
     floors: Arc<Floors>,
+    /// Held by whoever sees whether the server is worth waiting for.
+    probing: Arc<Mutex<()>>,
 }
 
 impl Pool {
-    pub fn new(source: &Source, connections: usize) -> Self {
+    pub fn new(source: &Source, connections: usize, purpose: Purpose) -> Self {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
         let manager = Manager::from_connect(source.config(), source.clone(), recycling);
         let floors = Arc::new(Floors::default());
         let known = floors.clone();
-        let set_up = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+        let set_up = Hook::async_fn(move |client: &mut ClientWrapper, _| {
             // It may lead to another server.
             known.forget_all();
-            Box::pin(async {
-                client
-                    .batch_execute(SESSION)
-                    .await
-                    .map_err(HookError::Backend)
+            Box::pin(async move {
+                let answers = client.simple_query(&purpose.session()).await;
+                match first_text(&answers.map_err(HookError::Backend)?).as_deref() {
+                    Some("t") => Ok(()),
+                    _ => Err(HookError::message("the tables are locked")),
+                }
             })
         });
         let pool = deadpool_postgres::Pool::builder(manager)
@@ -85,6 +119,7 @@ impl Pool {
             source: source.clone(),
             busy: Arc::new(Semaphore::new(connections)),
             floors,
+            probing: Arc::default(),
         }
     }
 
@@ -100,6 +135,7 @@ impl Pool {
             held: Some((object, permit)),
             source: self.source.clone(),
             floors: self.floors.clone(),
+            probing: self.probing.clone(),
             queued: AtomicI64::new(0),
         })
     }
@@ -125,6 +161,7 @@ pub struct Connection {
     held: Option<(Object, OwnedSemaphorePermit)>,
     source: Source,
     floors: Arc<Floors>,
+    probing: Arc<Mutex<()>>,
     /// How many bytes more wait, as [`Caps::bytes`](crate::store::Caps::bytes) counts, through what
     /// was done with it.
     queued: AtomicI64,
@@ -213,11 +250,23 @@ impl Connection {
 
     /// The text of the first value of a statement without values.
     pub async fn text(&self, sql: &str) -> Result<Option<String>> {
-        let answers = self.object().simple_query(sql).await?;
-        Ok(answers.iter().find_map(|answer| match answer {
-            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-            _ => None,
-        }))
+        Ok(first_text(&self.object().simple_query(sql).await?))
+    }
+
+    /// Sends rows to a `COPY ... FROM STDIN (FORMAT binary)`.
+    pub async fn load(
+        &self,
+        sql: &str,
+        types: &[Type],
+        rows: &[Vec<&(dyn ToSql + Sync)>],
+    ) -> Result<()> {
+        let sink = self.object().copy_in(sql).await?;
+        let mut writer = pin!(BinaryCopyInWriter::new(sink, types));
+        for row in rows {
+            writer.as_mut().write(row).await?;
+        }
+        writer.finish().await?;
+        Ok(())
     }
 
     /// Statements without values.
@@ -231,28 +280,67 @@ impl Connection {
     }
 }
 
+fn first_text(answers: &[SimpleQueryMessage]) -> Option<String> {
+    answers.iter().find_map(|answer| match answer {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    })
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some((object, permit)) = self.held.take() {
             let client = Object::take(object);
             if !client.is_closed() {
-                tokio::spawn(wind_up(client, self.source.clone(), permit));
+                let (source, probing) = (self.source.clone(), self.probing.clone());
+                tokio::spawn(async move {
+                    wind_up(client, &source, &probing).await;
+                    drop(permit);
+                });
             }
         }
     }
 }
 
-/// Counts abandoned work as busy until the server has ended it, and has it do so: a commit that
-/// waits for a standby goes on even when its client has left.
-async fn wind_up(client: ClientWrapper, source: Source, permit: OwnedSemaphorePermit) {
+/// Returns when the server has ended abandoned work, and has it do so: a commit that waits for a
+/// standby goes on even when its client has left. Does not wait for a server that was left.
+async fn wind_up(client: ClientWrapper, source: &Source, probing: &Mutex<()>) {
     let work = client.cancel_token();
     let mut ended = pin!(client.batch_execute("ROLLBACK"));
     while timeout(WIND_UP, &mut ended).await.is_err() {
         let cancelled = timeout(CONNECT, source.cancel(work.clone())).await;
         if !matches!(cancelled, Ok(Ok(()))) {
             // The server cannot be reached: it will notice that the connection is closed.
+            return;
+        }
+        // One that hangs as a whole takes in whatever is sent to it, too.
+        if timeout(WIND_UP, &mut ended).await.is_ok() || was_left(source, probing).await {
+            return;
+        }
+    }
+}
+
+/// Whether another connection would not hang in the same way: either there is none to be had, or it
+/// writes. One at a time sees to that.
+async fn was_left(source: &Source, probing: &Mutex<()>) -> bool {
+    let _one = probing.lock().await;
+    let (client, connection) = match timeout(CONNECT, source.connect()).await {
+        Ok(Ok(connected)) => connected,
+        // It has answered, as when there are too many connections.
+        Ok(Err(error)) if error.code().is_some() => return false,
+        Ok(Err(_)) | Err(_) => return true,
+    };
+    let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
+    let write = format!("{SESSION}; UPDATE unified_push_changes SET changes = changes");
+    let mut written = pin!(client.batch_execute(&write));
+    if timeout(2 * WIND_UP, &mut written).await.is_ok() {
+        return true;
+    }
+    for _ in 0..MOST_CANCELS {
+        let _ = timeout(CONNECT, source.cancel(client.cancel_token())).await;
+        if timeout(WIND_UP, &mut written).await.is_ok() {
             break;
         }
     }
-    drop(permit);
+    false
 }

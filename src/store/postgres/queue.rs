@@ -71,14 +71,16 @@ pub async fn claim(db: &Connection, by: i64, asked: &[Asked]) -> Result<Vec<(boo
     );
     let (end, claim) = (db.prepare(END).await?, db.prepare(&claim_sql()).await?);
     let retaken = asked.iter().filter(|asked| asked.retakes);
-    let retaken: Vec<Vec<u8>> = retaken.map(|asked| owner_key(&asked.owner)).collect();
+    let retaken: Vec<Vec<u8>> = retaken
+        .map(|asked| owner_key(asked.owner.as_str()))
+        .collect();
     while claims.iter().any(Option::is_none) {
         let mut first: HashMap<&Jid, usize> = HashMap::new();
         let (mut owners, mut nows, mut leases) = (Vec::new(), Vec::new(), Vec::new());
         for (index, asked) in asked.iter().enumerate() {
             if claims[index].is_none() && !first.contains_key(&asked.owner) {
                 first.insert(&asked.owner, index);
-                owners.push((owner_key(&asked.owner), index));
+                owners.push((owner_key(asked.owner.as_str()), index));
                 nows.push(asked.now);
                 leases.push(asked.lease);
             }
@@ -291,7 +293,7 @@ pub async fn release(db: &Connection, owner: &Jid, since: Timestamp) -> Result<(
     db.run(
         "UPDATE unified_push_queue SET held_until = 0
          WHERE owner_key = $1 AND held_until <> 0 AND sent >= $2",
-        &[&owner_key(owner), &since],
+        &[&owner_key(owner.as_str()), &since],
     )
     .await?;
     Ok(())
@@ -309,7 +311,7 @@ pub async fn redirect(db: &Connection, to: &Registration) -> Result<u64> {
             &to.instance,
             &to.issued,
             &to.expires,
-            &owner_key(&to.owner),
+            &owner_key(to.owner.as_str()),
         ],
     )
     .await
@@ -327,7 +329,10 @@ pub async fn owners_waiting(db: &Connection, after: Option<&Jid>, limit: u32) ->
                   WHERE waiting.owner_key > found.owner_key
                   ORDER BY owner_key LIMIT 1) AS next)
          SELECT owner FROM found LIMIT $2",
-        &[&after.map(owner_key).unwrap_or_default(), &i64::from(limit)],
+        &[
+            &after.map(|jid| owner_key(jid.as_str())).unwrap_or_default(),
+            &i64::from(limit),
+        ],
         |row| full_jid(row, 0),
     )
     .await

@@ -41,6 +41,15 @@ pub async fn register(db: &Connection, new: &NewRegistration) -> Result<Register
     }
 }
 
+pub async fn import(db: &Connection, new: &[NewRegistration]) -> Result<usize> {
+    let mut made = 0;
+    for new in new {
+        issuers::note(db, new.key, new.live_until).await?;
+        made += usize::from(make(db, new, new.registration.issued).await?);
+    }
+    Ok(made)
+}
+
 /// One for each, in order. That there is none is said only by a server that takes writes: a standby
 /// may not have it yet.
 pub async fn find(db: &Connection, ids: &[TokenHash]) -> Result<Vec<Option<Found>>> {
@@ -179,27 +188,34 @@ async fn renew(
 }
 
 async fn insert(db: &Connection, new: &NewRegistration, issued: Timestamp) -> Result<Registered> {
-    let registration = &new.registration;
-    db.run(
-        "INSERT INTO unified_push_registrations
-         (id, key, generation, owner, jid, application, instance, issued, expires, signer)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        &[
-            &new.id,
-            &new.key,
-            &new.generation,
-            &registration.owner.to_bare().as_str(),
-            &registration.owner.as_str(),
-            &registration.application,
-            &registration.instance,
-            &issued,
-            &registration.expires,
-            &new.signer,
-        ],
-    )
-    .await?;
+    make(db, new, issued).await?;
     Ok(Registered::Stored {
         generation: new.generation,
-        expires: registration.expires,
+        expires: new.registration.expires,
     })
+}
+
+/// False when there is a row of this id.
+async fn make(db: &Connection, new: &NewRegistration, issued: Timestamp) -> Result<bool> {
+    let registration = &new.registration;
+    let made = db
+        .run(
+            "INSERT INTO unified_push_registrations
+         (id, key, generation, owner, jid, application, instance, issued, expires, signer)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING",
+            &[
+                &new.id,
+                &new.key,
+                &new.generation,
+                &registration.owner.to_bare().as_str(),
+                &registration.owner.as_str(),
+                &registration.application,
+                &registration.instance,
+                &issued,
+                &registration.expires,
+                &new.signer,
+            ],
+        )
+        .await?;
+    Ok(made > 0)
 }

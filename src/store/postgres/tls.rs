@@ -203,12 +203,7 @@ impl Tls {
 
 /// For a connection that is not encrypted.
 pub fn plain() -> MakeRustlsConnect {
-    let config = ClientConfig::builder_with_provider(tls::provider())
-        .with_safe_default_protocol_versions()
-        .expect("ring knows the versions that rustls does")
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    MakeRustlsConnect::new(config)
+    MakeRustlsConnect::new(tls::client(RootCertStore::empty()))
 }
 
 /// `verify-ca`: an authority has to vouch for the certificate, whatever name it is made out to.

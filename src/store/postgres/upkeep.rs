@@ -8,13 +8,15 @@ use crate::{
 };
 
 /// Every table of ours.
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 8] = [
     "unified_push_schema",
     "unified_push_registrations",
     "unified_push_revocations",
     "unified_push_issuers",
     "unified_push_changes",
     "unified_push_queue",
+    "unified_push_copy",
+    "unified_push_clock",
 ];
 
 /// Deletes some of what has expired, but for messages; zero when nothing is left.

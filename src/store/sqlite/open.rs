@@ -15,6 +15,8 @@ use rusqlite::{
     Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig,
 };
 
+use super::statements::Statements;
+
 const FILE: &str = "unified-push.db";
 const LOCK: &str = "lock";
 
@@ -25,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
+    include_str!("schema/6.sql"),
 ];
 
 /// As `PRAGMA auto_vacuum` shows it.
@@ -82,6 +85,11 @@ pub enum SqliteOpenError {
         path: PathBuf,
         source: rusqlite::Error,
     },
+    #[error(
+        "{path} holds part of a copy of {copied_from}. Repeat `unified-push store copy`, which goes on \
+         where it ended, or move the file away"
+    )]
+    Unfinished { path: PathBuf, copied_from: String },
     #[error("cannot start the store's thread: {0}")]
     Thread(#[source] io::Error),
 }
@@ -90,11 +98,7 @@ pub enum SqliteOpenError {
 pub(super) fn make(state_dir: &Path) -> Result<PathBuf, SqliteOpenError> {
     if !state_dir.exists() {
         let made = DirBuilder::new().mode(0o700).create(state_dir);
-        let path = state_dir.to_owned();
-        made.map_err(|source| match of_the_disk(&path, &source) {
-            Some(error) => error,
-            None => SqliteOpenError::Directory { path, source },
-        })?;
+        made.map_err(|source| no_directory(state_dir, source))?;
     }
     check(state_dir, true)
 }
@@ -166,6 +170,20 @@ fn refuse_newer(path: &Path, found: u32) -> Result<(), SqliteOpenError> {
     })
 }
 
+pub(super) fn no_directory(state_dir: &Path, source: io::Error) -> SqliteOpenError {
+    let path = state_dir.to_owned();
+    match of_the_disk(&path, &source) {
+        Some(error) => error,
+        None => SqliteOpenError::Directory { path, source },
+    }
+}
+
+/// Writes a file beside the database and removes it.
+pub(super) fn check_writing(state_dir: &Path) -> Result<(), SqliteOpenError> {
+    let path = state_dir.join(FILE);
+    write_beside(&path).map_err(|source| no_file(path, source))
+}
+
 fn no_file(path: PathBuf, source: io::Error) -> SqliteOpenError {
     of_the_disk(&path, &source).unwrap_or(SqliteOpenError::File { path, source })
 }
@@ -230,10 +248,11 @@ fn configure(db: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-pub(super) fn migrate(path: &Path, db: &mut Connection) -> Result<(), SqliteOpenError> {
+pub(super) fn migrate(path: &Path, db: &Connection) -> Result<(), SqliteOpenError> {
     let failed = |source| failed(path, source);
     loop {
-        let step = Transaction::new(db, TransactionBehavior::Immediate).map_err(failed)?;
+        let step =
+            Transaction::new_unchecked(db, TransactionBehavior::Immediate).map_err(failed)?;
         // Asked anew inside the transaction: another process may have migrated meanwhile, and the
         // newest number may lie in the log, not in the file's header.
         let version: u32 = step
@@ -248,6 +267,11 @@ pub(super) fn migrate(path: &Path, db: &mut Connection) -> Result<(), SqliteOpen
             .and_then(|()| step.commit())
             .map_err(failed)?;
     }
+}
+
+/// From where the copy comes that is not complete, if there is one.
+pub(super) fn copied_from(db: &Connection) -> rusqlite::Result<Option<String>> {
+    db.find("SELECT source FROM copy", [], |row| row.get(0))
 }
 
 /// Bytes on the disk, with the log.
@@ -269,8 +293,8 @@ mod tests {
 
     fn open(state_dir: &Path) -> Result<Connection, SqliteOpenError> {
         let path = make(state_dir)?;
-        let mut db = connect(&path)?;
-        migrate(&path, &mut db)?;
+        let db = connect(&path)?;
+        migrate(&path, &db)?;
         Ok(db)
     }
 
@@ -321,6 +345,7 @@ mod tests {
             include_str!("schema/2.filled.sql"),
             include_str!("schema/3.filled.sql"),
             include_str!("schema/4.filled.sql"),
+            include_str!("schema/5.filled.sql"),
         ];
         assert_eq!(FILLED.len() + 1, MIGRATIONS.len(), "one of each");
         let fresh = tempfile::tempdir().unwrap();

@@ -38,6 +38,15 @@ pub fn register(db: &Connection, new: &NewRegistration) -> Result<Registered> {
     }
 }
 
+pub fn import(db: &Connection, new: &[NewRegistration]) -> Result<usize> {
+    let mut made = 0;
+    for new in new {
+        issuers::note(db, new.key, new.live_until)?;
+        made += usize::from(make(db, new, new.registration.issued)?);
+    }
+    Ok(made)
+}
+
 pub fn find(db: &Connection, id: &TokenHash) -> Result<Option<Found>> {
     let sql = format!("SELECT {REGISTRATION}, signer, revoked FROM registrations WHERE id = ?");
     db.find(&sql, [id], |row| {
@@ -160,11 +169,20 @@ fn renew(
 }
 
 fn insert(db: &Connection, new: &NewRegistration, issued: Timestamp) -> Result<Registered> {
+    make(db, new, issued)?;
+    Ok(Registered::Stored {
+        generation: new.generation,
+        expires: new.registration.expires,
+    })
+}
+
+/// False when there is a row of this id.
+fn make(db: &Connection, new: &NewRegistration, issued: Timestamp) -> Result<bool> {
     let registration = &new.registration;
-    db.run(
+    let made = db.run(
         "INSERT INTO registrations
          (id, key, generation, owner, jid, application, instance, issued, expires, signer)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
         (
             new.id,
             new.key,
@@ -178,8 +196,5 @@ fn insert(db: &Connection, new: &NewRegistration, issued: Timestamp) -> Result<R
             new.signer,
         ),
     )?;
-    Ok(Registered::Stored {
-        generation: new.generation,
-        expires: registration.expires,
-    })
+    Ok(made > 0)
 }

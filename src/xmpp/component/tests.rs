@@ -17,7 +17,7 @@ use crate::{
     link::{Answer, Granted, RegisterError, RegisterRequest, Registered, Sent},
     metrics::OddStanza,
     model::{
-        payload::Payload, random::SystemRandom, registration::Digest, secret::Secret,
+        host, payload::Payload, random::SystemRandom, registration::Digest, secret::Secret,
         time::Timestamp,
     },
     xmpp::{
@@ -116,12 +116,20 @@ fn timings() -> Timings {
     }
 }
 
-fn start(port: u16, timings: Timings) -> Bench {
-    let login = Login {
-        host: "localhost".into(),
+fn login(host: &str, port: u16) -> Login {
+    Login {
+        host: host::Host::Network(host.into()),
         port,
+        tls: None,
         secret: secret(),
-    };
+    }
+}
+
+fn start(port: u16, timings: Timings) -> Bench {
+    start_with(login("localhost", port), timings)
+}
+
+fn start_with(login: Login, timings: Timings) -> Bench {
     let settings = LinkSettings {
         domain: BareJid::new("up.example.org").unwrap(),
         login: watch::channel(login).1,

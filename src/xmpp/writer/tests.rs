@@ -241,3 +241,15 @@ fn the_end_of_a_registration_is_an_empty_result() {
     let expected = b"<iq type='result' id='1' from='up.example.org' to='a@b/c'></iq>";
     assert_eq!(out, expected);
 }
+
+#[test]
+fn a_long_start_tag_is_followed_by_as_much_white_space() {
+    for (length, padded) in [(36, false), (9000, true)] {
+        let mut out = Vec::new();
+        ping(&mut out, &domain(), "a@b/c", &"x".repeat(length));
+        let text = String::from_utf8(out).unwrap();
+        let (tag, rest) = text.split_once('>').unwrap();
+        let white = rest.len() - rest.trim_start().len();
+        assert_eq!(white, if padded { tag.len() + 1 } else { 0 });
+    }
+}

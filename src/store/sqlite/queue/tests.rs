@@ -65,8 +65,8 @@ fn message(serial: u16, topic: Option<&str>) -> NewMessage {
 
 fn database(dir: &Path) -> Connection {
     let path = open::make(dir).unwrap();
-    let mut db = open::connect(&path).unwrap();
-    open::migrate(&path, &mut db).unwrap();
+    let db = open::connect(&path).unwrap();
+    open::migrate(&path, &db).unwrap();
     db
 }
 

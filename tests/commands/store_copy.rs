@@ -1,0 +1,374 @@
+//! `store copy`: all that a store holds, carried over to another one and back.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rustix::process::Signal;
+use testbed::{
+    Bed, Behaviour, Missing, MovedClock, PATIENCE, Postgres, Process,
+    bed::{Ended, push},
+    clock, eventually,
+    http::{post, try_get},
+    postgres::{PASSWORD, connect},
+};
+
+use crate::outage::installed;
+
+const DAY: i64 = 86_400;
+const SAME: &str = "Counts and digests are the same";
+
+fn sqlite(state_dir: &Path) -> String {
+    format!("sqlite:{}", state_dir.display())
+}
+
+async fn copy(bed: &Bed, from: &str, to: &str) -> Ended {
+    let ended = bed
+        .run(&["store", "copy", "--from", from, "--to", to])
+        .await;
+    assert!(!format!("{ended:?}").contains(PASSWORD), "{ended:?}");
+    ended
+}
+
+/// Whether the message of this URL waits.
+async fn waits(message: &str) -> bool {
+    try_get(message).await.unwrap().status == 200
+}
+
+/// Posts a message to a phone that is away; returns the URL of the message.
+async fn store(endpoint: &str, topic: &str, payload: &[u8]) -> String {
+    let answer = post(endpoint, &[("TTL", "3600"), ("Topic", topic)], payload).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.header("location").unwrap().to_owned()
+}
+
+/// The phone comes online, and awaits a message among those that it refused before.
+async fn arrives(bed: &mut Bed, payload: &[u8]) {
+    bed.phone.behave(Behaviour::Conversations);
+    bed.phone.announce();
+    while bed.arrived().await.payload != payload {}
+}
+
+/// Rows with what is rare: no topic, never sent, no end, a lease, names that are long or not ASCII.
+fn fill(database: &Path) {
+    let db = Connection::open(database).unwrap();
+    db.execute_batch(
+        "INSERT INTO issuers VALUES (x'0001020304050607', 7);
+         INSERT INTO revocations VALUES
+             ('nurse@example.org', x'', x'', 1, 9223372036854775807),
+             ('nürse@example.org', zeroblob(32), randomblob(32), 5, 6),
+             ('Nurse@example.org', zeroblob(32), zeroblob(32), 5, 6);
+         INSERT INTO registrations
+             (rowid, id, key, generation, owner, jid, application, instance, issued, expires,
+              revoked, signer)
+         VALUES (4711, randomblob(32), randomblob(8), randomblob(16), 'a@example.org',
+                 'a@example.org/ü/~', randomblob(32), randomblob(32), 1, 9223372036854775807, 1,
+                 randomblob(16));
+         INSERT INTO queue VALUES
+             (4712, randomblob(16), randomblob(16), 'a@example.org', 'a@example.org/x',
+              randomblob(32), randomblob(32), 0, 9223372036854775807, NULL, 3, x'00', 2, 3, 0, NULL,
+              9223372036854775807, 4),
+             (4713, randomblob(16), randomblob(16), 'a@example.org',
+              'a@example.org/' || printf('%.*c', 1000, 'x'), randomblob(32), randomblob(32), 0, 1,
+              'topic', 0, randomblob(5000), 2, 3, 65535, 7, 0, 0);",
+    )
+    .unwrap();
+}
+
+/// All rows, but for the leases, which no copy has.
+fn contents(database: &Path) -> Vec<String> {
+    let db = Connection::open(database).unwrap();
+    let texts = |query: &str| -> Vec<String> {
+        let mut statement = db.prepare(query).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let queries = texts(
+        "SELECT 'SELECT concat_ws(char(10), ''' || t.name || ''', rowid, ' ||
+                group_concat('quote(' || c.name || ')') || ') FROM ' || t.name || ' ORDER BY 1'
+         FROM sqlite_schema t, pragma_table_info(t.name) c
+         WHERE t.type = 'table' AND t.name NOT IN ('clock', 'copy') AND c.name <> 'claimed_until'
+         GROUP BY t.name",
+    );
+    assert_eq!(queries.len(), 5);
+    // These are in no order.
+    let unordered = |query: &String| query.contains("issuers") || query.contains("revocations");
+    let query = |query: &String| match unordered(query) {
+        true => texts(&query.replace("rowid, ", "")),
+        false => texts(query),
+    };
+    queries.iter().flat_map(query).collect()
+}
+
+#[tokio::test]
+async fn store_copy_brings_all_to_postgresql_and_back() {
+    if !installed() {
+        return;
+    }
+    let postgres = Postgres::start().await;
+    let mut bed = Bed::new().await;
+    bed.text("backend", "storage");
+    let daemon = bed.start().await;
+    let stored = bed.register("app").await;
+    let romeo = bed.server.phone("romeo@example.org/orchard");
+    let dead = romeo.register("app").await.unwrap().endpoint;
+    let revoke = ["registrations", "revoke", "romeo@example.org"];
+    bed.run(&revoke).await.with(0);
+    daemon.stop().await;
+    bed.text("backend", "paseto");
+    let daemon = bed.start().await;
+    let sealed = bed.register("another app").await;
+    bed.phone.behave(Behaviour::OFFLINE);
+    let early = store(&stored, "weather", b"rain").await;
+    let other = store(&sealed, "news", b"a message").await;
+    daemon.stop().await;
+
+    fill(&bed.database());
+    let before = contents(&bed.database());
+    let (state_dir, url) = (sqlite(&bed.state_dir()), postgres.database().await);
+    let said = copy(&bed, &state_dir, &url).await.with(0);
+    assert!(said.contains("4 waiting messages"), "{said}");
+    assert!(said.contains(SAME), "{said}");
+    let back = bed.path("back");
+    let said = copy(&bed, &url, &sqlite(&back)).await.with(0);
+    assert!(said.contains(SAME), "{said}");
+    assert_eq!(contents(&back.join("unified-push.db")), before);
+
+    bed.text("store.url", &url);
+    let daemon = bed.start().await;
+    assert!(waits(&early).await && waits(&other).await);
+    let late = store(&stored, "weather", b"sun").await;
+    assert!(!waits(&early).await && waits(&late).await);
+    assert_eq!(push(&dead).await, 404);
+    arrives(&mut bed, b"sun").await;
+    assert_eq!(push(&stored).await, 201);
+    assert_eq!(push(&sealed).await, 201);
+    assert_eq!(
+        bed.register("another app").await,
+        bed.register("another app").await
+    );
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn store_copy_keeps_what_a_wrong_clock_has_dated() {
+    let missing = clock::missing();
+    missing.iter().for_each(Missing::leave_out);
+    if missing.is_some() || !installed() {
+        return;
+    }
+    let postgres = Postgres::start().await;
+    for (backend, offset) in [
+        ("paseto", -40 * DAY),
+        ("paseto", 400 * DAY),
+        ("storage", -40 * DAY),
+    ] {
+        let mut bed = Bed::new().await;
+        bed.text("backend", backend);
+        let clock = MovedClock::new(&bed.path(""));
+        clock.set_offset(offset);
+        let mut command = bed.config.serve();
+        clock.attach(&mut command);
+        let daemon = bed.start_with(command).await;
+        let endpoint = bed.register("app").await;
+        bed.phone.behave(Behaviour::OFFLINE);
+        let early = store(&endpoint, "weather", b"rain").await;
+        daemon.stop().await;
+        clock.set_offset(0);
+        let (state_dir, url) = (sqlite(&bed.state_dir()), postgres.database().await);
+        copy(&bed, &state_dir, &url).await.with(0);
+
+        bed.text("store.url", &url);
+        let daemon = bed.start().await;
+        assert!(waits(&early).await, "{backend} {offset}");
+        let late = store(&endpoint, "weather", b"sun").await;
+        assert!(
+            !waits(&early).await && waits(&late).await,
+            "{backend} {offset}"
+        );
+        bed.run(&["inspect", &endpoint]).await.with(0);
+        daemon.stop().await;
+
+        let back = bed.path("back");
+        copy(&bed, &url, &sqlite(&back)).await.with(0);
+        bed.config.unset("store.url");
+        bed.text("state_dir", back.to_str().unwrap());
+        let daemon = bed.start().await;
+        assert!(waits(&late).await, "{backend} {offset}");
+        arrives(&mut bed, b"sun").await;
+        assert_eq!(push(&endpoint).await, 201, "{backend} {offset}");
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn store_copy_goes_on_where_it_was_killed() {
+    const MANY: i64 = 60_000;
+    if !installed() {
+        return;
+    }
+    let postgres = Postgres::start().await;
+    let mut bed = Bed::new().await;
+    bed.start().await.stop().await;
+    let db = Connection::open(bed.database()).unwrap();
+    db.execute_batch(&format!(
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {MANY})
+         INSERT INTO registrations
+             (id, key, generation, owner, jid, application, instance, issued, expires)
+         SELECT randomblob(32), randomblob(8), randomblob(16), n || '@example.org',
+             n || '@example.org/x', randomblob(32), randomblob(32), n, 9223372036854775807 FROM n"
+    ))
+    .unwrap();
+    drop(db);
+    let (state_dir, url) = (sqlite(&bed.state_dir()), postgres.database().await);
+    let client = connect(&url).await.unwrap();
+    let in_postgres = async || {
+        let count = "SELECT count(*) FROM unified_push_registrations";
+        let row = client.query_one(count, &[]).await.ok()?;
+        Some(row.get::<_, i64>(0)).filter(|count| *count > 0)
+    };
+    killed(&bed, &state_dir, &url, in_postgres).await;
+    let partial = in_postgres().await.unwrap();
+    assert!(partial < MANY, "{partial}");
+
+    bed.text("store.url", &url);
+    let daemon = bed.spawn(bed.config.serve());
+    assert_eq!(daemon.exit().await, Some(1));
+    let part = format!("holds part of a copy of {state_dir}");
+    assert!(daemon.log().contains(&part), "{}", daemon.log());
+    let said = bed.run(&["queue", "list"]).await.with(1);
+    assert!(said.contains(&part), "{said}");
+    let other = bed.path("other");
+    let mut elsewhere = bed.config.clone();
+    elsewhere.unset("store.url");
+    elsewhere.set("state_dir", format!("{other:?}"));
+    bed.start_with(elsewhere.serve()).await.stop().await;
+    let said = copy(&bed, &sqlite(&other), &url).await.with(1);
+    assert!(said.contains(&part), "{said}");
+    let said = copy(&bed, &url, &sqlite(&bed.path("back"))).await.with(1);
+    assert!(said.contains("Complete that copy first"), "{said}");
+
+    let said = copy(&bed, &state_dir, &url).await.with(0);
+    let begun: Option<i64> = said.lines().find_map(|line| {
+        let rest = line.strip_prefix("copying registrations: ")?;
+        rest.split(' ').next()?.parse().ok()
+    });
+    assert!(begun >= Some(partial), "{said}");
+    assert!(
+        said.contains(&format!("{MANY} registrations")) && said.contains(SAME),
+        "{said}"
+    );
+    assert_eq!(in_postgres().await, Some(MANY));
+
+    // And back, with a source that changes while its copy is not complete.
+    let back = bed.path("back");
+    let in_sqlite = async || {
+        let db = Connection::open(back.join("unified-push.db")).ok()?;
+        let count = "SELECT count(*) FROM registrations";
+        let count: i64 = db.query_row(count, [], |row| row.get(0)).ok()?;
+        (count > 0).then_some(count)
+    };
+    killed(&bed, &url, &sqlite(&back), in_sqlite).await;
+    assert!(in_sqlite().await.unwrap() < MANY);
+    let first = "DELETE FROM unified_push_registrations WHERE number = 1";
+    client.execute(first, &[]).await.unwrap();
+    let said = copy(&bed, &url, &sqlite(&back)).await.with(0);
+    assert!(
+        said.contains("starting over") && said.contains(SAME),
+        "{said}"
+    );
+    assert_eq!(in_sqlite().await, Some(MANY - 1));
+}
+
+/// Kills a copy as soon as this is there.
+async fn killed<T>(bed: &Bed, from: &str, to: &str, begun: impl AsyncFn() -> Option<T>) {
+    let mut command = bed.command(&["store", "copy", "--from", from, "--to", to]);
+    let mut process = Process::start_with(&mut command, &bed.path("killed")).unwrap();
+    eventually("the copy has begun", PATIENCE, begun).await;
+    process.signal(Signal::KILL);
+    let status = process.exit(PATIENCE).await;
+    assert_eq!(status.code(), None, "{}", process.log());
+}
+
+#[tokio::test]
+async fn store_copy_refuses_before_it_changes_anything() {
+    if !installed() {
+        return;
+    }
+    let postgres = Postgres::start().await;
+    let mut bed = Bed::new().await;
+    bed.text("backend", "storage");
+    let daemon = bed.start().await;
+    bed.register("app").await;
+    let (state_dir, url) = (sqlite(&bed.state_dir()), postgres.database().await);
+    let said = copy(&bed, &state_dir, &url).await.with(1);
+    assert!(
+        said.contains("--from: ") && said.contains("is held by another daemon"),
+        "{said}"
+    );
+    let client = connect(&url).await.unwrap();
+    let tables = "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'unified%'";
+    let tables = client.query_one(tables, &[]).await.unwrap();
+    assert_eq!(tables.get::<_, i64>(0), 0);
+    daemon.stop().await;
+
+    // A daemon that lives on PostgreSQL, on either side, which notices nothing.
+    let on_postgres = bed.config.clone().text("store.url", &url);
+    let daemon = bed.start_with(on_postgres.serve()).await;
+    let endpoint = bed.register("app").await;
+    let nowhere = bed.path("nowhere");
+    for (from, to, option) in [
+        (&state_dir, &url, "--to: "),
+        (&url, &sqlite(&nowhere), "--from: "),
+    ] {
+        let said = copy(&bed, from, to).await.with(1);
+        assert!(
+            said.contains(option) && said.contains("is in use. Stop all daemons"),
+            "{said}"
+        );
+    }
+    assert!(!nowhere.exists());
+    assert_eq!(push(&endpoint).await, 201);
+    bed.register("another app").await;
+    daemon.stop().await;
+
+    let newer = postgres.database().await;
+    let client = connect(&newer).await.unwrap();
+    let schema = "CREATE TABLE unified_push_schema (version integer);
+         INSERT INTO unified_push_schema VALUES (99)";
+    client.batch_execute(schema).await.unwrap();
+    let missing = sqlite(&bed.path("missing"));
+    let file = bed.path("url");
+    std::fs::write(&file, format!("{}\n", url.replace("postgres:", "mysql:"))).unwrap();
+    let file = format!("file:{}", file.display());
+    for (from, to, words) in [
+        (
+            &state_dir,
+            &url,
+            "is not empty, it holds 1 keys. Nothing has changed",
+        ),
+        (
+            &url,
+            &state_dir,
+            "is not empty, it holds 1 keys. Nothing has changed",
+        ),
+        (&state_dir, &newer, "was written by a newer version"),
+        (&newer, &missing, "was written by a newer version"),
+        (&missing, &url, "does not exist"),
+        (&url, &url, "are the same store"),
+        (&state_dir, &state_dir, "are the same store"),
+        (&state_dir, &format!("{url}-not"), "there is no database"),
+        (
+            &state_dir,
+            &url.replace("postgres:", "mysql:"),
+            "--to names no store. Write sqlite:",
+        ),
+        (&file, &url, "does not start with postgres://"),
+        (&"file:/nowhere".to_owned(), &url, "cannot be read"),
+    ] {
+        let before = contents(&bed.database());
+        let said = copy(&bed, from, to).await.with(1);
+        assert!(said.contains(words), "{words} in {said}");
+        assert_eq!(contents(&bed.database()), before);
+    }
+    assert!(!bed.path("missing").exists());
+}
