@@ -297,6 +297,9 @@ impl Delivery {
         if !available {
             self.phones.unavailable(from);
         } else if self.acl.read().permits(from) {
+            if self.queue.is_shared() {
+                self.phones.may_have_messages(from);
+            }
             self.phones.available(from, Instant::now());
         }
     }

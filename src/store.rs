@@ -19,7 +19,7 @@ mod tables;
 
 use std::{fmt, path::Path, sync::Arc};
 
-use crate::model::timekeeper::{Kept, Origin};
+use crate::model::timekeeper::{Kept, Origin, Timekeeper};
 
 pub use self::{
     copy::{CopyError, Place, Progress, copy},
@@ -69,7 +69,7 @@ impl Store {
 
     /// The clock that everything about this store goes by: one's own, or the database's, which several
     /// daemons share.
-    pub async fn clock(&self, own: Arc<dyn Clock>) -> Result<Arc<dyn Clock>, StoreError> {
+    pub async fn clock(&self, own: Arc<Timekeeper>) -> Result<Arc<dyn Clock>, StoreError> {
         match &*self.0 {
             Opened::Sqlite(_) => Ok(own),
             Opened::Postgres(postgres) => postgres.clock(own).await,
@@ -84,8 +84,7 @@ impl Store {
         }
     }
 
-    /// What time is to be counted from. Those who share a store date what they write by the wall
-    /// clock, which they have in common.
+    /// What time is to be counted from. Those who share a store date what they write by its clock.
     pub async fn time_origin(&self) -> Result<Origin, StoreError> {
         Ok(match &*self.0 {
             Opened::Sqlite(sqlite) => Origin::Own(sqlite.kept_time().await?),

@@ -140,6 +140,9 @@ impl Delivery {
         }
         let (now, attempt) = (self.clock.now(), self.settings.read().ack_timeout);
         let claim = self.queue.claim(&turn, done, phone, now, attempt).await?;
+        if !matches!(claim, Claim::Empty) {
+            self.phones.surely_has_messages(phone);
+        }
         if let (Some(held), Claim::Later(_)) = (held, &claim) {
             // Another replica is at it, and may yet hold what it has sent to the former session.
             self.phones.release_later(phone, held);
@@ -206,7 +209,7 @@ impl Delivery {
         let owner = self.queue.put_back(key, number, hold).await;
         if let Some(owner) = owner.filter(|owner| owner != phone) {
             // It has found the message leased.
-            self.phones.message_waits(&owner, Instant::now());
+            self.phones.message_moved(&owner, Instant::now());
         }
         end.map_or(ControlFlow::Continue(None), ControlFlow::Break)
     }

@@ -28,6 +28,7 @@
 //! resource, and had `romeo@example.org/balcony` announced itself, then that one would stand in.
 
 mod announced;
+mod elsewhere;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -234,19 +235,6 @@ impl Phones {
             }
         });
         gone && self.announced.other_than(phone).is_some()
-    }
-
-    /// Another replica has emptied this phone's queue, as far as it knows. Who has no link forgets
-    /// it: the store is asked when the link is up.
-    pub fn drained_elsewhere(&self, phone: &Jid, now: Instant) {
-        self.change(|table| {
-            let phone = phone.as_str();
-            if table.link_up {
-                table.schedule(phone, now);
-            } else if table.get(phone).is_some_and(|known| known.writing == 0) {
-                table.remove(phone);
-            }
-        });
     }
 
     /// Starts with one attempt at each phone, paced. None is left alone any more: its server may be

@@ -202,7 +202,7 @@ impl Delivery {
         let refusal = match kept {
             Ok(Enqueued::Stored { redirected, .. }) => {
                 if let Some(owner) = redirected {
-                    self.phones.message_waits(&owner, Instant::now());
+                    self.phones.message_moved(&owner, Instant::now());
                 }
                 return self.answered_meanwhile(&push, attempt).await;
             }

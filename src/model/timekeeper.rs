@@ -53,7 +53,7 @@ enum State {
 /// What time is counted from.
 #[derive(Clone)]
 pub enum Origin {
-    /// The system's clock alone, since others write to the same store by theirs.
+    /// The system's clock alone: what is kept is dated by the store's own clock.
     Wall,
     /// What was kept, or what the system's clock says when nothing was.
     Own(Option<Kept>),
@@ -92,6 +92,11 @@ impl Timekeeper {
     /// What the system's clock says, even if that is certainly wrong.
     pub fn wall_as_it_is(&self) -> Timestamp {
         self.source.wall()
+    }
+
+    /// Since the computer was started, the time that it slept included.
+    pub fn since_boot(&self) -> Duration {
+        self.source.since_boot()
     }
 
     /// Whether it has begun now, which it does when the system's clock is no longer certainly wrong.

@@ -66,7 +66,7 @@ use super::{
     messages::{Claim, Enqueued, Silence},
     registrations::{Found, TokenHash},
 };
-use crate::model::{message::MessageKey, time::Clock};
+use crate::model::{message::MessageKey, time::Clock, timekeeper::Timekeeper};
 
 pub struct Postgres {
     pub(super) url: PostgresUrl,
@@ -87,8 +87,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// The database's clock, as far as it differs from one's own.
-    pub async fn clock(&self, own: Arc<dyn Clock>) -> StoreResult<Arc<dyn Clock>> {
+    /// The database's clock.
+    pub async fn clock(&self, own: Arc<Timekeeper>) -> StoreResult<Arc<dyn Clock>> {
         Ok(Arc::new(
             DatabaseClock::start(own, self.work.clone()).await?,
         ))

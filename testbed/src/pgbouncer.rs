@@ -28,7 +28,8 @@ impl PgBouncer {
         Missing::of(&[PROGRAM])
     }
 
-    /// Before the database at this URL, with its own defaults but for the pool's mode.
+    /// Before the database at this URL, with its own defaults but for the pool's mode and the
+    /// pause after a failed login, which `docs/store.md` advises.
     pub async fn start(database: &str, mode: &str) -> Self {
         let dir = TempDir::with_prefix("pgbouncer").unwrap();
         if geteuid().is_root() {
@@ -107,7 +108,8 @@ impl PgBouncer {
         let config = format!(
             "[databases]\n{database}\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-             auth_type = any\nadmin_users = admin\npool_mode = {mode}\n"
+             auth_type = any\nadmin_users = admin\npool_mode = {mode}\n\
+             server_login_retry = 1\n"
         );
         fs::write(&self.config, config).unwrap();
     }

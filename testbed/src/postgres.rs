@@ -41,6 +41,8 @@ pub struct Postgres {
     port: u16,
     process: Mutex<Option<Process>>,
     databases: AtomicU32,
+    /// What its process has in its environment.
+    environment: Mutex<Vec<(String, String)>>,
 }
 
 impl Postgres {
@@ -95,7 +97,13 @@ impl Postgres {
             port: free_port(),
             process: Mutex::new(None),
             databases: AtomicU32::new(0),
+            environment: Mutex::default(),
         }
+    }
+
+    /// From its next start on it has this in its environment.
+    pub fn environment(&self, variables: Vec<(String, String)>) {
+        *self.environment.lock().unwrap() = variables;
     }
 
     /// Appends a line to postgresql.conf, for the next start.
@@ -221,6 +229,7 @@ impl Postgres {
 
     fn spawn(&self) -> Process {
         let mut command = self.command("postgres");
+        command.envs(self.environment.lock().unwrap().iter().cloned());
         command.arg("-D").arg(self.path("data"));
         command.arg("-k").arg(self.dir.path());
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);

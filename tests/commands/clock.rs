@@ -2,11 +2,13 @@
 
 use rustix::process::Signal;
 use testbed::{
-    Bed, Behaviour, Daemon, Missing, MovedClock, PATIENCE,
+    Bed, Behaviour, Daemon, Missing, MovedClock, PATIENCE, Postgres,
     bed::{BACKENDS, OWNER, push},
     clock, eventually,
     http::{post, try_get},
 };
+
+use crate::outage;
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -14,8 +16,18 @@ const DAY: i64 = 24 * HOUR;
 const AGES: i64 = 100 * 365 * DAY;
 const SET: &str = "the system's clock was set";
 
+/// Each where it is there: in the daemon's own store, and in PostgreSQL, which has a clock that is
+/// right.
+async fn stores() -> Vec<Option<Postgres>> {
+    let mut stores = vec![None];
+    if outage::installed() {
+        stores.push(Some(Postgres::start().await));
+    }
+    stores
+}
+
 /// None when clocks cannot be moved here.
-async fn bed(backend: &str) -> Option<(Bed, MovedClock)> {
+async fn bed(backend: &str, store: Option<&Postgres>) -> Option<(Bed, MovedClock)> {
     let missing = clock::missing();
     missing.iter().for_each(Missing::leave_out);
     if missing.is_some() {
@@ -23,6 +35,9 @@ async fn bed(backend: &str) -> Option<(Bed, MovedClock)> {
     }
     let mut bed = Bed::new().await;
     bed.text("backend", backend);
+    if let Some(postgres) = store {
+        bed.text("store.url", &postgres.database().await);
+    }
     let clock = MovedClock::new(&bed.path(""));
     Some((bed, clock))
 }
@@ -40,8 +55,12 @@ async fn restart(daemon: &Daemon, signal: Signal) {
     daemon.start_linked().await;
 }
 
-/// Sets the clock, and awaits that the daemon notices.
-async fn set(clock: &MovedClock, daemon: &Daemon, offset: i64) {
+/// Sets the clock, and awaits that the daemon notices, if it goes by its own time.
+async fn set(clock: &MovedClock, daemon: &Daemon, offset: i64, store: Option<&Postgres>) {
+    if store.is_some() {
+        clock.set_offset(offset);
+        return;
+    }
     let noticed = || daemon.log().matches(SET).count();
     let before = noticed();
     clock.set_offset(offset);
@@ -78,8 +97,10 @@ async fn delivered(message: &str) {
 
 #[tokio::test]
 async fn a_clock_before_the_release_is_waited_for() {
-    for backend in BACKENDS {
-        let Some((mut bed, clock)) = bed(backend).await else {
+    let stores = stores().await;
+    let each = |backend| stores.iter().map(move |store| (backend, store.as_ref()));
+    for (backend, store) in BACKENDS.into_iter().flat_map(each) {
+        let Some((mut bed, clock)) = bed(backend, store).await else {
             return;
         };
         let daemon = start(&bed, &clock).await;
@@ -125,16 +146,18 @@ async fn a_clock_before_the_release_is_waited_for() {
 
 #[tokio::test]
 async fn endpoints_of_a_clock_that_was_behind_live_on_when_it_is_set() {
-    for backend in BACKENDS {
+    let stores = stores().await;
+    let each = |backend| stores.iter().map(move |store| (backend, store.as_ref()));
+    for (backend, store) in BACKENDS.into_iter().flat_map(each) {
         for signal in [Signal::KILL, Signal::TERM] {
-            let Some((bed, clock)) = bed(backend).await else {
+            let Some((bed, clock)) = bed(backend, store).await else {
                 return;
             };
             clock.set_offset(-40 * DAY);
             let daemon = start(&bed, &clock).await;
             let endpoint = bed.register("app").await;
             assert_eq!(push(&endpoint).await, 201);
-            set(&clock, &daemon, 0).await;
+            set(&clock, &daemon, 0, store).await;
             assert_eq!(push(&endpoint).await, 201);
             restart(&daemon, signal).await;
             assert_eq!(push(&endpoint).await, 201, "{backend}");
@@ -151,44 +174,49 @@ async fn endpoints_of_a_clock_that_was_behind_live_on_when_it_is_set() {
 
 #[tokio::test]
 async fn what_waits_survives_a_clock_that_is_set_to_and_fro() {
-    let Some((mut bed, clock)) = bed("paseto").await else {
-        return;
-    };
-    let daemon = start(&bed, &clock).await;
-    let endpoint = bed.register("app").await;
-    bed.phone.behave(Behaviour::OFFLINE);
-    let kept = post(&endpoint, &[("TTL", "3600")], b"kept").await;
-    let message = kept.header("location").unwrap();
-    for offset in [6 * HOUR, 0, -6 * HOUR, 0] {
-        set(&clock, &daemon, offset).await;
-        assert!(waits(message).await, "{offset}");
-        // What is stored by each of these clocks takes the place of what was before.
-        let topic = [("TTL", "3600"), ("Topic", "weather")];
-        let answer = post(&endpoint, &topic, offset.to_string().as_bytes()).await;
-        assert_eq!(answer.status, 201);
-        // Which begins with a purge.
-        restart(&daemon, Signal::KILL).await;
-        assert!(waits(message).await, "{offset}");
-    }
-    let listed = bed.run(&["queue", "list"]).await.with(0);
-    let row = listed.lines().find(|line| line.ends_with(OWNER)).unwrap();
-    assert!(row.trim_start().starts_with("2 "), "{listed}");
+    for store in &stores().await {
+        let store = store.as_ref();
+        let Some((mut bed, clock)) = bed("paseto", store).await else {
+            return;
+        };
+        let daemon = start(&bed, &clock).await;
+        let endpoint = bed.register("app").await;
+        bed.phone.behave(Behaviour::OFFLINE);
+        let kept = post(&endpoint, &[("TTL", "3600")], b"kept").await;
+        let message = kept.header("location").unwrap();
+        for offset in [6 * HOUR, 0, -6 * HOUR, 0] {
+            set(&clock, &daemon, offset, store).await;
+            assert!(waits(message).await, "{offset}");
+            // What is stored by each of these clocks takes the place of what was before.
+            let topic = [("TTL", "3600"), ("Topic", "weather")];
+            let answer = post(&endpoint, &topic, offset.to_string().as_bytes()).await;
+            assert_eq!(answer.status, 201);
+            // Which begins with a purge.
+            restart(&daemon, Signal::KILL).await;
+            assert!(waits(message).await, "{offset}");
+        }
+        let listed = bed.run(&["queue", "list"]).await.with(0);
+        let row = listed.lines().find(|line| line.ends_with(OWNER)).unwrap();
+        assert!(row.trim_start().starts_with("2 "), "{listed}");
 
-    returns(&bed);
-    arrives(&mut bed, b"kept").await;
-    delivered(message).await;
-    // Real time ends it: an hour in which the machine sleeps.
-    bed.phone.behave(Behaviour::OFFLINE);
-    let late = post(&endpoint, &[("TTL", "3600")], b"late").await;
-    clock.pass(HOUR + 1);
-    assert!(!waits(late.header("location").unwrap()).await);
-    daemon.stop().await;
+        returns(&bed);
+        arrives(&mut bed, b"kept").await;
+        delivered(message).await;
+        if store.is_none() {
+            // Real time ends it: an hour in which the machine sleeps.
+            bed.phone.behave(Behaviour::OFFLINE);
+            let late = post(&endpoint, &[("TTL", "3600")], b"late").await;
+            clock.pass(HOUR + 1);
+            assert!(!waits(late.header("location").unwrap()).await);
+        }
+        daemon.stop().await;
+    }
 }
 
 #[tokio::test]
 async fn a_phone_that_was_off_for_20_days_has_lost_nothing_whatever_the_clock_did() {
     for backend in BACKENDS {
-        let Some((mut bed, clock)) = bed(backend).await else {
+        let Some((mut bed, clock)) = bed(backend, None).await else {
             return;
         };
         let daemon = start(&bed, &clock).await;
@@ -201,16 +229,16 @@ async fn a_phone_that_was_off_for_20_days_has_lost_nothing_whatever_the_clock_di
         for day in 1..=20_i64 {
             clock.pass(DAY);
             match day {
-                3 => set(&clock, &daemon, 6 * HOUR).await,
-                5 => set(&clock, &daemon, -40 * DAY).await,
+                3 => set(&clock, &daemon, 6 * HOUR, None).await,
+                5 => set(&clock, &daemon, -40 * DAY, None).await,
                 7 => restart(&daemon, Signal::KILL).await,
-                9 => set(&clock, &daemon, 0).await,
+                9 => set(&clock, &daemon, 0, None).await,
                 11 => {
                     daemon.stop().await;
                     clock.set_offset(40 * DAY);
                     daemon.start_linked().await;
                 }
-                13 => set(&clock, &daemon, 0).await,
+                13 => set(&clock, &daemon, 0, None).await,
                 15 => restart(&daemon, Signal::TERM).await,
                 _ => {}
             }

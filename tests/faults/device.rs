@@ -14,7 +14,6 @@ use tokio::time::timeout;
 use crate::{
     host::{Host, Place},
     ledger::Ledger,
-    world::AHEAD,
 };
 
 /// How long a phone waits for the answer when it renews.
@@ -41,6 +40,8 @@ pub struct Device {
     apps: Vec<App>,
     host: Arc<Host>,
     ledger: Arc<Ledger>,
+    /// How far the clock that its endpoints go by is ahead of the real one.
+    ahead: Duration,
     line: Line,
 }
 
@@ -59,7 +60,13 @@ enum Line {
 }
 
 impl Device {
-    pub fn new(index: usize, profile: Profile, host: Arc<Host>, ledger: Arc<Ledger>) -> Self {
+    pub fn new(
+        index: usize,
+        profile: Profile,
+        host: Arc<Host>,
+        ledger: Arc<Ledger>,
+        ahead: Duration,
+    ) -> Self {
         let account = format!("{}@{DOMAIN}", profile.user);
         ledger.inner().accounts.push(account);
         let pair = |app| Pair::of(profile.user, &format!("{index}-{app}"));
@@ -76,6 +83,7 @@ impl Device {
             apps: (0..profile.apps).map(app).collect(),
             host,
             ledger,
+            ahead,
             line: Line::Away,
         }
     }
@@ -158,7 +166,7 @@ impl Device {
                 subscription,
                 expires,
             } = self.apps[number];
-            let soon = now() + self.host.registration_ttl() / 4;
+            let soon = now() + self.ahead + self.host.registration_ttl() / 4;
             if expires.is_some_and(|expires| expires > soon) {
                 continue;
             }
@@ -262,7 +270,7 @@ impl Device {
 /// By the phones' clocks, which are right.
 #[expect(clippy::disallowed_methods, reason = "the phones are real")]
 fn now() -> SystemTime {
-    SystemTime::now() + AHEAD
+    SystemTime::now()
 }
 
 /// How a phone is at odds with its pushes for a while.

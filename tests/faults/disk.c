@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum mode { OK, FULL, READ_ONLY, SYNC_FAILS, HOLD };
@@ -119,6 +120,14 @@ ssize_t pwrite(int fd, const void *bytes, size_t count, off_t offset) {
 
 ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t offset) {
     return change(fd) ? -1 : REAL(pwrite64)(fd, bytes, count, offset);
+}
+
+ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset) {
+    return change(fd) ? -1 : REAL(pwritev)(fd, parts, count, offset);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t offset) {
+    return change(fd) ? -1 : REAL(pwritev64)(fd, parts, count, offset);
 }
 
 int ftruncate(int fd, off_t length) {

@@ -1,8 +1,8 @@
 //! The disk under the daemon's state directory: `disk.c` in the daemon does what is said here.
 
 use std::{
-    fs::File,
-    os::unix::fs::FileExt,
+    fs::{self, File, Permissions},
+    os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -50,11 +50,32 @@ impl Disk {
         }
     }
 
+    /// For all files of a database's server, which runs as another user.
+    pub fn of_a_server(dir: &Path) -> Self {
+        let disk = Self::new(dir);
+        fs::set_permissions(&disk.path, Permissions::from_mode(0o666)).unwrap();
+        Self {
+            dir: PathBuf::new(),
+            ..disk
+        }
+    }
+
     /// The command's process has this disk.
     pub fn attach(&self, command: &mut Command) {
-        command.env("LD_PRELOAD", library());
-        command.env("DISK_DIR", &self.dir);
-        command.env("DISK_CONTROL", &self.path);
+        command.envs(self.environment());
+    }
+
+    /// What a process with this disk has in its environment.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let [library, dir, path] =
+            [library(), &self.dir, &self.path].map(|path| path.display().to_string());
+        [
+            ("LD_PRELOAD", library),
+            ("DISK_DIR", dir),
+            ("DISK_CONTROL", path),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
     }
 
     pub fn set(&self, mode: Mode) {

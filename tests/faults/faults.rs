@@ -30,6 +30,14 @@ pub enum Kind {
     DiskReadOnly,
     SyncFailed,
     DatabaseKilled,
+    /// Its standby takes over, and it comes back as the standby of that.
+    Promoted,
+    PoolerRestarted,
+    DatabaseFull,
+    ConnectionsExhausted,
+    CommitHung,
+    /// A snapshot stays open, with what `pg_dump` locks.
+    DumpHeld,
     ClockJumped,
     /// What stands in front of the daemon passes pushes on by another path.
     ProxyWrong,
@@ -62,6 +70,12 @@ const WEIGHTS: &[(Kind, usize)] = &[
     (DiskReadOnly, 3),
     (SyncFailed, 2),
     (DatabaseKilled, 5),
+    (Promoted, 4),
+    (PoolerRestarted, 4),
+    (DatabaseFull, 3),
+    (ConnectionsExhausted, 3),
+    (CommitHung, 4),
+    (DumpHeld, 2),
     (ClockJumped, 4),
     (ProxyWrong, 5),
     (Reloaded, 6),
@@ -81,9 +95,24 @@ impl Kind {
         matches!(self, DiskFull | DiskReadOnly | SyncFailed)
     }
 
+    pub fn of_the_database(self) -> bool {
+        (DatabaseKilled..=DumpHeld).contains(&self)
+    }
+
     /// Whether a message may arrive twice because of it.
     pub fn repeats(self) -> bool {
         !matches!(self, ProxyWrong | Reloaded)
+    }
+
+    /// Whether a message may have to wait because of it.
+    pub fn delays(self) -> bool {
+        !matches!(self, ProxyWrong | ClockJumped | DumpHeld)
+    }
+
+    /// Whether what was sent may arrive after what was sent later.
+    pub fn holds_stanzas(self) -> bool {
+        let of_server = matches!(self, ServerRestarted | ServerKilled);
+        self.of_the_link() || of_server || self.of_a_phone()
     }
 
     fn name(self) -> &'static str {
@@ -108,7 +137,13 @@ impl Kind {
             DiskReadOnly => "disk read-only",
             SyncFailed => "fdatasync failed",
             DatabaseKilled => "PostgreSQL killed",
-            ClockJumped => "clock jumped by hours",
+            Promoted => "standby promoted",
+            PoolerRestarted => "PgBouncer restarted",
+            DatabaseFull => "disk full under PostgreSQL",
+            ConnectionsExhausted => "connections exhausted",
+            CommitHung => "commits hung",
+            DumpHeld => "dump held open",
+            ClockJumped => "clock jumped",
             ProxyWrong => "proxy changed the path",
             Reloaded => "reloaded",
             Upgraded => "upgraded",
@@ -144,13 +179,15 @@ pub struct Conditions {
     pub hibernation: Duration,
     pub registration_ttl: Duration,
     pub postgres: bool,
+    pub pooled: bool,
 }
 
 /// Every kind at least once, if there is room.
 pub fn schedule(of: &Conditions) -> Vec<Planned> {
     let mut random = Random::new(of.seed, 1);
     let possible = |kind: Kind| match kind {
-        DatabaseKilled => of.postgres,
+        PoolerRestarted => of.pooled,
+        kind if kind.of_the_database() => of.postgres,
         kind => !(of.postgres && kind.of_the_disk()),
     };
     let weights = WEIGHTS.iter().filter(|(kind, _)| possible(*kind));
@@ -192,7 +229,9 @@ fn length(kind: Kind, of: &Conditions) -> Range<u64> {
         (PhoneTimedOut, _) => hibernation + 200..hibernation + 1200,
         (PhoneAway, _) => ttl..ttl + 1500,
         (PhoneResumed | PhoneReplaced, _) => 50..hibernation * 6 / 10,
-        (DatabaseKilled, _) => 0..1500,
+        (DatabaseKilled | Promoted | PoolerRestarted, _) => 0..1500,
+        (DatabaseFull | ConnectionsExhausted | CommitHung, _) => 500..6000,
+        (DumpHeld, _) => 10_000..40_000,
         (_, true) => 50..1200,
         (_, false) => 100..4000,
     }

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use crate::{
+    database::Database,
     device::{Device, odd},
     disk::Mode,
     faults::{Kind, Planned},
@@ -48,10 +49,11 @@ impl World {
         Some(match kind {
             Kind::DaemonKilled | Kind::DaemonStopped => &replica.process,
             Kind::Reloaded | Kind::Upgraded => &replica.process,
-            Kind::ClockJumped => &self.time,
+            Kind::ClockJumped => &replica.time,
             Kind::ProxyWrong => &self.front,
             Kind::ServerRestarted | Kind::ServerKilled => &self.server,
-            Kind::DatabaseKilled => &self.database.as_ref()?.busy,
+            Kind::DumpHeld => &self.database.as_ref()?.dumped,
+            kind if kind.of_the_database() => &self.database.as_ref()?.busy,
             Kind::DiskFull | Kind::DiskReadOnly | Kind::SyncFailed => &replica.disk,
             _ => replica.has_link_to_cut().then_some(&replica.link)?,
         })
@@ -110,9 +112,9 @@ impl World {
             }
             (Kind::Reloaded, _hold) => self.reload(replica, planned).await,
             (Kind::ClockJumped, _hold) => {
-                const HOUR: i64 = 3600;
-                let wrong = [-6, -1, 0, 1, 6][planned.form % 5] * HOUR;
-                self.clock.set_offset(AHEAD.as_secs() as i64 + wrong);
+                const MINUTE: i64 = 60;
+                let wrong = [-360, -60, -7, 0, 3, 60, 360][planned.form % 7] * MINUTE;
+                replica.clock.set_offset(AHEAD.as_secs() as i64 + wrong);
                 sleep(planned.length).await;
             }
             (Kind::ProxyWrong, _hold) => {
@@ -139,16 +141,18 @@ impl World {
                 drop(hold);
                 self.recovered().await;
             }
-            (Kind::DatabaseKilled, _hold) => {
-                let database = self.database.as_ref().expect("it is planned for");
+            (Kind::DumpHeld, _hold) => self.shared().fault(planned).await,
+            (kind, _hold) if kind.of_the_database() => {
+                let database = self.shared();
                 database.fails.set(true);
-                database.server.kill().await;
-                sleep(planned.length).await;
-                database.server.launch().await;
+                database.fault(planned).await;
+                // Whether the daemons notice soon enough is part of what is tested.
+                self.ledger.end(record);
                 for replica in &self.replicas {
                     replica.daemon.store("ok").await;
                 }
                 database.fails.set(false);
+                return;
             }
             (kind, _hold) => {
                 let mode = match kind {
@@ -165,6 +169,10 @@ impl World {
             }
         }
         self.ledger.end(record);
+    }
+
+    fn shared(&self) -> &Database {
+        self.database.as_ref().expect("it is planned for")
     }
 
     pub fn store_fails(&self, replica: &Replica) -> bool {

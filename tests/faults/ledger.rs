@@ -238,8 +238,14 @@ impl Message {
     }
 
     pub fn acknowledged(&self) -> bool {
+        self.acknowledged_at().is_some()
+    }
+
+    /// For the first time.
+    pub fn acknowledged_at(&self) -> Option<Instant> {
         let mut deliveries = self.deliveries.iter();
-        deliveries.any(|delivery| delivery.taken == Taken::Acknowledged)
+        let taken = deliveries.find(|delivery| delivery.taken == Taken::Acknowledged);
+        taken.map(|delivery| delivery.at)
     }
 
     /// When it may be dropped at the latest.
@@ -272,6 +278,41 @@ impl Inner {
             same && later && kept && !std::ptr::eq(other, message)
         };
         message.topic.is_some() && self.messages.iter().any(replaces)
+    }
+
+    /// The longest time in which no fault was there that delays what a device gets.
+    pub fn unhindered(&self, device: usize, from: Instant, until: Instant) -> Duration {
+        let (mut longest, mut free) = (Duration::ZERO, from);
+        let hinders =
+            |fault: &&Record| fault.kind.delays() && fault.device.is_none_or(|of| of == device);
+        // They are in the order in which they began.
+        for fault in self.faults.iter().filter(hinders) {
+            longest = longest.max(fault.from.min(until).saturating_duration_since(free));
+            free = free.max(fault.until.unwrap_or(until));
+        }
+        longest.max(until.saturating_duration_since(free))
+    }
+
+    /// Whether a message came, for the first time, after one that had taken its place was there, and
+    /// nothing had held it on its way.
+    pub fn turned_around(&self, message: &Message) -> bool {
+        let (Some(answer), Some(first)) = (message.accepted(), message.deliveries.first()) else {
+            return false;
+        };
+        let overtook = |later: &Message| {
+            later.subscription == message.subscription
+                && later.topic == message.topic
+                && later.accepted().is_some()
+                && answer.at < later.posted
+                && later.acknowledged_at().is_some_and(|at| at < first.at)
+        };
+        let held = |fault: &Record| fault.kind.holds_stanzas();
+        message.topic.is_some()
+            && self.messages.iter().any(overtook)
+            && !self
+                .overlapping(message.device, message.posted, first.at)
+                .into_iter()
+                .any(held)
     }
 
     /// The faults that can have made a device get a message twice, from when it was posted to the

@@ -1,6 +1,7 @@
 //! The crash harness: messages are sent to phones that come and go, while the daemon is killed,
-//! reloaded and upgraded, its server restarts, its link is cut, its disk fails, its clock jumps and the
-//! proxy before it alters paths, at moments that depend on a seed. Whatever was accepted must arrive,
+//! reloaded and upgraded, its server restarts, its link is cut, its disk fails, its clock jumps, the
+//! proxy before it alters paths and its PostgreSQL meets what operators know, at moments that depend on
+//! a seed. Whatever was accepted must arrive, soon after the last fault and in the order of its topic,
 //! and no sender may be told that an endpoint is gone: every one that a phone was given takes a push
 //! in the end.
 //!
@@ -10,6 +11,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
 mod daemon;
+mod database;
 mod device;
 mod disk;
 mod durability;
@@ -29,7 +31,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use testbed::{
-    Postgres,
+    PgBouncer, Postgres,
     suite::{self, Arguments, Suite, Test},
 };
 
@@ -116,7 +118,7 @@ fn add(suite: &mut Suite, setup: Setup) {
     let name = format!("{}::{:?}", setup.on, setup.store).to_lowercase();
     let database = match setup.store {
         Store::Sqlite => None,
-        Store::Postgres => Postgres::missing(),
+        Store::Postgres => Postgres::missing().or(PgBouncer::missing()),
     };
     let missing = setup.on.missing().or(database).or(disk::missing());
     suite.add(name, missing, Box::new(move || Ok(run::run(setup, false)?)));

@@ -11,6 +11,9 @@ use crate::{
     world::{Setup, World},
 };
 
+/// How long a message may wait when nothing hinders it any more.
+const PROMPT: Duration = Duration::from_secs(20);
+
 /// How many of a kind are told in full.
 const TOLD: usize = 10;
 
@@ -29,6 +32,8 @@ pub struct Report {
     unanswered: usize,
     acknowledged_late: usize,
     longest: Duration,
+    /// Without any fault meanwhile.
+    idle: Duration,
     expired: usize,
     replaced: usize,
     offered_again: usize,
@@ -42,6 +47,10 @@ pub struct Report {
     between: Vec<String>,
     unexplained: Vec<String>,
     lost: Vec<String>,
+    /// They waited too long for nothing.
+    late: Vec<String>,
+    /// They came after what had taken their place.
+    turned: Vec<String>,
     violations: Vec<String>,
 }
 
@@ -68,6 +77,7 @@ impl Report {
             unanswered: 0,
             acknowledged_late: 0,
             longest: Duration::ZERO,
+            idle: Duration::ZERO,
             expired: 0,
             replaced: 0,
             offered_again: 0,
@@ -78,6 +88,8 @@ impl Report {
             between: Vec::new(),
             unexplained: Vec::new(),
             lost: told,
+            late: Vec::new(),
+            turned: Vec::new(),
             violations: inner.violations.clone(),
         };
         for fault in &inner.faults {
@@ -101,6 +113,13 @@ impl Report {
         if let (Some(answer), Some(first)) = (message.accepted(), first) {
             self.acknowledged_late += usize::from(first.at > answer.at);
             self.longest = self.longest.max(first.at - message.posted);
+            let idle = inner.unhindered(message.device, answer.at, first.at);
+            self.idle = self.idle.max(idle);
+            if idle > PROMPT {
+                let text = tell(number, message, inner);
+                self.late
+                    .push(format!("by {:.1} s: {text}", idle.as_secs_f64()));
+            }
             let end = answer.at + Duration::from_secs(answer.ttl);
             self.after_expiry += usize::from(answer.ttl > 0 && first.at > end);
         }
@@ -108,6 +127,9 @@ impl Report {
             let expired = message.expires().is_some_and(|end| end <= Instant::now());
             self.expired += usize::from(expired);
             self.replaced += usize::from(!expired);
+        }
+        if inner.turned_around(message) {
+            self.turned.push(tell(number, message, inner));
         }
         for pair in message.deliveries.windows(2) {
             let [before, again] = pair else { continue };
@@ -135,6 +157,8 @@ impl Report {
         let mut wrong = Vec::new();
         for (what, list) in [
             ("lost", &self.lost),
+            ("too late", &self.late),
+            ("topics turned around", &self.turned),
             ("unexplained duplicates", &self.unexplained),
             ("violations", &self.violations),
         ] {
@@ -188,6 +212,7 @@ impl fmt::Display for Report {
             ("offered to another resource", self.fallbacks),
             ("delivered after their TTL", self.after_expiry),
             ("lost", self.lost.len()),
+            ("turned around", self.turned.len()),
             ("delivered twice", duplicates),
         ] {
             writeln!(f, "  {what:<32} {count:>6}")?;
@@ -203,8 +228,15 @@ impl fmt::Display for Report {
             self.between.len()
         )?;
         writeln!(f, "  longest delay {:>22.1} s", self.longest.as_secs_f64())?;
+        writeln!(
+            f,
+            "  without a fault meanwhile {:>10.1} s",
+            self.idle.as_secs_f64()
+        )?;
         for (what, list, told) in [
             ("LOST", &self.lost, TOLD),
+            ("LATE", &self.late, TOLD),
+            ("TURNED", &self.turned, TOLD),
             ("UNEXPLAINED", &self.unexplained, TOLD),
             ("BETWEEN", &self.between, TOLD),
             ("TWICE", &self.twice, usize::MAX),

@@ -78,7 +78,8 @@ async fn storm(world: &Rc<World>, verbose: bool) {
         fast: world.setup.on == On::Loopback,
         hibernation: world.host.hibernation(),
         registration_ttl: world.host.registration_ttl(),
-        postgres: world.setup.store == crate::world::Store::Postgres,
+        postgres: world.database.is_some(),
+        pooled: world.setup.is_pooled(),
     };
     let began = Instant::now();
     let mut faults = JoinSet::new();

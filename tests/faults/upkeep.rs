@@ -123,7 +123,7 @@ impl World {
                 settings.value("registration_ttl", self.host.registration_ttl().as_secs());
             settings.file();
             replica.settings.replace(settings);
-            replica.daemon.upgrade(program(), &self.clock);
+            replica.daemon.upgrade(program(), &replica.clock);
         }
         for replica in &self.replicas {
             self.start_again(replica).await;

@@ -2,17 +2,19 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fs,
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use tempfile::TempDir;
-use testbed::{Config, Kind, MovedClock, PATIENCE, Postgres, Random, eventually, program};
+use testbed::{Config, Kind, MovedClock, PATIENCE, Random, eventually, program};
 use tokio::sync::Mutex;
 
 use crate::{
     daemon::Daemon,
+    database::Database,
     device::{Device, Profile},
     host::{Host, On},
     ledger::Ledger,
@@ -43,6 +45,21 @@ pub struct Setup {
     pub old: Option<&'static Path>,
 }
 
+impl Setup {
+    /// Whether there are poolers: every other daemon comes through them.
+    pub fn is_pooled(self) -> bool {
+        self.store == Store::Postgres && self.replicas > 1
+    }
+
+    /// How far the clock that endpoints go by is ahead of the phones'. PostgreSQL's is right.
+    pub fn ahead(self) -> Duration {
+        match self.store {
+            Store::Sqlite => AHEAD,
+            Store::Postgres => Duration::ZERO,
+        }
+    }
+}
+
 pub struct World {
     pub setup: Setup,
     pub host: Arc<Host>,
@@ -50,10 +67,6 @@ pub struct World {
     pub server: Arc<Mutex<()>>,
     pub database: Option<Database>,
     pub replicas: Vec<Replica>,
-    /// Of the machine that the daemons run on.
-    pub clock: MovedClock,
-    /// Held while it jumps.
-    pub time: Arc<Mutex<()>>,
     /// How the path of a push is altered on its way.
     pub path_altered: Cell<Option<usize>>,
     /// Held while it is.
@@ -63,21 +76,15 @@ pub struct World {
     pub dir: TempDir,
 }
 
-/// The store that the replicas share.
-pub struct Database {
-    pub server: Postgres,
-    url: String,
-    /// Held while it has a fault.
-    pub busy: Arc<Mutex<()>>,
-    pub fails: Cell<bool>,
-}
-
 pub struct Replica {
     pub daemon: Daemon,
     /// Its configuration as it is now.
     pub settings: RefCell<Config>,
     pub proxy: Proxy,
+    /// Of the machine that it runs on.
+    pub clock: MovedClock,
     /// Each held while it has a fault.
+    pub time: Arc<Mutex<()>>,
     pub process: Arc<Mutex<()>>,
     pub link: Arc<Mutex<()>>,
     pub disk: Arc<Mutex<()>>,
@@ -125,17 +132,16 @@ impl World {
         let ledger = Arc::new(Ledger::default());
         let database = match setup.store {
             Store::Sqlite => None,
-            Store::Postgres => Some(Database::start().await),
+            Store::Postgres => Some(Database::start(dir.path(), setup.is_pooled()).await),
         };
-        let clock = MovedClock::new(dir.path());
-        clock.set_offset(AHEAD.as_secs() as i64);
         let mut replicas = Vec::new();
         for number in 0..setup.replicas {
-            let dir = dir.path().join(format!("daemon-{number}"));
-            replicas.push(Replica::start(&dir, &host, database.as_ref(), setup, &clock).await);
+            replicas
+                .push(Replica::start(dir.path(), number, &host, database.as_ref(), setup).await);
         }
         let device = |(index, profile): (usize, &Profile)| {
-            let device = Device::new(index, *profile, host.clone(), ledger.clone());
+            let ahead = setup.ahead();
+            let device = Device::new(index, *profile, host.clone(), ledger.clone(), ahead);
             Arc::new(Mutex::new(device))
         };
         let devices = PROFILES.iter().enumerate().map(device).collect();
@@ -145,8 +151,6 @@ impl World {
             server: Arc::default(),
             database,
             replicas,
-            clock,
-            time: Arc::default(),
             path_altered: Cell::new(None),
             front: Arc::default(),
             devices,
@@ -186,18 +190,6 @@ impl World {
     }
 }
 
-impl Database {
-    async fn start() -> Self {
-        let server = Postgres::start().await;
-        Self {
-            url: server.database().await,
-            server,
-            busy: Arc::default(),
-            fails: Cell::new(false),
-        }
-    }
-}
-
 impl Replica {
     /// Whether there is a link to cut. The daemon waits longer each time that a new one is lost
     /// soon; the harness does not wait for it more than a few times.
@@ -213,22 +205,30 @@ impl Replica {
 
     async fn start(
         dir: &Path,
+        number: usize,
         host: &Host,
         database: Option<&Database>,
         setup: Setup,
-        clock: &MovedClock,
     ) -> Self {
+        /// Between the clocks of two daemons, in seconds.
+        const APART: i64 = 400;
+        let dir = dir.join(format!("daemon-{number}"));
         let proxy = Proxy::start(host.port()).await;
-        let mut config = config(dir, host, &proxy, setup);
+        let mut config = config(&dir, host, &proxy, setup);
         if let Some(database) = database {
-            config = config.text("store.url", &database.url);
+            config = config.text("store.url", &database.url(number));
         }
-        let daemon = Daemon::new(&config, setup.old.unwrap_or(program()), clock);
+        fs::create_dir_all(&dir).unwrap();
+        let clock = MovedClock::new(&dir);
+        clock.set_offset(AHEAD.as_secs() as i64 + APART * number as i64);
+        let daemon = Daemon::new(&config, setup.old.unwrap_or(program()), &clock);
         daemon.start(|| false).await.expect("the daemon starts");
         Self {
             daemon,
             settings: RefCell::new(config),
             proxy,
+            clock,
+            time: Arc::default(),
             process: Arc::default(),
             link: Arc::default(),
             disk: Arc::default(),

@@ -263,6 +263,15 @@ async fn what_waits_follows_the_phone(store: &Store) {
     assert_eq!(second.registration, moved);
     assert_eq!(second.expires, message(2).expires);
     store.acknowledge(key(2)).await.unwrap();
+    let first = claimed(store, street, after(80)).await;
+    assert_eq!(
+        (first.key, first.attempt),
+        (key(1), 2),
+        "another one held it"
+    );
+    let hold = Hold::Until(after(100));
+    store.put_back(key(1), 2, hold).await.unwrap();
+    store.redirect(&moved).await.unwrap();
     let later = claim(store, street, after(80)).await;
     assert_eq!(later, Claim::Later(after(100)), "it is held still");
     let newer = claimed(store, "romeo@example.org/alley", after(80)).await;

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use futures::future::join_all;
@@ -14,7 +17,8 @@ use unified_push::{
     model::{
         message::MessageKey,
         registration::Registration,
-        time::{Clock, SystemClock, Timestamp},
+        time::{Clock, SystemClock, TimeSource, Timestamp},
+        timekeeper::Timekeeper,
     },
     store::{Caps, Claim, Enqueued, NewMessage, News, PostgresSettings, Store},
 };
@@ -327,18 +331,40 @@ async fn the_cap_on_bytes_is_of_what_all_have_stored(postgres: &Postgres) {
     .await;
 }
 
-struct Shifted(i64);
+/// A computer whose clock is set by so many milliseconds, anew whenever it is told.
+#[derive(Clone)]
+struct Computer(Arc<AtomicI64>);
 
-impl Clock for Shifted {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(SystemClock.now().as_millis().saturating_add_signed(self.0))
+impl Computer {
+    fn new(wrong: i64) -> Self {
+        Self(Arc::new(AtomicI64::new(wrong)))
+    }
+
+    async fn clock(&self, store: &Store) -> Arc<dyn Clock> {
+        let keeper = Timekeeper::new(self.clone(), store.time_origin().await.unwrap());
+        store.clock(Arc::new(keeper)).await.unwrap()
+    }
+}
+
+impl TimeSource for Computer {
+    fn wall(&self) -> Timestamp {
+        SystemClock.now().shifted(self.0.load(Ordering::Relaxed))
+    }
+
+    fn since_boot(&self) -> std::time::Duration {
+        SystemClock.since_boot()
+    }
+
+    fn boot(&self) -> Option<String> {
+        SystemClock.boot()
     }
 }
 
 async fn all_go_by_the_databases_clock(postgres: &Postgres) {
     let [a, b] = two(postgres).await;
-    let ahead = a.clock(Arc::new(Shifted(90_000))).await.unwrap();
-    let behind = b.clock(Arc::new(Shifted(-90_000))).await.unwrap();
+    let machine = Computer::new(90_000);
+    let ahead = machine.clock(&a).await;
+    let behind = Computer::new(-90_000).clock(&b).await;
     let difference = ahead.now().as_millis().abs_diff(behind.now().as_millis());
     assert!(difference < 1000, "{difference}");
     let of_server = SystemClock.now().as_millis();
@@ -355,7 +381,8 @@ async fn all_go_by_the_databases_clock(postgres: &Postgres) {
         assert_eq!(store.enqueue(message, AMPLE, now).await.unwrap(), expected);
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
-    // And the one that is ahead does not take it for expired.
+    // And the one that is ahead does not take it for expired, nor when its clock is set.
+    machine.0.store(6 * 3_600_000, Ordering::Relaxed);
     let claimed = claim(&a, ORCHARD, ahead.now()).await;
     assert!(matches!(claimed, Claim::Message(_)), "{claimed:?}");
 }

@@ -336,3 +336,38 @@ fn an_announcement_releases_what_is_held_whenever_it_comes() {
         );
     }
 }
+
+#[test]
+fn a_hold_of_another_resource_does_not_count_for_a_message_that_moved() {
+    let mut scene = Scene::new();
+    scene.phones.message_moved(&scene.romeo, scene.now);
+    let before = scene.now;
+    scene.due();
+    assert_eq!(scene.now, before);
+    assert_eq!(scene.claim(), Some(Held::All));
+    assert_eq!(scene.claim(), None);
+}
+
+#[test]
+fn what_another_replica_holds_is_released_when_the_phone_announces_itself() {
+    let mut scene = Scene::new();
+    scene.phones.available(&scene.romeo, scene.now);
+    assert_eq!(
+        scene.phones.take_due(scene.now),
+        Due::Later(None),
+        "nothing is known"
+    );
+
+    scene.phones.may_have_messages(&scene.romeo);
+    assert!(!scene.phones.must_wait(&scene.romeo));
+    scene.phones.available(&scene.romeo, scene.now);
+    scene.due();
+    assert_eq!(scene.claim(), Some(Held::All));
+    scene.phones.surely_has_messages(&scene.romeo);
+    assert!(
+        scene.phones.must_wait(&scene.romeo),
+        "nothing is sent past it"
+    );
+    scene.end(End::Empty);
+    assert!(!scene.phones.must_wait(&scene.romeo));
+}

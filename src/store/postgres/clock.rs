@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
@@ -24,6 +24,7 @@ use crate::{
     model::{
         leads::Leads,
         time::{Clock, Timestamp},
+        timekeeper::Timekeeper,
     },
     store::error::StoreResult,
 };
@@ -37,10 +38,12 @@ const TOLERATED: u64 = 200;
 /// What a person should know of. Both in milliseconds.
 const REMARKABLE: u64 = 1000;
 
-/// The own clock, corrected by what the database's was ahead when it was last measured.
+/// The database's time when it was last asked, and what has passed since then. The system's clock
+/// only shows whether a person should know that it is wrong: whoever sets it changes nothing here.
 pub struct DatabaseClock {
-    own: Arc<dyn Clock>,
-    ahead: Arc<AtomicI64>,
+    own: Arc<Timekeeper>,
+    /// What the database's clock said when this computer was started, in milliseconds since 1970.
+    at_boot: Arc<AtomicI64>,
     /// They change only while no daemon runs.
     leads: Leads,
     _measures: AbortOnDropHandle<()>,
@@ -48,22 +51,27 @@ pub struct DatabaseClock {
 
 impl DatabaseClock {
     /// Measures first, and again and again as long as it lives.
-    pub async fn start(own: Arc<dyn Clock>, work: Arc<Work>) -> StoreResult<Self> {
-        let ahead = Arc::new(AtomicI64::new(0));
-        measure(&*own, &work, &ahead).await?;
-        let leads = work.single(leads).await?;
-        let (clock, measured) = (own.clone(), ahead.clone());
+    pub async fn start(own: Arc<Timekeeper>, work: Arc<Work>) -> StoreResult<Self> {
+        let measured = Arc::new(AtomicI64::new(0));
+        let mut measure = Measure {
+            own: own.clone(),
+            work,
+            at_boot: measured.clone(),
+            told: 0,
+        };
+        measure.take().await?;
+        let leads = measure.work.single(leads).await?;
         let measures = tokio::spawn(async move {
             loop {
                 sleep(PAUSE).await;
-                if let Err(error) = measure(&*clock, &work, &measured).await {
+                if let Err(error) = measure.take().await {
                     debug!(%error, "the database's clock could not be read");
                 }
             }
         });
         Ok(Self {
             own,
-            ahead,
+            at_boot: measured,
             leads,
             _measures: AbortOnDropHandle::new(measures),
         })
@@ -72,8 +80,7 @@ impl DatabaseClock {
 
 impl Clock for DatabaseClock {
     fn now(&self) -> Timestamp {
-        let ahead = self.ahead.load(Relaxed) + self.leads.last();
-        self.own.now().shifted(ahead)
+        self.databases_now().shifted(self.leads.last())
     }
 
     fn has_begun(&self) -> bool {
@@ -81,8 +88,7 @@ impl Clock for DatabaseClock {
     }
 
     fn wall(&self) -> Option<Timestamp> {
-        let wall = self.own.wall()?;
-        Some(wall.shifted(self.ahead.load(Relaxed)))
+        self.own.wall().map(|_| self.databases_now())
     }
 
     fn to_wall(&self, time: Timestamp) -> Timestamp {
@@ -91,6 +97,55 @@ impl Clock for DatabaseClock {
 
     fn to_ours(&self, told: Timestamp, told_at: Timestamp) -> Timestamp {
         told.shifted(self.leads.at(told_at))
+    }
+}
+
+impl DatabaseClock {
+    fn databases_now(&self) -> Timestamp {
+        after_boot(&self.own).shifted(self.at_boot.load(Relaxed))
+    }
+}
+
+struct Measure {
+    own: Arc<Timekeeper>,
+    work: Arc<Work>,
+    at_boot: Arc<AtomicI64>,
+    /// By how much the database's clock was ahead of the system's when a person was last told.
+    told: i64,
+}
+
+impl Measure {
+    async fn take(&mut self) -> StoreResult<()> {
+        let read = self.work.single(async |db| {
+            // Not before there is a connection.
+            let asked = after_boot(&self.own);
+            let theirs = database_time(db).await?;
+            Ok((asked, theirs))
+        });
+        let (asked, theirs) = read.await?;
+        let answered = after_boot(&self.own);
+        let half = asked.until(answered).as_millis() as u64 / 2;
+        let at_boot = theirs - as_i64(asked.as_millis() + half);
+        let before = self.at_boot.load(Relaxed);
+        if before.abs_diff(at_boot) > TOLERATED + half {
+            self.at_boot.store(at_boot, Relaxed);
+        }
+        self.tell(theirs - as_i64(self.own.wall_as_it_is().as_millis()));
+        Ok(())
+    }
+
+    fn tell(&mut self, ahead: i64) {
+        if ahead.abs_diff(self.told) <= REMARKABLE {
+            return;
+        }
+        self.told = ahead;
+        if ahead.unsigned_abs() > REMARKABLE {
+            warn!(
+                milliseconds = ahead,
+                "the database's clock is ahead of this machine's, or behind it if negative. The daemon \
+                 goes by the database's. Synchronise both, as with NTP"
+            );
+        }
     }
 }
 
@@ -110,29 +165,7 @@ pub async fn database_time(db: &Connection) -> Result<i64> {
     db.value(sql, &[]).await
 }
 
-async fn measure(own: &dyn Clock, work: &Work, ahead: &AtomicI64) -> StoreResult<()> {
-    let read = work.single(async |db| {
-        // Not before there is a connection.
-        let (ours, asked) = (own.now(), Instant::now());
-        let theirs = database_time(db).await?;
-        Ok((ours, theirs, asked.elapsed()))
-    });
-    let (ours, theirs, took) = read.await?;
-    let half = u64::try_from(took.as_millis() / 2).unwrap_or(u64::MAX);
-    let (before, now) = (
-        ahead.load(Relaxed),
-        theirs - as_i64(ours.as_millis() + half),
-    );
-    if before.abs_diff(now) <= TOLERATED + half {
-        return Ok(());
-    }
-    ahead.store(now, Relaxed);
-    if now.unsigned_abs() > REMARKABLE && before.abs_diff(now) > REMARKABLE {
-        warn!(
-            milliseconds = now,
-            "the database's clock is ahead of this machine's, or behind it if negative. The daemon goes \
-             by the database's. Synchronise both, as with NTP"
-        );
-    }
-    Ok(())
+/// As an instant since the computer was started, the time that it slept included.
+fn after_boot(own: &Timekeeper) -> Timestamp {
+    Timestamp::from_millis(0).saturating_add(own.since_boot())
 }

@@ -3,19 +3,33 @@
 use std::{fs, process::Command};
 
 use super::{PASSWORD, Postgres, USER, give_to_server};
+use crate::{PATIENCE, Process};
 
 impl Postgres {
     /// A copy of a server that runs, which follows it once it is launched. `name` is what
     /// `synchronous_standby_names` there may hold.
     pub fn standby_of(primary: &Self, name: &str) -> Self {
         let standby = Self::empty(primary.programs.clone());
-        let mut copy = standby.command("pg_basebackup");
-        copy.args(["--checkpoint=fast", "--no-sync", "--wal-method=stream"]);
-        copy.arg("--pgdata").arg(standby.path("data"));
-        copy.arg("--dbname").arg(primary.url("postgres"));
-        run(&mut copy);
+        run(&mut standby.copy_of(primary));
         standby.follow(primary, name);
         standby
+    }
+
+    /// One that has ended becomes such a copy, whatever it held.
+    pub async fn copy(&self, primary: &Self, name: &str) {
+        fs::remove_dir_all(self.path("data")).unwrap();
+        let copying = Process::start(&mut self.copy_of(primary), &self.path("log"));
+        let status = copying.unwrap().exit(PATIENCE).await;
+        assert!(status.success(), "{status}");
+        self.follow(primary, name);
+    }
+
+    fn copy_of(&self, primary: &Self) -> Command {
+        let mut copy = self.command("pg_basebackup");
+        copy.args(["--checkpoint=fast", "--no-sync", "--wal-method=stream"]);
+        copy.arg("--pgdata").arg(self.path("data"));
+        copy.arg("--dbname").arg(primary.url("postgres"));
+        copy
     }
 
     /// Follows another one from its next start on. It must have stopped in order, and hold nothing

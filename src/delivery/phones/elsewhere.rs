@@ -1,0 +1,54 @@
+//! What this replica learns of a phone when messages were stored for another resource, or by another
+//! replica, which it may not have heard of.
+
+use jid::Jid;
+use tokio::time::Instant;
+
+use super::{Held, Phones};
+
+/// Phones in the table beyond which none is entered on a mere suspicion.
+const MOST_SUSPECTED: usize = 1 << 16;
+
+impl Phones {
+    /// A message waits for this phone that was to go to another one: that one's hold does not count.
+    pub fn message_moved(&self, phone: &Jid, now: Instant) {
+        self.change(|table| {
+            let known = table.enter(phone);
+            known.store_changed(true);
+            known.release(Some(Held::All));
+            table.schedule_unless_resting(phone.as_str(), now);
+        });
+    }
+
+    /// Another replica may have sent this phone messages, and hold them. What happens to the phone next
+    /// is noted as if messages waited.
+    pub fn may_have_messages(&self, phone: &Jid) {
+        self.change(|table| {
+            if table.phones.len() < MOST_SUSPECTED {
+                table.enter(phone);
+            }
+        });
+    }
+
+    /// The store has messages for this phone: nothing is sent past them.
+    pub fn surely_has_messages(&self, phone: &Jid) {
+        self.change(|table| {
+            if let Some(known) = table.get_mut(phone.as_str()) {
+                known.kept = true;
+            }
+        });
+    }
+
+    /// Another replica has emptied this phone's queue, as far as it knows. Who has no link forgets
+    /// it: the store is asked when the link is up.
+    pub fn drained_elsewhere(&self, phone: &Jid, now: Instant) {
+        self.change(|table| {
+            let phone = phone.as_str();
+            if table.link_up {
+                table.schedule(phone, now);
+            } else if table.get(phone).is_some_and(|known| known.writing == 0) {
+                table.remove(phone);
+            }
+        });
+    }
+}
