@@ -10,9 +10,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use testbed::{
     Bed, Behaviour, Daemon, Missing, PATIENCE, Pair, Process, bed::push, eventually, free_port,
-    http::get, http::try_get,
+    http::try_get,
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 
 use self::draw::{Panel, Series};
 
@@ -102,8 +105,14 @@ async fn prometheus(bed: &Bed) -> (Process, String) {
 }
 
 async fn ask(prometheus: &str, path: &str) -> Value {
-    let answer = get(&format!("{prometheus}/api/v1/{path}")).await;
-    serde_json::from_slice(&answer.body).unwrap()
+    let url = format!("{prometheus}/api/v1/{path}");
+    let asked = spawn_blocking(move || {
+        let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
+        let mut answer = agent.get(&url).call().unwrap();
+        // Long answers are chunked.
+        answer.body_mut().read_to_string().unwrap()
+    });
+    serde_json::from_str(&asked.await.unwrap()).unwrap()
 }
 
 /// Pushes to a phone that is away for a while, and a link that is lost for a while.
