@@ -4,20 +4,27 @@
 
 mod draw;
 
-use std::{env, fs, path::Path, process::Command, time::Duration};
+use std::{env, fs, path::Path, process::Command, sync::Arc, time::Duration};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use testbed::{
-    Bed, Behaviour, Missing, PATIENCE, Process, bed::push, eventually, free_port, http::get,
+    Bed, Behaviour, Daemon, Missing, PATIENCE, Pair, Process, bed::push, eventually, free_port,
     http::try_get,
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 
 use self::draw::{Panel, Series};
 
 const PROMETHEUS: &str = "/usr/bin/prometheus";
 const PICTURES: &str = "UNIFIED_PUSH_TEST_PICTURES";
+
+const PHONE: &str = "juliet@example.org/phone";
+const STRANGER: &str = "eve@example.net/x";
+const APPLICATIONS: [&str; 3] = ["mail", "chat", "weather"];
 
 /// What only an ill-behaved server shows.
 const MAY_BE_EMPTY: &str = "Refused or ignored stanzas";
@@ -33,7 +40,7 @@ async fn every_panel_of_the_dashboard_shows_what_happened() {
     bed.text("backend", "storage");
     let daemon = bed.start().await;
     let (_prometheus, url) = prometheus(&bed).await;
-    traffic(&mut bed, Duration::from_secs(seconds)).await;
+    traffic(&bed, &daemon, Duration::from_secs(seconds)).await;
     let now = &ask(&url, "query?query=time()").await["data"]["result"][1];
     let now: f64 = now.as_str().unwrap().parse().unwrap();
 
@@ -98,17 +105,23 @@ async fn prometheus(bed: &Bed) -> (Process, String) {
 }
 
 async fn ask(prometheus: &str, path: &str) -> Value {
-    let answer = get(&format!("{prometheus}/api/v1/{path}")).await;
-    serde_json::from_slice(&answer.body).unwrap()
+    let url = format!("{prometheus}/api/v1/{path}");
+    let asked = spawn_blocking(move || {
+        let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
+        let mut answer = agent.get(&url).call().unwrap();
+        // Long answers are chunked.
+        answer.body_mut().read_to_string().unwrap()
+    });
+    serde_json::from_str(&asked.await.unwrap()).unwrap()
 }
 
 /// Pushes to a phone that is away for a while, and a link that is lost for a while.
-async fn traffic(bed: &mut Bed, length: Duration) {
+async fn traffic(bed: &Bed, daemon: &Daemon, length: Duration) {
     let mut endpoints = Vec::new();
-    for application in ["mail", "chat", "weather"] {
+    for application in APPLICATIONS {
         endpoints.push(bed.register(application).await);
     }
-    let stranger = bed.server.phone("eve@example.net/x");
+    let mut stranger = bed.server.phone(STRANGER);
     let begun = Instant::now();
     let (mut away, mut down) = (false, false);
     for round in 0_usize.. {
@@ -129,9 +142,16 @@ async fn traffic(bed: &mut Bed, length: Duration) {
             down = !down;
             match down {
                 true => bed.server.stop(),
-                false => bed.server.run(),
+                false => {
+                    // Everybody's session has ended with the server.
+                    let known = APPLICATIONS.map(|it| Pair::of(PHONE, it)).to_vec();
+                    bed.server.bind(PHONE, known, Arc::new(drop));
+                    stranger = bed.server.phone(STRANGER);
+                    bed.server.run();
+                }
             }
         }
+        let linked = !down && daemon.has_link().await;
         // More at some times than at others.
         let many = 1 + (4.0 * (1.0 + (part * 25.0).sin())) as usize;
         for number in 0..many {
@@ -140,10 +160,10 @@ async fn traffic(bed: &mut Bed, length: Duration) {
         if round.is_multiple_of(8) {
             push(&format!("{}x", endpoints[0])).await;
         }
-        if round.is_multiple_of(6) && !down && !away {
+        if round.is_multiple_of(6) && linked && !away {
             bed.register("mail").await;
         }
-        if round.is_multiple_of(15) && !down {
+        if round.is_multiple_of(15) && linked {
             let refused = stranger.register("app").await;
             assert!(refused.is_err());
         }

@@ -137,7 +137,6 @@ fn database(url: &PostgresUrl, examined: &PostgresExamined, findings: &mut Findi
         version_number,
         fsync,
         full_page_writes,
-        read_only,
         may_create,
         now,
         connections: (connections, most),
@@ -148,9 +147,6 @@ fn database(url: &PostgresUrl, examined: &PostgresExamined, findings: &mut Findi
         wrong(format!(
             "is PostgreSQL {version}. Version 13 is the oldest that serves: upgrade it"
         ));
-    }
-    if *read_only {
-        wrong("takes no writes. Name the primary in `store.url`, not a standby".to_owned());
     }
     if !*may_create {
         wrong(

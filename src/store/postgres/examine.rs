@@ -23,7 +23,6 @@ const QUESTIONS: &str = "SELECT current_setting('server_version'),
     current_setting('server_version_num'),
     current_setting('fsync'),
     current_setting('full_page_writes'),
-    current_setting('transaction_read_only'),
     has_schema_privilege(current_schema(), 'CREATE'),
     (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
     (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
@@ -41,8 +40,6 @@ pub struct PostgresExamined {
     pub version_number: u32,
     pub fsync: bool,
     pub full_page_writes: bool,
-    /// It takes no writes.
-    pub read_only: bool,
     /// Tables can be made.
     pub may_create: bool,
     /// What the server's clock said.
@@ -53,7 +50,8 @@ pub struct PostgresExamined {
     pub in_use: bool,
 }
 
-/// Asks the server. A pooler that gives no sessions is refused, as a daemon refuses it.
+/// Asks the server. One that takes no writes, and a pooler that gives no sessions, are refused, as a
+/// daemon refuses them.
 pub async fn examine(
     url: &PostgresUrl,
 ) -> std::result::Result<PostgresExamined, PostgresOpenError> {
@@ -76,12 +74,11 @@ async fn ask(url: &PostgresUrl) -> Result<PostgresExamined> {
         version_number: number(1),
         fsync: text(2) == "on",
         full_page_writes: text(3) == "on",
-        read_only: text(4) == "on",
         // Null where the search path leads nowhere.
-        may_create: text(5) == "t",
-        now: text(6).parse().ok().map(Timestamp::from_millis),
-        connections: (number(7), number(8)),
-        in_use: text(9) == "t",
+        may_create: text(4) == "t",
+        now: text(5).parse().ok().map(Timestamp::from_millis),
+        connections: (number(6), number(7)),
+        in_use: text(8) == "t",
     })
 }
 

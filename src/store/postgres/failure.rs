@@ -5,7 +5,7 @@ use std::{error::Error, fmt};
 use deadpool_postgres::{HookError, PoolError, TimeoutType};
 use tokio_postgres::error::SqlState;
 
-use super::tls::TlsSetupError;
+use super::{source, tls::TlsSetupError};
 use crate::tls::AuthoritiesError;
 
 /// Of work with one connection.
@@ -42,9 +42,13 @@ pub enum PostgresFailure {
 }
 
 impl PostgresFailure {
-    /// The server's, if it has answered.
+    /// The server's, if it has answered. A connection refused because the server takes no writes
+    /// has the code that a write would have got there.
     pub fn code(&self) -> Option<&SqlState> {
         match self {
+            Self::Database(error) if source::takes_no_writes(&error.0) => {
+                Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+            }
             Self::Database(error) => error.0.code(),
             _ => None,
         }

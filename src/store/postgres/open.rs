@@ -76,6 +76,11 @@ pub enum PostgresOpenError {
         source: PostgresFailure,
     },
     #[error(
+        "{url} takes no writes. Name the primary in `store.url`, not a standby, and see that \
+         default_transaction_read_only is off there"
+    )]
+    ReadOnly { url: PostgresUrl },
+    #[error(
         "{url} is no use: {source}. Have the pooler lend connections for a session (PgBouncer: \
          pool_mode = session for this database), or let `store.url` name PostgreSQL itself"
     )]
@@ -268,6 +273,7 @@ pub fn failed(source: PostgresFailure, url: &PostgresUrl) -> PostgresOpenError {
         }
         Some(&SqlState::INVALID_CATALOG_NAME) => PostgresOpenError::NoDatabase { url, source },
         Some(&SqlState::INSUFFICIENT_PRIVILEGE) => PostgresOpenError::Denied { url, source },
+        Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => PostgresOpenError::ReadOnly { url },
         Some(_) => PostgresOpenError::Failed { url, source },
     }
 }

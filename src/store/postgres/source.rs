@@ -158,7 +158,7 @@ impl Target {
 }
 
 /// Says the library, of the last host.
-fn takes_no_writes(error: &Error) -> bool {
+pub fn takes_no_writes(error: &Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref());
     cause.is_some_and(|cause: &io::Error| cause.kind() == io::ErrorKind::PermissionDenied)
 }

@@ -1,6 +1,10 @@
 //! The certificate and the proxy, as application servers see them: a real nginx.
 
-use testbed::{Authority, Bed, MovedClock, bed::DOMAIN, free_port};
+use testbed::{
+    Authority, Bed, MovedClock,
+    bed::{DOMAIN, secret_of},
+    free_port,
+};
 
 use super::clinic::{PASS, clinic};
 
@@ -66,7 +70,8 @@ async fn another_push_server_is_told_from_ours() {
     let Some(mut clinic) = clinic().await else {
         return;
     };
-    let other = Bed::new().await;
+    let mut other = Bed::new().await;
+    other.text("secret", &secret_of('b'));
     let _others = other.start().await;
     let _daemon = clinic.daemon().await;
     let theirs = other.config.get("http.listen");

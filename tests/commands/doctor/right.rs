@@ -41,7 +41,7 @@ async fn a_right_installation_gives_no_alarm_before_its_first_start_and_after() 
     );
     assert_eq!(
         (right.code, right.findings.len()),
-        (Some(0), 9),
+        (Some(0), 11),
         "{right:#?}"
     );
     assert_eq!(names_in(&clinic.bed.state_dir()), before);
