@@ -203,7 +203,7 @@ async fn store_copy_keeps_what_a_wrong_clock_has_dated() {
 
 #[tokio::test]
 async fn store_copy_goes_on_where_it_was_killed() {
-    const MANY: i64 = 60_000;
+    const MANY: i64 = 30_000;
     if !installed() {
         return;
     }
