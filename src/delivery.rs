@@ -319,7 +319,7 @@ impl Delivery {
         }
         if self.queue.redirect(registration).await > 0 {
             let now = Instant::now();
-            self.phones.message_moved(owner, now);
+            self.phones.message_waits(owner, now);
             self.phones.registered(owner, now);
         }
     }

@@ -143,8 +143,9 @@ pub trait Engine {
     /// Nothing that waits for this full JID and was sent at `since` or later is held any longer.
     async fn release(&self, owner: &Jid, since: Timestamp) -> StoreResult<()>;
 
-    /// The phone has registered again, perhaps from another resource: what waits goes there. Says
-    /// how many messages do.
+    /// The phone has registered again, perhaps from another resource: what waits goes there. What
+    /// another resource was sent is not held any longer: a phone that has registered from this one
+    /// does not come back to that session. Says how many messages go there.
     async fn redirect(&self, registration: &Registration) -> StoreResult<u64>;
 
     /// Full JIDs that messages wait for, in order, from the first after `after`.

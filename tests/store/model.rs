@@ -173,6 +173,9 @@ impl Model {
         let mut moved = 0;
         for row in &mut self.rows {
             if row.key == to.key() && row.new.registration.issued <= to.issued {
+                if row.new.registration.owner != to.owner {
+                    row.new.hold = Hold::Free;
+                }
                 row.new.registration = to.clone();
                 moved += 1;
             }

@@ -302,7 +302,8 @@ pub async fn release(db: &Connection, owner: &Jid, since: Timestamp) -> Result<(
 pub async fn redirect(db: &Connection, to: &Registration) -> Result<u64> {
     db.run(
         "UPDATE unified_push_queue SET owner = $2, issued = $5, registration_expires = $6,
-             owner_key = $7, place = DEFAULT
+             owner_key = $7, place = DEFAULT,
+             held_until = CASE WHEN owner_key = $7 THEN held_until ELSE 0 END
          WHERE account = $1 AND application = $3 AND instance = $4 AND issued <= $5",
         &[
             &to.owner.to_bare().as_str(),

@@ -100,7 +100,8 @@ pub fn release(db: &Connection, owner: &Jid, since: Timestamp) -> Result<()> {
 
 pub fn redirect(db: &Connection, to: &Registration) -> Result<u64> {
     db.run(
-        "UPDATE queue SET owner = ?2, issued = ?5, registration_expires = ?6
+        "UPDATE queue SET owner = ?2, issued = ?5, registration_expires = ?6,
+             held_until = CASE WHEN owner = ?2 THEN held_until ELSE 0 END
          WHERE account = ?1 AND application = ?3 AND instance = ?4 AND issued <= ?5",
         (
             to.owner.to_bare().as_str(),
