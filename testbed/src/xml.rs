@@ -112,7 +112,12 @@ impl StreamReader {
     /// A connection that breaks ends the stream too: servers reset it when they close on a client
     /// that still writes. May be cancelled.
     pub async fn next(&mut self, socket: &mut (impl AsyncRead + Unpin)) -> Received {
+        /// With which a client begins that wants to know whether TLS is spoken here (RFC 8446 §5.1).
+        const TLS_HANDSHAKE: u8 = 0x16;
         loop {
+            if !self.begun && self.buffer.first() == Some(&TLS_HANDSHAKE) {
+                return Received::End;
+            }
             let mut rest = &self.buffer[self.parsed..];
             let before = rest.len();
             let result = self.parser.parse(&mut rest, false);
