@@ -57,6 +57,14 @@ impl PgBouncer {
 
     /// Starts it again after it was stopped.
     pub async fn launch(&self) {
+        self.spawn();
+        eventually("PgBouncer lets clients in", PATIENCE, async || {
+            connect(&self.url).await.ok().map(drop)
+        })
+        .await;
+    }
+
+    fn spawn(&self) {
         let mut command = Command::new(PROGRAM);
         if geteuid().is_root() {
             command.args(["--user", "nobody"]);
@@ -64,10 +72,15 @@ impl PgBouncer {
         let log = self.dir.path().join("log");
         let process = Process::start(command.arg(&self.config), &log).unwrap();
         *self.process.lock().unwrap() = Some(process);
-        eventually("PgBouncer lets clients in", PATIENCE, async || {
-            connect(&self.url).await.ok().map(drop)
-        })
-        .await;
+    }
+
+    /// Starts it again if it has ended by itself, as a service manager does.
+    pub fn revive(&self) {
+        let ended = |process: &mut Process| process.ended().is_some();
+        let ended = self.process.lock().unwrap().as_mut().is_some_and(ended);
+        if ended {
+            self.spawn();
+        }
     }
 
     /// At once, with every connection.

@@ -1,13 +1,15 @@
 //! The store that the replicas share: a PostgreSQL with a synchronous standby, poolers before both, and
 //! what operators and machines do to them.
 
-use std::{cell::Cell, path::Path, sync::Arc};
+use std::{cell::Cell, path::Path, rc::Rc, sync::Arc};
 
 use testbed::{PgBouncer, Postgres, eventually, postgres::connect};
 use tokio::{
     sync::Mutex,
+    task::spawn_local,
     time::{Duration, Instant, sleep},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     disk::{Disk, Mode},
@@ -29,7 +31,8 @@ pub struct Database {
     primary: Cell<usize>,
     disk: Disk,
     /// One before each; none where there is a single daemon.
-    poolers: Vec<PgBouncer>,
+    poolers: Rc<Vec<PgBouncer>>,
+    _revived: AbortOnDropHandle<()>,
     name: String,
     /// Held while it has a fault; while somebody dumps it.
     pub busy: Arc<Mutex<()>>,
@@ -60,11 +63,22 @@ impl Database {
         for node in nodes.iter().take(if pooled { 2 } else { 0 }) {
             poolers.push(PgBouncer::start(&node.url(&name), "session").await);
         }
+        let poolers = Rc::new(poolers);
+        let kept = poolers.clone();
+        let revived = spawn_local(async move {
+            loop {
+                sleep(Duration::from_millis(500)).await;
+                for pooler in &*kept {
+                    pooler.revive();
+                }
+            }
+        });
         let database = Self {
             nodes,
             primary: Cell::new(0),
             disk,
             poolers,
+            _revived: AbortOnDropHandle::new(revived),
             name,
             busy: Arc::default(),
             dumped: Arc::default(),

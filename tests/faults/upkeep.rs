@@ -1,6 +1,6 @@
 //! What an administrator does to a daemon: reloads, right and wrong ones, and upgrades.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use rustix::process::Signal;
 use testbed::{Config, PATIENCE, bed::BACKENDS, eventually, http::try_post, program};
@@ -66,11 +66,20 @@ impl World {
         self.hang_up(replica, right.is_some()).await;
         sleep(planned.length).await;
         settings.file();
-        self.hang_up(replica, true).await;
+        // While the store fails, the daemon keeps the configuration that it has.
+        for _ in 0..PATIENCE.as_secs() {
+            if self.hang_up(replica, true).await {
+                return;
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+        let log = replica.daemon.log_path();
+        self.ledger
+            .violation(format!("it keeps a wrong configuration, see {log:?}"));
     }
 
-    /// SIGHUP; awaits what the daemon says of it.
-    async fn hang_up(&self, replica: &Replica, right: bool) {
+    /// SIGHUP; awaits what the daemon says of it. Whether it has reloaded.
+    async fn hang_up(&self, replica: &Replica, right: bool) -> bool {
         let excused = self.store_fails(replica);
         let log = replica.daemon.log_path();
         let before = fs::metadata(log).unwrap().len() as usize;
@@ -87,6 +96,7 @@ impl World {
             let what = format!("a configuration that is right, {right}, was reloaded, {reloaded}");
             self.ledger.violation(format!("{what}, see {log:?}"));
         }
+        reloaded
     }
 
     /// A daemon comes back with another back end and another secret.

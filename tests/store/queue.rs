@@ -258,19 +258,19 @@ async fn what_waits_follows_the_phone(store: &Store) {
     assert_eq!(claimed(store, ORCHARD, after(30)).await.key, key(3));
     let later = claim(store, street, after(30)).await;
     assert_eq!(later, Claim::Later(after(80)), "it is claimed still");
+    let first = claimed(store, street, after(80)).await;
+    assert_eq!(
+        (first.key, first.attempt),
+        (key(1), 2),
+        "only the former one held it"
+    );
+    let hold = Hold::Until(after(100));
+    store.put_back(key(1), 2, hold).await.unwrap();
     let second = claimed(store, street, after(80)).await;
     assert_eq!((second.key, second.attempt), (key(2), 2));
     assert_eq!(second.registration, moved);
     assert_eq!(second.expires, message(2).expires);
     store.acknowledge(key(2)).await.unwrap();
-    let first = claimed(store, street, after(80)).await;
-    assert_eq!(
-        (first.key, first.attempt),
-        (key(1), 2),
-        "another one held it"
-    );
-    let hold = Hold::Until(after(100));
-    store.put_back(key(1), 2, hold).await.unwrap();
     store.redirect(&moved).await.unwrap();
     let later = claim(store, street, after(80)).await;
     assert_eq!(later, Claim::Later(after(100)), "it is held still");
