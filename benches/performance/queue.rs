@@ -48,7 +48,7 @@ const OTHERS: usize = 1000;
 
 const BODY: usize = 200;
 
-const WINDOW: Duration = Duration::from_millis(1000);
+const WINDOW: Duration = Duration::from_secs(3);
 
 /// As many as the daemon asks its store to write at a time.
 const STORING: usize = 512;
@@ -167,7 +167,7 @@ async fn round(
     }
     let load = Load {
         connections: ACKNOWLEDGED,
-        warm_up: Duration::from_millis(300),
+        warm_up: Duration::from_secs(1),
         window: WINDOW,
     };
     let to_phones = requests(&present, BODY);
