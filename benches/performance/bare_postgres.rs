@@ -1,9 +1,10 @@
 //! What PostgreSQL alone does: loops that insert the daemon's rows and decide nothing about them. And
-//! what a message costs: how often the disk is waited for, and how many statements it takes.
+//! what a message costs: how often the disk is waited for, how many statements it takes, and how many
+//! round trips.
 
 use std::time::Duration;
 
-use testbed::{Postgres, postgres::connect};
+use testbed::{Postgres, postgres::connect, relay::Relay};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -77,8 +78,18 @@ async fn inserts(url: &str, connections: usize, together: i64, window: Duration)
     stored as f64 / begin.elapsed().as_secs_f64()
 }
 
-/// The server's counters.
-pub struct Counters(Client);
+/// How many messages a database has stored so far.
+pub async fn stored(url: &str) -> f64 {
+    let client = connect(url).await.unwrap();
+    let sql = "SELECT last_value::float8 FROM unified_push_queue_number_seq";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// The server's counters, and a way to it that counts.
+pub struct Counters {
+    client: Client,
+    pub relay: Relay,
+}
 
 #[derive(Clone, Copy)]
 pub struct Counted {
@@ -86,6 +97,8 @@ pub struct Counted {
     pub fsyncs: f64,
     /// Statements, of which a round trip may carry several.
     pub statements: f64,
+    /// Through the relay.
+    pub trips: f64,
 }
 
 impl Counters {
@@ -101,7 +114,8 @@ impl Counters {
         let client = connect(&url).await.unwrap();
         let extension = "CREATE EXTENSION pg_stat_statements";
         client.batch_execute(extension).await.unwrap();
-        Self(client)
+        let relay = Relay::start(postgres.port());
+        Self { client, relay }
     }
 
     /// Once every process has reported what it has done.
@@ -109,10 +123,11 @@ impl Counters {
         sleep(Duration::from_secs(11)).await;
         let sql = "SELECT (SELECT wal_sync FROM pg_stat_wal)::float8,
              (SELECT sum(calls) FROM pg_stat_statements)::float8";
-        let row = self.0.query_one(sql, &[]).await.unwrap();
+        let row = self.client.query_one(sql, &[]).await.unwrap();
         Counted {
             fsyncs: row.get(0),
             statements: row.get(1),
+            trips: self.relay.trips(),
         }
     }
 }
@@ -123,6 +138,7 @@ impl Counted {
         Self {
             fsyncs: (self.fsyncs - before.fsyncs) / messages,
             statements: (self.statements - before.statements) / messages,
+            trips: (self.trips - before.trips) / messages,
         }
     }
 }

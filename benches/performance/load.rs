@@ -24,6 +24,8 @@ pub struct Load {
 
 pub struct Measured {
     pub per_second: f64,
+    /// Of all answers, the share that were 503.
+    pub refused: f64,
     pub per_cpu_second: f64,
     /// Milliseconds.
     pub p50: f64,
@@ -70,6 +72,19 @@ impl Load {
         port: u16,
         requests: &Requests,
     ) -> Measured {
+        let measured = self.run_refused(process, beside, port, requests).await;
+        assert!(measured.refused == 0.0, "some answers were 503");
+        measured
+    }
+
+    /// Where some may be refused.
+    pub async fn run_refused(
+        self,
+        process: u32,
+        beside: Option<u32>,
+        port: u16,
+        requests: &Requests,
+    ) -> Measured {
         let from = Instant::now() + self.warm_up;
         let until = from + self.window;
         let mut connections = JoinSet::new();
@@ -81,11 +96,16 @@ impl Load {
         sleep_until(until).await;
         let used = Usage::now(process, beside).since(&start);
         let resident = resident(process);
-        let mut latencies = Vec::new();
+        let (mut latencies, mut refused) = (Vec::new(), 0.0);
         while let Some(ended) = connections.join_next().await {
-            latencies.extend(ended.unwrap().unwrap());
+            let (answered, more) = ended.unwrap().unwrap();
+            latencies.extend(answered);
+            refused += f64::from(more);
         }
-        self.measured(latencies, used, resident)
+        Measured {
+            refused: refused / (refused + latencies.len() as f64),
+            ..self.measured(latencies, used, resident)
+        }
     }
 
     /// `latencies` are in microseconds.
@@ -94,11 +114,13 @@ impl Load {
         let at = |share: f64| {
             let index = (latencies.len() as f64 * share) as usize;
             let latency = latencies.get(index).or(latencies.last());
-            f64::from(*latency.unwrap()) / 1000.0
+            // Of those that get no 201 at all, there is none.
+            latency.map_or(f64::NAN, |latency| f64::from(*latency)) / 1000.0
         };
         let answers = latencies.len() as f64;
         Measured {
             per_second: answers / self.window.as_secs_f64(),
+            refused: 0.0,
             per_cpu_second: answers / used.process,
             p50: at(0.5),
             p99: at(0.99),
@@ -140,50 +162,80 @@ impl Usage {
     }
 }
 
-/// Returns the microseconds that each answer in the window took.
+/// Returns the microseconds that each 201 in the window took, and how many answers were 503.
 async fn connection(
     port: u16,
     requests: Requests,
     first: usize,
     from: Instant,
     until: Instant,
-) -> io::Result<Vec<u32>> {
+) -> io::Result<(Vec<u32>, u32)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
-    let mut latencies = Vec::new();
+    let (mut latencies, mut refused) = (Vec::new(), 0);
     for request in requests.iter().cycle().skip(first % requests.len()) {
         let start = Instant::now();
         if start >= until {
             break;
         }
-        exchange(&mut stream, request).await?;
+        let created = try_exchange(&mut stream, request).await?;
         let end = Instant::now();
         if (from..until).contains(&end) {
-            latencies.push((end - start).as_micros() as u32);
+            match created {
+                true => latencies.push((end - start).as_micros() as u32),
+                false => refused += 1,
+            }
         }
     }
-    Ok(latencies)
+    Ok((latencies, refused))
 }
 
 /// Sends a request and awaits its 201.
 pub async fn exchange(stream: &mut TcpStream, request: &[u8]) -> io::Result<()> {
-    stream.write_all(request).await?;
-    created(stream).await
+    match try_exchange(stream, request).await? {
+        true => Ok(()),
+        false => Err(io::Error::other("503")),
+    }
 }
 
-/// Reads one answer, which has no body.
-async fn created(stream: &mut TcpStream) -> io::Result<()> {
-    let mut answer = [0; 1024];
+const CREATED: &[u8] = b"HTTP/1.1 201 ";
+
+/// Sends a request and awaits its 201, or a 503: then it is false.
+pub async fn try_exchange(stream: &mut TcpStream, request: &[u8]) -> io::Result<bool> {
+    stream.write_all(request).await?;
+    let mut answer = [0; 2048];
     let mut filled = 0;
-    while !answer[..filled].ends_with(b"\r\n\r\n") {
+    while !is_whole(&answer[..filled]) {
         match stream.read(&mut answer[filled..]).await? {
             0 => break,
             read => filled += read,
         }
     }
-    if answer.starts_with(b"HTTP/1.1 201 ") {
-        return Ok(());
+    match &answer[..filled] {
+        created if created.starts_with(CREATED) => Ok(true),
+        refused if refused.starts_with(b"HTTP/1.1 503 ") => Ok(false),
+        other => Err(io::Error::other(
+            String::from_utf8_lossy(other).into_owned(),
+        )),
     }
-    let answer = String::from_utf8_lossy(&answer[..filled]).into_owned();
-    Err(io::Error::other(answer))
+}
+
+/// Whether head and body of an answer are there; a 201 has no body.
+fn is_whole(answer: &[u8]) -> bool {
+    if answer.ends_with(b"\r\n\r\n") && answer.starts_with(CREATED) {
+        return true;
+    }
+    let text = String::from_utf8_lossy(answer).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    length.is_none_or(|length| {
+        length
+            .trim()
+            .parse()
+            .is_ok_and(|length: usize| body.len() >= length)
+    })
 }

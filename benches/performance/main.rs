@@ -20,6 +20,7 @@ mod load;
 mod measured;
 mod phones;
 mod queue;
+mod queue_table;
 mod registration;
 mod report;
 mod round_trip;
@@ -75,7 +76,11 @@ enum Part {
         prosody_13: Option<PathBuf>,
     },
     /// Messages stored and forwarded per second, beside SQLite and PostgreSQL alone
-    Queue,
+    Queue {
+        /// Only with PostgreSQL, and with nothing else waiting there
+        #[arg(long)]
+        postgres: bool,
+    },
     /// Registrations per second, and pushes with many registrations present
     Registration,
     /// Binary, start, memory
@@ -106,7 +111,7 @@ fn main() {
         Part::SideBySide { prosody_13 } => {
             runtime.block_on(side_by_side::run(&options, prosody_13.as_deref()));
         }
-        Part::Queue => runtime.block_on(queue::run(&options)),
+        Part::Queue { postgres } => runtime.block_on(queue::run(&options, postgres)),
         Part::Registration => runtime.block_on(registration::run(&options)),
         Part::Footprint => runtime.block_on(footprint::run(&options)),
         Part::Floods => runtime.block_on(floods::run(&options)),

@@ -26,6 +26,7 @@ pub mod phone;
 pub mod postgres;
 pub mod process;
 mod random;
+pub mod relay;
 pub mod server;
 pub mod suite;
 pub mod vapid;

@@ -17,6 +17,7 @@ mod queue;
 mod random;
 mod registrations;
 mod replicas;
+mod round_trips;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         plans::tests(),
         poolers::tests_without(),
         replicas::tests(),
+        round_trips::tests(),
     ];
     for PostgresTest { name, run, .. } in on_postgres.concat() {
         let shared = shared.clone();

@@ -155,6 +155,9 @@ impl<'a> Batch<'a> {
 impl Endpoint {
     /// Those that give way first; what is not written yet came last.
     fn least(&self, limit: u64) -> Vec<Leaving> {
+        if limit == 0 {
+            return Vec::new();
+        }
         let living = self.rows.iter().filter(|row| row.lives);
         let mut rows: Vec<Leaving> = living.map(|row| row.leaving.clone()).collect();
         rows.sort_by_key(|row| (row.urgency, row.arrived, row.number < 0, row.number.abs()));

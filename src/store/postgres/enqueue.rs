@@ -70,25 +70,27 @@ impl<'a> Keys<'a> {
 
 /// Locks the accounts, and reads what the decisions take.
 async fn read<'a>(db: &Connection, arrivals: &'a [Arrival]) -> Result<Batch<'a>> {
-    let keys: Vec<RegistrationKey> = distinct(arrivals.iter().map(key));
-    let numbers: HashMap<&RegistrationKey, usize> = keys.iter().zip(0..).collect();
+    let each: Vec<RegistrationKey> = arrivals.iter().map(key).collect();
+    let keys = distinct(&each);
+    let numbers: HashMap<&RegistrationKey, usize> = keys.iter().copied().zip(0..).collect();
     let now = arrivals.iter().map(|arrival| arrival.now).max();
     let now = now.unwrap_or(Timestamp::from_secs(0));
     let mut endpoints = Keys::default();
     keys.iter().for_each(|key| endpoints.push(key));
+    // Of each endpoint: how many arrive, and how many may wait.
+    let mut arriving = vec![(0, u32::MAX); keys.len()];
+    let mut with_topic = Vec::new();
+    for (key, arrival) in each.iter().zip(arrivals) {
+        let number = numbers[key];
+        let (many, cap) = &mut arriving[number];
+        *many += 1;
+        *cap = arrival.caps.per_endpoint.min(*cap);
+        let topic = arrival.message.topic.as_ref();
+        with_topic.extend(topic.map(|topic| (number, topic.as_str())));
+    }
     let mut topics = Keys::default();
-    let arriving = arrivals.iter().map(|arrival| &arrival.message);
-    let arriving: Vec<_> = arriving
-        .filter_map(|message| {
-            Some((
-                numbers[&message.registration.key()],
-                message.topic.as_ref()?,
-            ))
-        })
-        .map(|(number, topic)| (number, topic.as_str()))
-        .collect();
-    for (number, topic) in distinct(arriving) {
-        topics.push(&keys[number]);
+    for (number, topic) in distinct(with_topic) {
+        topics.push(keys[number]);
         topics.topics.push(topic);
     }
 
@@ -123,13 +125,15 @@ async fn read<'a>(db: &Connection, arrivals: &'a [Arrival]) -> Result<Batch<'a>>
         accounts: HashMap::new(),
     };
     let mut full = Keys::default();
-    for ((key, floor), row) in keys.iter().zip(floors).zip(&known) {
+    let floors = floors.into_iter().zip(arriving);
+    for ((key, (floor, (many, cap))), row) in keys.into_iter().zip(floors).zip(&known) {
         if let Some(lowest) = row.try_get(6)? {
             db.floors().learn(&asked, &key.owner, floor, lowest);
         }
         let endpoint = endpoint(key, row)?;
         batch.accounts.insert(key.owner.clone(), count(row, 5)?);
-        let excess = most_excess(arrivals, key, endpoint.living);
+        // So many may have to leave for all that arrive.
+        let excess = (endpoint.living + many).saturating_sub(u64::from(cap));
         if excess > 0 {
             full.push(key);
             full.limits.push(as_i64(excess));
@@ -182,14 +186,6 @@ fn distinct<T: Clone + Eq + std::hash::Hash>(all: impl IntoIterator<Item = T>) -
     all.into_iter()
         .filter(|one| seen.insert(one.clone()))
         .collect()
-}
-
-/// How many of an endpoint's messages may have to leave for all that arrive.
-fn most_excess(arrivals: &[Arrival], of: &RegistrationKey, living: u64) -> u64 {
-    let arriving = arrivals.iter().filter(|arrival| key(arrival) == *of);
-    let caps = arriving.clone().map(|arrival| arrival.caps.per_endpoint);
-    let cap = caps.min().unwrap_or(u32::MAX);
-    (living + arriving.count() as u64).saturating_sub(u64::from(cap))
 }
 
 /// One row for each endpoint, in order.
