@@ -203,11 +203,6 @@ impl Postgres {
         self.url(&name)
     }
 
-    /// Where it listens on 127.0.0.1.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Over TCP, with user and password.
     pub fn url(&self, database: &str) -> String {
         format!(
