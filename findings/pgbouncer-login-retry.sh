@@ -62,7 +62,7 @@ bouncer 6432
 bouncer 6433 'server_login_retry = 1'
 
 answers() {
-    PGCONNECT_TIMEOUT=5 timeout 3 $user "$bin/psql" --host "$work" --port "$1" --username postgres \
+    $user timeout 3 "$bin/psql" --host "$work" --port "$1" --username postgres \
         --no-psqlrc --tuples-only --command 'SELECT 1' >"said.$1" 2>&1
 }
 # How long after the database is back a new client is served, in seconds.
