@@ -99,6 +99,11 @@ impl Kind {
         (DatabaseKilled..=DumpHeld).contains(&self)
     }
 
+    /// What operators know of PostgreSQL takes its time.
+    fn takes_long(self) -> bool {
+        (Promoted..=DumpHeld).contains(&self)
+    }
+
     /// Whether a message may arrive twice because of it.
     pub fn repeats(self) -> bool {
         !matches!(self, ProxyWrong | Reloaded)
@@ -180,13 +185,17 @@ pub struct Conditions {
     pub registration_ttl: Duration,
     pub postgres: bool,
     pub pooled: bool,
+    /// It is not the short form.
+    pub long: bool,
 }
 
 /// Every kind at least once, if there is room.
 pub fn schedule(of: &Conditions) -> Vec<Planned> {
     let mut random = Random::new(of.seed, 1);
     let possible = |kind: Kind| match kind {
-        PoolerRestarted => of.pooled,
+        kind if kind.takes_long() => {
+            of.postgres && of.long && (kind != PoolerRestarted || of.pooled)
+        }
         kind if kind.of_the_database() => of.postgres,
         kind => !(of.postgres && kind.of_the_disk()),
     };

@@ -40,8 +40,8 @@ use crate::{
     world::{Setup, Store},
 };
 
-/// The short form, on each server.
-const SHORT: usize = 30;
+/// The short form, on each server. What operators put beside PostgreSQL, and do to it, needs the long one.
+pub const SHORT: usize = 30;
 const SEED: u64 = 1;
 
 #[derive(Parser)]

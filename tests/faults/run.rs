@@ -11,6 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    SHORT,
     faults::{Conditions, Planned, schedule},
     host::On,
     inject::Hold,
@@ -80,6 +81,7 @@ async fn storm(world: &Rc<World>, verbose: bool) {
         registration_ttl: world.host.registration_ttl(),
         postgres: world.database.is_some(),
         pooled: world.setup.is_pooled(),
+        long: world.setup.faults > SHORT,
     };
     let began = Instant::now();
     let mut faults = JoinSet::new();

@@ -13,6 +13,7 @@ use testbed::{Config, Kind, MovedClock, PATIENCE, Random, eventually, program};
 use tokio::sync::Mutex;
 
 use crate::{
+    SHORT,
     daemon::Daemon,
     database::Database,
     device::{Device, Profile},
@@ -46,9 +47,9 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Whether there are poolers: every other daemon comes through them.
+    /// Whether there are poolers, as in a long run: every other daemon comes through them.
     pub fn is_pooled(self) -> bool {
-        self.store == Store::Postgres && self.replicas > 1
+        self.store == Store::Postgres && self.replicas > 1 && self.faults > SHORT
     }
 
     /// How far the clock that endpoints go by is ahead of the phones'. PostgreSQL's is right.
