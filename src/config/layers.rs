@@ -171,8 +171,11 @@ pub fn environment(variables: &[(OsString, OsString)]) -> Layer {
                     .push(Problem::new(*path, "is not UTF-8", "write it as UTF-8").at(name)),
             }
         } else if name != FILE_VARIABLE && !is_service_variable(name, value) {
-            let hint = match nearest(name, known.iter().map(|(variable, _)| &**variable)) {
-                Some(right) => format!("; did you mean {right}?"),
+            // Behind the prefix, which all have in common.
+            let own = |variable: &'_ str| variable[PREFIX.len()..].to_owned();
+            let candidates: Vec<_> = known.iter().map(|(variable, _)| own(variable)).collect();
+            let hint = match nearest(&own(name), candidates.iter().map(|it| &**it)) {
+                Some(right) => format!("; did you mean {PREFIX}{right}?"),
                 None => String::new(),
             };
             layer
