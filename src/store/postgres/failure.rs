@@ -1,11 +1,11 @@
 //! What may go wrong with PostgreSQL.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, io};
 
 use deadpool_postgres::{HookError, PoolError, TimeoutType};
 use tokio_postgres::error::SqlState;
 
-use super::{source, tls::TlsSetupError};
+use super::tls::TlsSetupError;
 use crate::tls::AuthoritiesError;
 
 /// Of work with one connection.
@@ -46,7 +46,7 @@ impl PostgresFailure {
     /// has the code that a write would have got there.
     pub fn code(&self) -> Option<&SqlState> {
         match self {
-            Self::Database(error) if source::takes_no_writes(&error.0) => {
+            Self::Database(error) if takes_no_writes(&error.0) => {
                 Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
             }
             Self::Database(error) => error.0.code(),
@@ -162,6 +162,12 @@ impl From<PoolError> for PostgresFailure {
             | PoolError::NoRuntimeSpecified => Self::NoConnection,
         }
     }
+}
+
+/// Says tokio-postgres of the last host that it asked, if it was asked for one that takes writes.
+pub fn takes_no_writes(error: &tokio_postgres::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    cause.is_some_and(|cause: &io::Error| cause.kind() == io::ErrorKind::PermissionDenied)
 }
 
 #[cfg(test)]

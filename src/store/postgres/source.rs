@@ -1,7 +1,7 @@
 //! Where the database is and how to come in, as it stands: password and certificates may change
 //! while the daemon runs.
 
-use std::{error::Error as _, io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::{
@@ -17,7 +17,11 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::{info, warn};
 
-use super::{failure::Result, tls, url::PostgresUrl};
+use super::{
+    failure::{Result, takes_no_writes},
+    tls,
+    url::PostgresUrl,
+};
 use crate::model::sync::Current;
 
 /// How long to wait for a connection to be made.
@@ -155,12 +159,6 @@ impl Target {
             false => Err(refused),
         }
     }
-}
-
-/// Says the library, of the last host.
-pub fn takes_no_writes(error: &Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref());
-    cause.is_some_and(|cause: &io::Error| cause.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Whether it may be for a password, or a user, that has changed.
