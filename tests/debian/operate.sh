@@ -356,4 +356,4 @@ told Prometheus
 grep SUCCESS log.told
 told 'Without Prometheus'
 grep '"ready":true' log.told
-[ "$(code http://127.0.0.1/push/)" = 200 ]
+[ "$(code http://127.0.0.1/push/made-up)" = 200 ]
