@@ -20,11 +20,23 @@ let
 
   tomlKey =
     name: if builtins.match "[A-Za-z0-9_-]+" name != null then name else builtins.toJSON name;
-  # Scalars and lists of them look in TOML as in JSON.
+  # Scalars look in TOML as in JSON. Sets in a list are inline tables.
+  tomlValue =
+    value:
+    if builtins.isList value then
+      "[${lib.concatStringsSep ", " (map tomlValue value)}]"
+    else if builtins.isAttrs value then
+      "{${
+        lib.concatStringsSep ", " (
+          lib.mapAttrsToList (name: value: "${tomlKey name} = ${tomlValue value}") value
+        )
+      }}"
+    else
+      builtins.toJSON value;
   tomlPairs =
     set:
     lib.concatStringsSep "" (
-      lib.mapAttrsToList (name: value: "${tomlKey name} = ${builtins.toJSON value}\n") set
+      lib.mapAttrsToList (name: value: "${tomlKey name} = ${tomlValue value}\n") set
     );
   isTable = _: builtins.isAttrs;
   isPlain = _: value: !builtins.isAttrs value;
