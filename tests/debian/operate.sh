@@ -356,4 +356,9 @@ told Prometheus
 grep SUCCESS log.told
 told 'Without Prometheus'
 grep '"ready":true' log.told
-[ "$(code http://127.0.0.1/push/made-up)" = 200 ]
+# nginx reads its configuration in its own time.
+for _ in $(seq 100); do
+    [ "$(code http://127.0.0.1/push/made-up)" != 200 ] || exit 0
+    sleep 0.1
+done
+exit 1
