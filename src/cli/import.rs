@@ -1,15 +1,23 @@
 //! `unified-push import`: takes over endpoints that another server keeps in files.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use super::error::{CliError, Exit};
-use super::examples;
+use tokio::time::sleep;
+
+use super::{
+    error::{CliError, Exit},
+    examples,
+};
 use crate::{
     app::state::State,
     config::Config,
     model::time::SystemClock,
     token::{Imported, read_prosody_storage},
 };
+
+/// Daemons that run look for what is new every second. Before they have seen the first import, they would
+/// answer 404 to what was imported, which senders take for final.
+const LEARNT: Duration = Duration::from_secs(3);
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -32,6 +40,9 @@ pub async fn run(config: &Config, command: Command) -> Result<Exit, CliError> {
         known,
         expired,
     } = tokens.import(found).await?;
+    if new > 0 {
+        sleep(LEARNT).await;
+    }
     println!(
         "{} imported. Known from an earlier import: {known}; expired: {expired}",
         endpoints(new)
