@@ -37,6 +37,9 @@ pub fn check_every(timings: &Timings) -> Duration {
     timings.pong_within.min(timings.write) / 4
 }
 
+/// How often those are forgotten who have not asked lately.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
 /// What the rest of the daemon wants to be sent.
 pub struct Queues<'a> {
     pub pushes: &'a mut mpsc::Receiver<PushStanza>,
@@ -94,6 +97,8 @@ impl<'a> Up<'a> {
         self.handle_read()?;
         let mut check = interval(check_every(&self.settings.timings));
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut forget = interval(FORGET_EVERY);
+        forget.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut cancelled = pin!(shutdown.cancelled());
         loop {
             if self.outbox.pending().is_empty() {
@@ -141,6 +146,7 @@ impl<'a> Up<'a> {
                     self.fill();
                 }
                 _ = check.tick() => self.check()?,
+                _ = forget.tick() => self.courtesy.forget_idle(),
             }
         }
     }
@@ -232,7 +238,6 @@ impl<'a> Up<'a> {
         {
             return Err(Loss::Stuck);
         }
-        self.courtesy.forget_idle();
         match self.keepalive.check(now) {
             Life::Fine => Ok(()),
             Life::Ping(times) => {
