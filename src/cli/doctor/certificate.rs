@@ -50,8 +50,7 @@ pub struct Believed {
 
 /// Whether a server's certificate is believed, for how long.
 pub fn look(host: &str, addresses: &[SocketAddr], now: Timestamp) -> Result<Believed, LookError> {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let name = ServerName::try_from(host.to_owned())
+    let name = ServerName::try_from(without_brackets(host).to_owned())
         .map_err(|error| LookError::Connect(io::Error::other(error)))?;
     let roots = Arc::new(tls::roots(tls::system()?));
     let judge = WebPkiServerVerifier::builder_with_provider(roots, tls::provider())
@@ -92,6 +91,11 @@ pub fn look(host: &str, addresses: &[SocketAddr], now: Timestamp) -> Result<Beli
         ends,
         soon: now.until(ends) < late,
     })
+}
+
+/// A URL has an IPv6 address in brackets.
+pub fn without_brackets(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// In words, with the remedy.

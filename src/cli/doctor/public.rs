@@ -8,7 +8,7 @@ use std::{
 use ureq::http::{Uri, header};
 
 use super::{
-    certificate::{self, LookError},
+    certificate::{self, LookError, without_brackets},
     challenge::{Answer, Challenge},
     finding::Findings,
 };
@@ -104,8 +104,7 @@ fn addresses(uri: &Uri, findings: &mut Findings) -> Option<Vec<SocketAddr>> {
 }
 
 fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
+    let addresses: Vec<_> = (without_brackets(host), port).to_socket_addrs()?.collect();
     match addresses.is_empty() {
         true => Err(io::ErrorKind::NotFound.into()),
         false => Ok(addresses),
