@@ -1,9 +1,9 @@
 //! One run: faults while messages are sent, then peace, and then nothing may be missing.
 
-use std::{rc::Rc, time::Duration};
+use std::{net::Ipv4Addr, rc::Rc, time::Duration};
 
 use rustix::process::Signal;
-use testbed::{eventually, http::try_get};
+use testbed::{eventually, http::request};
 use tokio::{
     task::{JoinSet, LocalSet, spawn_local},
     time::{Instant, sleep},
@@ -179,9 +179,12 @@ async fn nothing_waits(world: &World) {
         done.filter_map(location).collect()
     };
     let daemon = &world.replicas[0].daemon;
-    for location in locations {
+    for (number, location) in (0_u32..).zip(locations) {
+        // Each asks for another client: whoever asks for what is gone again and again is refused.
+        let client = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + number).to_string();
+        let (url, headers) = (daemon.at(&location), [("X-Forwarded-For", client.as_str())]);
         eventually("no acknowledged message waits", PEACE, async || {
-            let answer = try_get(&daemon.at(&location)).await?;
+            let answer = request("GET", &url, &headers, b"").await?;
             (answer.status == 404).then_some(())
         })
         .await;
