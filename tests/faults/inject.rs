@@ -152,6 +152,8 @@ impl World {
                     replica.daemon.store("ok").await;
                 }
                 database.fails.set(false);
+                // It works for a while before the next one.
+                sleep(planned.length).await;
                 return;
             }
             (kind, _hold) => {

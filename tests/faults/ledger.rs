@@ -1,7 +1,7 @@
 //! What was sent, what was answered, what arrived where, and which faults there were meanwhile.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
@@ -69,6 +69,8 @@ pub struct Ledger {
 #[derive(Default)]
 pub struct Inner {
     pub messages: Vec<Message>,
+    /// Their numbers, by subscription and topic.
+    of_topics: HashMap<(usize, usize), Vec<usize>>,
     pub subscriptions: Vec<Subscription>,
     /// Registrations that were answered, and those that were not or with an error.
     pub registered: usize,
@@ -148,6 +150,10 @@ impl Ledger {
         let mut inner = self.inner();
         let device = inner.subscriptions[subscription].device;
         let number = inner.messages.len();
+        if let Some(topic) = topic {
+            let of_topic = inner.of_topics.entry((subscription, topic));
+            of_topic.or_default().push(number);
+        }
         let mut payload = format!("{number} ").into_bytes();
         payload.resize(payload.len().max(size), b'x');
         inner.messages.push(Message {
@@ -270,14 +276,23 @@ impl Inner {
     /// be stored all the same, and then arrives or outlives its TTL.
     fn replaced(&self, message: &Message, now: Instant) -> bool {
         let replaces = |other: &Message| {
-            let same = other.subscription == message.subscription && other.topic == message.topic;
             let answer = other.answer.as_ref();
             let later = answer.is_none_or(|answer| answer.at > message.posted);
             let over = now > other.posted + Duration::from_secs(other.ttl);
             let kept = other.accepted().is_some() || !other.deliveries.is_empty() || over;
-            same && later && kept && !std::ptr::eq(other, message)
+            later && kept && !std::ptr::eq(other, message)
         };
-        message.topic.is_some() && self.messages.iter().any(replaces)
+        self.of_its_topic(message).any(replaces)
+    }
+
+    /// None for a message without a topic.
+    fn of_its_topic(&self, message: &Message) -> impl Iterator<Item = &Message> {
+        let topic = message.topic.map(|topic| (message.subscription, topic));
+        let numbers = topic.and_then(|topic| self.of_topics.get(&topic));
+        numbers
+            .into_iter()
+            .flatten()
+            .map(|number| &self.messages[*number])
     }
 
     /// The longest time in which no fault was there that delays what a device gets.
@@ -300,15 +315,12 @@ impl Inner {
             return false;
         };
         let overtook = |later: &Message| {
-            later.subscription == message.subscription
-                && later.topic == message.topic
-                && later.accepted().is_some()
+            later.accepted().is_some()
                 && answer.at < later.posted
                 && later.acknowledged_at().is_some_and(|at| at < first.at)
         };
         let held = |fault: &Record| fault.kind.holds_stanzas();
-        message.topic.is_some()
-            && self.messages.iter().any(overtook)
+        self.of_its_topic(message).any(overtook)
             && !self
                 .overlapping(message.device, message.posted, first.at)
                 .into_iter()
