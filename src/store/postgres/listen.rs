@@ -32,9 +32,8 @@ const NOTIFY: &str = "NOTIFY unified_push";
 /// How many news may wait for the daemon. Beyond it they are dropped, and it looks itself.
 const QUEUE: usize = 1024;
 
-/// Between two attempts to connect; twice as long each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// Between two attempts to connect. What is said meanwhile is lost, and phones' answers with it.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How often a connection is tried by a notification to itself, and how long that may take.
 const PROBE: Duration = Duration::from_secs(5);
@@ -176,7 +175,6 @@ async fn look(work: Arc<Work>, inbox: Arc<Inbox>) {
 }
 
 async fn listen(source: Source, inbox: Arc<Inbox>) {
-    let mut pause = FIRST_PAUSE;
     loop {
         let mut heard = false;
         let why = attend(&source, &inbox, &mut heard).await;
@@ -194,11 +192,7 @@ async fn listen(source: Source, inbox: Arc<Inbox>) {
             ),
             Why::Lost(why) => debug!(why, "no connection that listens to the other replicas"),
         }
-        if heard {
-            pause = FIRST_PAUSE;
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(LAST_PAUSE);
+        sleep(PAUSE).await;
     }
 }
 
