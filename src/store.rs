@@ -25,7 +25,8 @@ pub use self::{
     copy::{CopyError, Place, Progress, copy},
     error::{Failure, OpenError, StoreError},
     messages::{
-        Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Silence, Waiting,
+        Caps, Claim, Claimed, Enqueued, MESSAGE_OVERHEAD, NewMessage, News, Overtaken, Silence,
+        Waiting,
     },
     postgres::{
         PostgresExamined, PostgresSettings, PostgresUrl, PostgresUrlError, TlsSetupError,

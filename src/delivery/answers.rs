@@ -82,7 +82,7 @@ impl Delivery {
                 self.phones.stood_in(from, now);
             }
             Answer::Failed | Answer::Unreachable => {
-                self.attempt_failed(id.message, id.number).await;
+                self.attempt_failed(from, id.message, id.number).await;
             }
             Answer::NotRegistered => {
                 let asked = self.queue.asked(id.message, id.number).await;
@@ -92,15 +92,16 @@ impl Delivery {
                 {
                     self.phones.spoke(from, Instant::now());
                 } else {
-                    self.attempt_failed(id.message, id.number).await;
+                    self.attempt_failed(from, id.message, id.number).await;
                 }
             }
         }
     }
 
     /// A message in the store met an error: whoever it is for now is tried after a pause.
-    pub(super) async fn attempt_failed(&self, key: MessageKey, attempt: u16) {
-        if let Some(owner) = self.queue.put_back(key, attempt, Hold::Free).await {
+    pub(super) async fn attempt_failed(&self, asked: &Jid, key: MessageKey, attempt: u16) {
+        let put_back = self.queue.put_back(key, attempt, asked, Hold::Free);
+        if let Some(owner) = put_back.await {
             self.phones.failed(&owner, Instant::now());
         }
     }

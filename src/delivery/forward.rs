@@ -131,21 +131,20 @@ impl Delivery {
     /// Tells the store of what is done, if anything is, together with the claim.
     async fn claim(&self, phone: &Jid, done: &mut Option<MessageKey>) -> Result<Claim, StoreError> {
         let turn = self.queue.turn().await?;
-        let held = self.phones.about_to_claim(phone);
-        if let Some(held) = held
-            && let Err(error) = self.queue.release(&turn, phone, held.since()).await
-        {
-            self.phones.release_later(phone, held);
+        let mut first = self.phones.about_to_claim(phone);
+        if let Err(error) = self.queue.prepare(&turn, phone, &first).await {
+            self.phones.before_next_claim(phone, first);
             return Err(error);
         }
+        first.overtaken.clear();
         let (now, attempt) = (self.clock.now(), self.settings.read().ack_timeout);
         let claim = self.queue.claim(&turn, done, phone, now, attempt).await?;
         if !matches!(claim, Claim::Empty) {
             self.phones.surely_has_messages(phone);
         }
-        if let (Some(held), Claim::Later(_)) = (held, &claim) {
+        if let Claim::Later(_) = claim {
             // Another replica is at it, and may yet hold what it has sent to the former session.
-            self.phones.release_later(phone, held);
+            self.phones.before_next_claim(phone, first);
         }
         Ok(claim)
     }
@@ -206,10 +205,10 @@ impl Delivery {
             Some(End::Unanswered) => Hold::Until(self.clock.now().saturating_add(HOLD)),
             _ => Hold::Free,
         };
-        let owner = self.queue.put_back(key, number, hold).await;
+        let owner = self.queue.put_back(key, number, phone, hold).await;
         if let Some(owner) = owner.filter(|owner| owner != phone) {
             // It has found the message leased.
-            self.phones.message_moved(&owner, Instant::now());
+            self.phones.message_waits(&owner, Instant::now());
         }
         end.map_or(ControlFlow::Continue(None), ControlFlow::Break)
     }

@@ -53,6 +53,7 @@ use crate::{
         sync::Mutex,
         time::Timestamp,
     },
+    store::Overtaken,
 };
 
 /// How long an unanswered message is held, and its phone left alone: its server may still deliver
@@ -95,6 +96,15 @@ pub enum Due {
 pub enum Held {
     All,
     SentSince(Timestamp),
+}
+
+/// What the store is to be told before the next message for a phone is claimed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct First {
+    /// To be released.
+    pub held: Option<Held>,
+    /// To be deleted.
+    pub overtaken: Vec<Overtaken>,
 }
 
 /// How a round of attempts at a phone ended.
@@ -283,18 +293,23 @@ impl Phones {
         self.changed.notified()
     }
 
-    /// The store is about to be asked for the next message. What this gives is to be released first.
-    pub fn about_to_claim(&self, phone: &Jid) -> Option<Held> {
+    /// The store is about to be asked for the next message. It is to be told this first.
+    pub fn about_to_claim(&self, phone: &Jid) -> First {
         let mut table = self.table.lock();
-        let known = table.get_mut(phone.as_str())?;
+        let Some(known) = table.get_mut(phone.as_str()) else {
+            return First::default();
+        };
         known.note(|meanwhile| *meanwhile = Meanwhile::default());
-        known.release.take()
+        std::mem::take(&mut known.first)
     }
 
-    /// What is held could not be released.
-    pub fn release_later(&self, phone: &Jid, held: Held) {
+    /// The store could not be told, or is to be told again.
+    pub fn before_next_claim(&self, phone: &Jid, first: First) {
         if let Some(known) = self.table.lock().get_mut(phone.as_str()) {
-            known.release(Some(held));
+            known.release(first.held);
+            for overtaken in first.overtaken {
+                known.overtake(overtaken);
+            }
         }
     }
 

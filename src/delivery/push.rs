@@ -25,7 +25,7 @@ use crate::{
         registration::Registration,
         time::Timestamp,
     },
-    store::{Enqueued, NewMessage},
+    store::{Enqueued, NewMessage, Overtaken},
     token::OpenError,
 };
 
@@ -120,7 +120,7 @@ impl Delivery {
         if verdict == Some(Verdict::Acknowledged) {
             let seconds = push.arrival.elapsed().as_secs_f64();
             self.metrics.acknowledgement_seconds.observe(seconds);
-            return push.acknowledged();
+            return self.acknowledged(&push);
         }
         // Apart, so that a push in flight holds no room for what seldom happens.
         Box::pin(self.unacknowledged(token, push, attempt, verdict)).await
@@ -202,7 +202,7 @@ impl Delivery {
         let refusal = match kept {
             Ok(Enqueued::Stored { redirected, .. }) => {
                 if let Some(owner) = redirected {
-                    self.phones.message_moved(&owner, Instant::now());
+                    self.phones.message_waits(&owner, Instant::now());
                 }
                 return self.answered_meanwhile(&push, attempt).await;
             }
@@ -218,9 +218,25 @@ impl Delivery {
         };
         match attempt.and_then(Attempt::close) {
             // The phone had it after all.
-            Some(Verdict::Acknowledged) => push.acknowledged(),
+            Some(Verdict::Acknowledged) => self.acknowledged(&push),
             _ => refusal,
         }
+    }
+
+    /// The phone has a push that is not in the store.
+    fn acknowledged(&self, push: &Push) -> Outcome {
+        if self.queue.is_shared()
+            && let Some(topic) = &push.topic
+        {
+            let overtaken = Overtaken {
+                endpoint: push.registration.key(),
+                topic: topic.clone(),
+                before: push.arrived,
+            };
+            let owner = &push.registration.owner;
+            self.phones.overtook(owner, overtaken, Instant::now());
+        }
+        push.acknowledged()
     }
 
     /// What came in while the message was being written is made good in the store.
@@ -247,7 +263,10 @@ impl Delivery {
                     return Outcome::Revoked;
                 }
             }
-            Some(Verdict::Failed | Verdict::Unreachable) => self.attempt_failed(push.key, 1).await,
+            Some(Verdict::Failed | Verdict::Unreachable) => {
+                let asked = &push.registration.owner;
+                self.attempt_failed(asked, push.key, 1).await;
+            }
             Some(Verdict::RevocationFailed | Verdict::LinkLost | Verdict::Stopping) | None => {}
         }
         Outcome::Stored {

@@ -18,6 +18,7 @@ use tokio::{
 };
 use tracing::debug;
 
+use super::phones::First;
 use crate::{
     link::Answer,
     metrics::{Metrics, QueueEvent},
@@ -109,14 +110,23 @@ impl Queue {
         }
     }
 
-    /// Nothing that waits for this phone and was sent at `since` or later is held any longer.
-    pub async fn release(
+    /// What is to be done before the next message for this phone is claimed.
+    pub async fn prepare(
         &self,
         _turn: &SemaphorePermit<'_>,
         phone: &Jid,
-        since: Timestamp,
+        first: &First,
     ) -> Result<(), StoreError> {
-        self.store.release(phone, since).await
+        for overtaken in &first.overtaken {
+            let replaced = self.store.overtake(overtaken).await?;
+            self.metrics
+                .queue_events
+                .add(QueueEvent::Replaced, replaced);
+        }
+        match first.held {
+            Some(held) => self.store.release(phone, held.since()).await,
+            None => Ok(()),
+        }
     }
 
     /// The next message for a phone, which is nobody else's until it is [`put back`](Self::put_back)
@@ -156,12 +166,18 @@ impl Queue {
         }
     }
 
-    /// Ends an attempt's claim. Gives whom the message is for now; None when the attempt was not the
+    /// Ends the claim of an attempt at a phone. Gives whom the message is for now; None when the attempt was not the
     /// latest, or the message cannot be put back, which is then free when its lease ends.
-    pub async fn put_back(&self, key: MessageKey, attempt: u16, hold: Hold) -> Option<Jid> {
+    pub async fn put_back(
+        &self,
+        key: MessageKey,
+        attempt: u16,
+        asked: &Jid,
+        hold: Hold,
+    ) -> Option<Jid> {
         let put_back = async {
             let _turn = self.turn().await?;
-            self.store.put_back(key, attempt, hold).await
+            self.store.put_back(key, attempt, asked, hold).await
         };
         put_back.await.unwrap_or_else(|error| {
             debug!(%error, "a message could not be put back; it is free when its lease ends");

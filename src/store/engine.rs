@@ -6,7 +6,7 @@ use jid::{BareJid, Jid};
 use super::{
     Opened, Store,
     error::StoreResult,
-    messages::{Caps, Claim, Enqueued, NewMessage, News, Waiting},
+    messages::{Caps, Claim, Enqueued, NewMessage, News, Overtaken, Waiting},
     registrations::{Found, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash},
 };
 use crate::{
@@ -127,12 +127,14 @@ pub trait Engine {
     /// The phone has it: deletes it. False when it was not, or no longer, there.
     async fn acknowledge(&self, key: MessageKey) -> StoreResult<bool>;
 
-    /// Ends the lease of an attempt; the message is held from now on, or free. Says where
-    /// it goes now. None, and nothing happens, unless the attempt is the message's latest.
+    /// Ends the lease of an attempt, which asked `owner`; the message is held from now on, or free, as
+    /// one is that goes to another full JID by now. Says where it goes. None, and nothing happens,
+    /// unless the attempt is the message's latest.
     async fn put_back(
         &self,
         key: MessageKey,
         attempt: u16,
+        owner: &Jid,
         hold: Hold,
     ) -> StoreResult<Option<Jid>>;
 
@@ -142,6 +144,9 @@ pub trait Engine {
 
     /// Nothing that waits for this full JID and was sent at `since` or later is held any longer.
     async fn release(&self, owner: &Jid, since: Timestamp) -> StoreResult<()>;
+
+    /// Deletes what a push has overtaken, and says how many messages that were.
+    async fn overtake(&self, overtaken: &Overtaken) -> StoreResult<u64>;
 
     /// The phone has registered again, perhaps from another resource: what waits goes there. What
     /// another resource was sent is not held any longer: a phone that has registered from this one

@@ -13,7 +13,7 @@ use crate::{
     model::{
         message::{Hold, MessageId, MessageKey, Topic, Urgency},
         payload::Payload,
-        registration::Registration,
+        registration::{Registration, RegistrationKey},
         time::Timestamp,
     },
 };
@@ -36,10 +36,30 @@ pub struct NewMessage {
     pub expires: Timestamp,
     /// When it was sent last, without an answer; None: it never was.
     pub sent: Option<Timestamp>,
-    /// Until [`Store::release`](super::Store::release) says otherwise.
+    /// Until [`Store::release`](super::Store::release) says otherwise, if it goes to its `owner`.
     pub hold: Hold,
     /// For the other replicas: when its phone is to be tried, as far as this one knows.
     pub try_at: Timestamp,
+}
+
+impl NewMessage {
+    /// Its hold when it goes to this full JID: no other one than it was sent to may yet get it.
+    pub fn hold_for(&self, owner: &Jid) -> Hold {
+        match *owner == self.registration.owner {
+            true => self.hold,
+            false => Hold::Free,
+        }
+    }
+}
+
+/// A push with a topic reached its phone past the store. Another replica may have stored an earlier one
+/// with this topic, which it replaces all the same (RFC 8030 §5.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overtaken {
+    pub endpoint: RegistrationKey,
+    pub topic: Topic,
+    /// When the push arrived.
+    pub before: Timestamp,
 }
 
 /// How much may wait.

@@ -44,7 +44,7 @@ use self::{
 use super::{
     engine::{Engine, in_steps},
     error::{StoreError, StoreResult},
-    messages::{Caps, Claim, Enqueued, NewMessage, News, Waiting},
+    messages::{Caps, Claim, Enqueued, NewMessage, News, Overtaken, Waiting},
     registrations::{Found, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash},
 };
 use crate::{
@@ -305,11 +305,13 @@ impl Engine for Sqlite {
         &self,
         key: MessageKey,
         attempt: u16,
+        owner: &Jid,
         hold: Hold,
     ) -> StoreResult<Option<Jid>> {
+        let (owner, same) = (owner.clone(), owner.clone());
         self.deliver(
-            move |db| queue::put_back(db, key, attempt, hold),
-            move |db, meanwhile| meanwhile.put_back(db, key, attempt, hold),
+            move |db| queue::put_back(db, key, attempt, &owner, hold),
+            move |db, meanwhile| meanwhile.put_back(db, key, attempt, &same, hold),
         )
         .await
     }
@@ -329,6 +331,11 @@ impl Engine for Sqlite {
             move |db, meanwhile| meanwhile.release(db, &same, since),
         )
         .await
+    }
+
+    async fn overtake(&self, overtaken: &Overtaken) -> StoreResult<u64> {
+        let overtaken = overtaken.clone();
+        self.write(move |db| queue::overtake(db, &overtaken)).await
     }
 
     async fn redirect(&self, registration: &Registration) -> StoreResult<u64> {

@@ -144,11 +144,18 @@ impl Model {
         self.remove(|row| row.new.key == key) > 0
     }
 
-    pub fn put_back(&mut self, key: MessageKey, attempt: u16, hold: Hold) -> Option<Jid> {
+    pub fn put_back(
+        &mut self,
+        key: MessageKey,
+        attempt: u16,
+        owner: &Jid,
+        hold: Hold,
+    ) -> Option<Jid> {
         let latest = |row: &&mut Row| row.new.key == key && row.attempts == attempt;
         let row = self.rows.iter_mut().find(latest)?;
         row.claimed_until = Timestamp::from_millis(0);
-        row.new.hold = hold;
+        let owned = row.new.registration.owner == *owner;
+        row.new.hold = if owned { hold } else { Hold::Free };
         Some(row.new.registration.owner.clone())
     }
 

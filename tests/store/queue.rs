@@ -10,7 +10,7 @@ use unified_push::{
         registration::Registration,
         revocation::Scope,
     },
-    store::{Claim, Enqueued, NewMessage, Store, Waiting},
+    store::{Claim, Enqueued, NewMessage, Overtaken, Store, Waiting},
 };
 
 use crate::{Test, messages::*};
@@ -39,6 +39,7 @@ pub fn tests() -> Vec<Test> {
         what_was_never_held_goes_before_what_was,
         what_has_expired_is_purged_and_counted,
         the_oldest_is_the_first_that_was_stored,
+        what_a_push_overtook_is_deleted,
     ]
 }
 
@@ -152,7 +153,10 @@ async fn what_was_never_held_goes_before_what_was(store: &Store) {
 async fn only_the_latest_attempt_puts_back(store: &Store) {
     put(store, message(1)).await;
     claimed(store, ORCHARD, after(1)).await;
-    let put_back = |attempt, secs| store.put_back(key(1), attempt, Hold::Until(after(secs)));
+    let put_back = async |attempt, secs| {
+        let hold = Hold::Until(after(secs));
+        store.put_back(key(1), attempt, &full(ORCHARD), hold).await
+    };
     for stale in [0, 2] {
         put_back(stale, 30).await.unwrap();
     }
@@ -175,7 +179,7 @@ async fn a_lease_and_a_hold_do_not_touch_each_other(store: &Store) {
     assert_eq!(later, Claim::Later(after(61)), "released is not put back");
 
     store
-        .put_back(key(1), 1, Hold::Until(after(500)))
+        .put_back(key(1), 1, &full(ORCHARD), Hold::Until(after(500)))
         .await
         .unwrap();
     let later = claim(store, ORCHARD, after(61)).await;
@@ -244,7 +248,7 @@ async fn what_waits_follows_the_phone(store: &Store) {
     put(store, newer).await;
     assert_eq!(claimed(store, ORCHARD, after(10)).await.key, key(1));
     store
-        .put_back(key(1), 1, Hold::Until(after(100)))
+        .put_back(key(1), 1, &full(ORCHARD), Hold::Until(after(100)))
         .await
         .unwrap();
     assert_eq!(claimed(store, ORCHARD, after(20)).await.key, key(2));
@@ -265,7 +269,14 @@ async fn what_waits_follows_the_phone(store: &Store) {
         "only the former one held it"
     );
     let hold = Hold::Until(after(100));
-    store.put_back(key(1), 2, hold).await.unwrap();
+    let street_jid = full(street);
+    let put_back = async |serial, owner| store.put_back(key(serial), 1, owner, hold).await.unwrap();
+    assert_eq!(
+        put_back(2, &full(ORCHARD)).await,
+        Some(street_jid.clone()),
+        "and the former one does not hold it from now on"
+    );
+    store.put_back(key(1), 2, &street_jid, hold).await.unwrap();
     let second = claimed(store, street, after(80)).await;
     assert_eq!((second.key, second.attempt), (key(2), 2));
     assert_eq!(second.registration, moved);
@@ -388,6 +399,31 @@ async fn what_is_revoked_is_not_what_was_registered_again(store: &Store) {
     store.revoke(scope, NOW, after(1000)).await.unwrap();
     let answer = store.enqueue(message(1), AMPLE, after(2)).await.unwrap();
     assert!(matches!(answer, Enqueued::Stored { .. }), "{answer:?}");
+}
+
+async fn what_a_push_overtook_is_deleted(store: &Store) {
+    let with_topic = |message, text| NewMessage {
+        topic: topic(text),
+        ..message
+    };
+    let mail = |serial| with_topic(message(serial), "mail");
+    put(store, mail(1)).await;
+    put(store, with_topic(message(2), "chat")).await;
+    put(store, message(3)).await;
+    put(store, with_topic(message_to(ORCHARD, 2, 4), "mail")).await;
+    let overtake = async |before| {
+        let overtaken = Overtaken {
+            endpoint: message(1).registration.key(),
+            topic: mail(1).topic.unwrap(),
+            before,
+        };
+        store.overtake(&overtaken).await.unwrap()
+    };
+    assert_eq!(overtake(mail(1).arrived).await, 0, "it came no earlier");
+    assert_eq!(overtake(after(1000)).await, 1);
+    assert_eq!(overtake(after(1000)).await, 0);
+    assert_eq!(totals(store).await.0, 3);
+    assert_eq!(drain(store, ORCHARD, after(10)).await, keys(&[2, 3, 4]));
 }
 
 async fn what_was_revoked_meanwhile_is_not_stored(store: &Store) {

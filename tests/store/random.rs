@@ -60,6 +60,7 @@ enum Operation {
     PutBack {
         serial: u32,
         attempt: u16,
+        owner: &'static str,
         held: u64,
     },
     Asked(u32, u16),
@@ -170,10 +171,11 @@ fn operation() -> impl Strategy<Value = Operation> {
         Operation::EnqueueMany(many, caps)
     });
     let serial = || 0..20_u32;
-    let put_back = (serial(), 0..3_u16, 0..50_u64);
-    let put_back = put_back.prop_map(|(serial, attempt, held)| Operation::PutBack {
+    let put_back = (serial(), 0..3_u16, owner(), 0..50_u64);
+    let put_back = put_back.prop_map(|(serial, attempt, owner, held)| Operation::PutBack {
         serial,
         attempt,
+        owner,
         held,
     });
     let claim = (owner(), 1..50_u64).prop_map(|(owner, lease)| Operation::Claim { owner, lease });
@@ -294,12 +296,14 @@ impl Pair<'_> {
             Operation::PutBack {
                 serial,
                 attempt,
+                owner,
                 held,
             } => {
                 let hold = Hold::Until(ahead(now, held));
-                let owner = store.put_back(key(serial), attempt, hold).await;
-                let expected = model.put_back(key(serial), attempt, hold);
-                assert_eq!(owner.unwrap(), expected);
+                let asked = full(owner);
+                let put_back = store.put_back(key(serial), attempt, &asked, hold).await;
+                let expected = model.put_back(key(serial), attempt, &asked, hold);
+                assert_eq!(put_back.unwrap(), expected);
             }
             Operation::Asked(serial, attempt) => {
                 let answer = store.asked(key(serial), attempt).await.unwrap();

@@ -4,28 +4,32 @@
 use jid::Jid;
 use tokio::time::Instant;
 
-use super::{Held, Phones};
+use super::Phones;
+use crate::store::Overtaken;
 
 /// Phones in the table beyond which none is entered on a mere suspicion.
 const MOST_SUSPECTED: usize = 1 << 16;
 
 impl Phones {
-    /// A message waits for this phone that was to go to another one: that one's hold does not count.
-    pub fn message_moved(&self, phone: &Jid, now: Instant) {
-        self.change(|table| {
-            let known = table.enter(phone);
-            known.store_changed(true);
-            known.release(Some(Held::All));
-            table.schedule_unless_resting(phone.as_str(), now);
-        });
-    }
-
     /// Another replica may have sent this phone messages, and hold them. What happens to the phone next
     /// is noted as if messages waited.
     pub fn may_have_messages(&self, phone: &Jid) {
         self.change(|table| {
             if table.phones.len() < MOST_SUSPECTED {
                 table.enter(phone);
+            }
+        });
+    }
+
+    /// A push with a topic went to this phone past the store, where an earlier one may be that this
+    /// replica has not heard of.
+    pub fn overtook(&self, phone: &Jid, overtaken: Overtaken, now: Instant) {
+        self.change(|table| {
+            if table.phones.len() < MOST_SUSPECTED || table.get(phone.as_str()).is_some() {
+                let known = table.enter(phone);
+                known.overtake(overtaken);
+                known.store_changed(false);
+                table.schedule_unless_resting(phone.as_str(), now);
             }
         });
     }

@@ -8,7 +8,8 @@ use std::{
 use jid::Jid;
 use tokio::time::Instant;
 
-use super::{Held, LEAST_PAUSE};
+use super::{First, Held, LEAST_PAUSE};
+use crate::store::Overtaken;
 
 /// A full JID.
 pub type Name = Arc<str>;
@@ -33,8 +34,7 @@ pub struct Phone {
     pub not_before: Option<Instant>,
     /// The registered resource is not there: another one of its account stands in.
     pub gone: bool,
-    /// What is to be released before the next message is claimed.
-    pub release: Option<Held>,
+    pub first: First,
     /// Messages that are being stored.
     pub writing: u32,
     /// The store has messages for it, as far as is known.
@@ -101,7 +101,25 @@ impl Phone {
     }
 
     pub fn release(&mut self, held: Option<Held>) {
-        self.release = self.release.into_iter().chain(held).min();
+        self.first.held = self.first.held.into_iter().chain(held).min();
+    }
+
+    /// The latest push counts of each topic; of a phone with very many topics the earlier ones are
+    /// given up.
+    pub fn overtake(&mut self, overtaken: Overtaken) {
+        const MOST: usize = 32;
+        let known = &mut self.first.overtaken;
+        let same =
+            |of: &Overtaken| of.endpoint == overtaken.endpoint && of.topic == overtaken.topic;
+        match known.iter_mut().find(|known| same(known)) {
+            Some(known) => known.before = known.before.max(overtaken.before),
+            None => {
+                if known.len() == MOST {
+                    known.remove(0);
+                }
+                known.push(overtaken);
+            }
+        }
     }
 
     /// Notes what happens to a phone while it is being tried.

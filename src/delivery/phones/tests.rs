@@ -3,6 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::model::{
+    message::Topic,
+    registration::{Digest, RegistrationKey},
+};
 
 const ROMEO: &str = "romeo@example.org/orchard";
 
@@ -55,8 +59,16 @@ impl Scene {
         }
     }
 
+    fn release_later(&self, held: Held) {
+        let first = First {
+            held: Some(held),
+            ..First::default()
+        };
+        self.phones.before_next_claim(&self.romeo, first);
+    }
+
     fn claim(&self) -> Option<Held> {
-        self.phones.about_to_claim(&self.romeo)
+        self.phones.about_to_claim(&self.romeo).held
     }
 
     fn end(&self, end: End) {
@@ -277,7 +289,7 @@ fn what_cannot_be_released_is_not_tried_without_a_pause() {
     scene.phones.available(&scene.romeo, scene.now);
     scene.due();
     assert_eq!(scene.claim(), Some(Held::All));
-    scene.phones.release_later(&scene.romeo, Held::All);
+    scene.release_later(Held::All);
     scene.end(End::Later(scene.now + FIRST_PAUSE));
     assert_eq!(scene.wait(), secs(5));
     assert_eq!(scene.claim(), Some(Held::All));
@@ -295,7 +307,7 @@ fn a_link_that_is_lost_releases_what_was_sent_last() {
     lost(69);
     let held = Held::SentSince(Timestamp::from_secs(7));
     assert_eq!(scene.claim(), Some(held), "a minute before the first loss");
-    scene.phones.release_later(&scene.romeo, held);
+    scene.release_later(held);
     scene.phones.available(&scene.romeo, scene.now);
     assert_eq!(scene.claim(), Some(Held::All));
 }
@@ -316,7 +328,7 @@ fn an_announcement_releases_what_is_held_whenever_it_comes() {
                 while let Due::Later(_) = phones.take_due(now) {
                     std::thread::yield_now();
                 }
-                let released = phones.about_to_claim(romeo).is_some();
+                let released = phones.about_to_claim(romeo).held.is_some();
                 // What waits is held still.
                 if !released {
                     phones.round_ended(romeo, End::Later(far), now);
@@ -338,14 +350,39 @@ fn an_announcement_releases_what_is_held_whenever_it_comes() {
 }
 
 #[test]
-fn a_hold_of_another_resource_does_not_count_for_a_message_that_moved() {
+fn the_latest_push_that_overtook_a_topic_counts() {
     let mut scene = Scene::new();
-    scene.phones.message_moved(&scene.romeo, scene.now);
+    let overtook = |topic: &str, before| {
+        let overtaken = Overtaken {
+            endpoint: RegistrationKey {
+                owner: scene.romeo.to_bare(),
+                application: Digest::from_bytes([1; 32]),
+                instance: Digest::from_bytes([2; 32]),
+            },
+            topic: Topic::parse(topic.as_bytes()).unwrap(),
+            before: Timestamp::from_secs(before),
+        };
+        let romeo = &scene.romeo;
+        scene.phones.overtook(romeo, overtaken.clone(), scene.now);
+        overtaken
+    };
+    overtook("mail", 2);
+    let [mail, chat] = [overtook("mail", 3), overtook("chat", 1)];
+    overtook("mail", 1);
+    assert!(
+        !scene.phones.must_wait(&scene.romeo),
+        "nothing is known to wait"
+    );
     let before = scene.now;
     scene.due();
-    assert_eq!(scene.now, before);
-    assert_eq!(scene.claim(), Some(Held::All));
-    assert_eq!(scene.claim(), None);
+    assert_eq!(scene.now, before, "the store is told at once");
+    let first = scene.phones.about_to_claim(&scene.romeo);
+    assert_eq!(first.overtaken, [mail, chat]);
+    scene.phones.before_next_claim(&scene.romeo, first);
+    let again = scene.phones.about_to_claim(&scene.romeo);
+    assert_eq!(again.overtaken.len(), 2, "it could not be told");
+    let once = scene.phones.about_to_claim(&scene.romeo);
+    assert_eq!(once, First::default());
 }
 
 #[test]

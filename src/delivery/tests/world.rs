@@ -55,8 +55,9 @@ impl World {
     /// It had no answer.
     pub async fn hold_elsewhere(&self, claimed: &Claimed) {
         let hold = Hold::Until(self.clock.now().saturating_add(phones::HOLD));
-        let put_back = self.store.put_back(claimed.key, claimed.attempt, hold);
-        assert_eq!(put_back.await.unwrap(), Some(jid(PHONE)));
+        let (phone, store) = (jid(PHONE), &self.store);
+        let put_back = store.put_back(claimed.key, claimed.attempt, &phone, hold);
+        assert_eq!(put_back.await.unwrap(), Some(phone.clone()));
     }
 
     pub async fn new() -> Self {

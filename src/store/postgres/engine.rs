@@ -21,7 +21,7 @@ use crate::{
     store::{
         engine::{Engine, in_steps},
         error::{StoreError, StoreResult},
-        messages::{Caps, Claim, Enqueued, NewMessage, News, Waiting},
+        messages::{Caps, Claim, Enqueued, NewMessage, News, Overtaken, Waiting},
         registrations::{
             Found, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash,
         },
@@ -214,11 +214,12 @@ impl Engine for Postgres {
         &self,
         key: MessageKey,
         attempt: u16,
+        owner: &Jid,
         hold: Hold,
     ) -> StoreResult<Option<Jid>> {
         let put_back = self
             .work
-            .single(async |db| queue::put_back(db, key, attempt, hold).await);
+            .single(async |db| queue::put_back(db, key, attempt, owner, hold).await);
         let owner = put_back.await?;
         if let (Some(owner), Hold::Until(_)) = (&owner, hold) {
             // Another replica may have heard its phone, and waits for the end of this claim.
@@ -238,6 +239,13 @@ impl Engine for Postgres {
         let account = owner.to_bare();
         self.work
             .account(&account, async |db| queue::release(db, owner, since).await)
+            .await
+    }
+
+    async fn overtake(&self, overtaken: &Overtaken) -> StoreResult<u64> {
+        let account = &overtaken.endpoint.owner;
+        self.work
+            .account(account, async |db| queue::overtake(db, overtaken).await)
             .await
     }
 

@@ -331,7 +331,7 @@ async fn write(db: &Connection, decided: &Decided<'_>) -> Result<()> {
                 // The one attempt before it came here.
                 &column!(_, |message, _r| i32::from(message.sent.is_some())),
                 &column!(_, |message, _r| message.sent),
-                &column!(_, |message, _r| message.hold.end()),
+                &column!(_, |message, to| message.hold_for(&to.owner).end()),
             ],
         )
         .await

@@ -24,7 +24,7 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        messages::{Claim, Claimed, MESSAGE_OVERHEAD, Waiting},
+        messages::{Claim, Claimed, MESSAGE_OVERHEAD, Overtaken, Waiting},
         rules::{REGISTRATION_OF_MESSAGE, STEP, scope_columns},
     },
 };
@@ -269,12 +269,19 @@ pub async fn put_back(
     db: &Connection,
     key: MessageKey,
     attempt: u16,
+    owner: &Jid,
     hold: Hold,
 ) -> Result<Option<Jid>> {
     db.find(
-        "UPDATE unified_push_queue SET claimed_until = 0, held_until = $3
+        "UPDATE unified_push_queue SET claimed_until = 0,
+             held_until = CASE WHEN owner_key = $3 THEN $4::bigint ELSE 0 END
          WHERE key = $1 AND attempts = $2 RETURNING owner",
-        &[&key, &i32::from(attempt), &hold.end()],
+        &[
+            &key,
+            &i32::from(attempt),
+            &owner_key(owner.as_str()),
+            &hold.end(),
+        ],
         |row| full_jid(row, 0),
     )
     .await
@@ -297,6 +304,27 @@ pub async fn release(db: &Connection, owner: &Jid, since: Timestamp) -> Result<(
     )
     .await?;
     Ok(())
+}
+
+pub async fn overtake(db: &Connection, overtaken: &Overtaken) -> Result<u64> {
+    let Overtaken {
+        endpoint,
+        topic,
+        before,
+    } = overtaken;
+    let account = endpoint.owner.as_str();
+    delete(
+        db,
+        "account = $1 AND application = $2 AND instance = $3 AND topic = $4 AND arrived < $5",
+        &[
+            &account,
+            &endpoint.application,
+            &endpoint.instance,
+            &topic.as_str(),
+            before,
+        ],
+    )
+    .await
 }
 
 pub async fn redirect(db: &Connection, to: &Registration) -> Result<u64> {

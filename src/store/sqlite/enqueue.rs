@@ -144,7 +144,7 @@ fn insert(db: &Connection, message: &NewMessage, registration: &Registration) ->
             // The one attempt before it came here.
             message.sent.is_some(),
             message.sent,
-            message.hold.end(),
+            message.hold_for(&registration.owner).end(),
         ),
     )?;
     Ok(())

@@ -124,10 +124,20 @@ impl Meanwhile {
         db: &Connection,
         key: MessageKey,
         attempt: u16,
+        owner: &Jid,
         hold: Hold,
     ) -> StoreResult<Option<Jid>> {
         let Some(row) = self.latest(db, key, attempt)? else {
             return Ok(None);
+        };
+        let sql = "SELECT owner FROM queue WHERE key = ?";
+        let Some(owner_now) = db.find(sql, [key], |row| full_jid(row, 0))? else {
+            return Ok(None);
+        };
+        let hold = if owner_now == *owner {
+            hold
+        } else {
+            Hold::Free
         };
         let change = Sent {
             claimed_until: Timestamp::from_millis(0),
@@ -135,8 +145,7 @@ impl Meanwhile {
             ..row
         };
         self.remember(key, Change::Sent(change))?;
-        let sql = "SELECT owner FROM queue WHERE key = ?";
-        Ok(db.find(sql, [key], |row| full_jid(row, 0))?)
+        Ok(Some(owner_now))
     }
 
     pub fn asked(

@@ -19,7 +19,7 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        messages::{Claim, Claimed, Waiting},
+        messages::{Claim, Claimed, Overtaken, Waiting},
         rules::{REGISTRATION_OF_MESSAGE, STEP, scope_columns},
     },
 };
@@ -75,11 +75,17 @@ pub fn cancel(db: &Connection, id: MessageId) -> Result<bool> {
     Ok(db.run("DELETE FROM queue WHERE id = ?", [id])? > 0)
 }
 
-pub fn put_back(db: &Connection, key: MessageKey, attempt: u16, hold: Hold) -> Result<Option<Jid>> {
+pub fn put_back(
+    db: &Connection,
+    key: MessageKey,
+    attempt: u16,
+    owner: &Jid,
+    hold: Hold,
+) -> Result<Option<Jid>> {
     db.find(
-        "UPDATE queue SET claimed_until = 0, held_until = ? WHERE key = ? AND attempts = ?
-         RETURNING owner",
-        (hold.end(), key, attempt),
+        "UPDATE queue SET claimed_until = 0, held_until = CASE WHEN owner = ? THEN ? ELSE 0 END
+         WHERE key = ? AND attempts = ? RETURNING owner",
+        (owner.as_str(), hold.end(), key, attempt),
         |row| full_jid(row, 0),
     )
 }
@@ -96,6 +102,25 @@ pub fn release(db: &Connection, owner: &Jid, since: Timestamp) -> Result<()> {
     let sql = "UPDATE queue SET held_until = 0 WHERE owner = ? AND held_until != 0 AND sent >= ?";
     db.run(sql, (owner.as_str(), since))?;
     Ok(())
+}
+
+pub fn overtake(db: &Connection, overtaken: &Overtaken) -> Result<u64> {
+    let Overtaken {
+        endpoint,
+        topic,
+        before,
+    } = overtaken;
+    db.run(
+        "DELETE FROM queue
+         WHERE account = ? AND application = ? AND instance = ? AND topic = ? AND arrived < ?",
+        (
+            endpoint.owner.as_str(),
+            endpoint.application,
+            endpoint.instance,
+            topic.as_str(),
+            before,
+        ),
+    )
 }
 
 pub fn redirect(db: &Connection, to: &Registration) -> Result<u64> {

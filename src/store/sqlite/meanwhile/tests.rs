@@ -115,7 +115,10 @@ impl Bed {
         };
         match dice & 7 {
             0 => format!("{:?}", store.acknowledge(key).await.unwrap()),
-            1 => format!("{:?}", store.put_back(key, attempt, hold).await.unwrap()),
+            1 => format!(
+                "{:?}",
+                store.put_back(key, attempt, &jid, hold).await.unwrap()
+            ),
             2 => format!("{:?}", store.asked(key, attempt).await.unwrap()),
             3 => format!("{:?}", store.release(&jid, now).await.unwrap()),
             4 => {

@@ -89,7 +89,7 @@ fn everything(db: &Connection) {
         claims,
         [Claim::Message(_), Claim::Later(_), Claim::Empty]
     ));
-    put_back(db, second.key, 1, Hold::Until(NOW)).unwrap();
+    put_back(db, second.key, 1, owner, Hold::Until(NOW)).unwrap();
     asked(db, second.key, 1).unwrap();
     release(db, owner, NOW).unwrap();
     redirect(db, registration).unwrap();
