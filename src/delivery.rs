@@ -334,9 +334,16 @@ impl Delivery {
     }
 
     /// The link is gone: whoever waits is told at once.
-    pub fn link_down(&self) {
+    pub fn link_down(self: &Arc<Self>) {
         self.attempts.link_down();
-        self.phones.link_down(self.clock.now());
+        let (quiet, doubtful) = self.phones.link_down(Instant::now(), self.clock.now());
+        if self.queue.is_shared() && !quiet.is_empty() {
+            // The link may be another replica's for as long as this one has none.
+            let this = Arc::clone(self);
+            self.tasks.spawn(async move {
+                this.queue.release_all(&quiet, doubtful).await;
+            });
+        }
     }
 
     /// From now on nothing is sent. Whoever waits for a phone is told as soon as the push is stored;

@@ -265,17 +265,21 @@ impl Phones {
         });
     }
 
-    /// Nobody is known to be available any more, and what was sent lately may be lost.
-    pub fn link_down(&self, now: Timestamp) {
+    /// Nobody is known to be available any more, and what was sent lately may be lost. Gives the phones
+    /// that left it unanswered, and which of it other replicas should not hold any longer either.
+    pub fn link_down(&self, now: Instant, time: Timestamp) -> (Vec<Jid>, Held) {
         self.announced.forget_all();
-        let doubtful = Held::SentSince(now.saturating_sub(DOUBTFUL));
+        let doubtful = Held::SentSince(time.saturating_sub(DOUBTFUL));
+        let mut quiet = Vec::new();
         self.change(|table| {
+            quiet = table.quiet_since(now, DOUBTFUL);
             table.link_down();
             for phone in table.phones.values_mut() {
                 phone.release(Some(doubtful));
                 phone.note(|meanwhile| meanwhile.woken = true);
             }
         });
+        (quiet, doubtful)
     }
 
     /// Gives the first phone whose time has come.

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::phones::First;
+use super::phones::{First, Held};
 use crate::{
     link::Answer,
     metrics::{Metrics, QueueEvent},
@@ -126,6 +126,19 @@ impl Queue {
         match first.held {
             Some(held) => self.store.release(phone, held.since()).await,
             None => Ok(()),
+        }
+    }
+
+    /// Has the other replicas send what they would hold. What fails is done when this one has a link.
+    pub async fn release_all(&self, phones: &[Jid], held: Held) {
+        for phone in phones {
+            let released = async {
+                let _turn = self.turn().await?;
+                self.store.release(phone, held.since()).await
+            };
+            if let Err(error) = released.await {
+                return debug!(%error, "what may be lost with the link could not be released");
+            }
         }
     }
 

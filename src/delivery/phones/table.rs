@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use jid::Jid;
 use tokio::time::Instant;
 
-use super::{First, Held, LEAST_PAUSE};
+use super::{First, HOLD, Held, LEAST_PAUSE};
 use crate::store::Overtaken;
 
 /// A full JID.
@@ -258,6 +259,14 @@ impl Table {
         if self.get(phone).is_some_and(|phone| phone.rest == Rest::No) {
             self.schedule_by(phone, at);
         }
+    }
+
+    /// The phones that left a message unanswered no longer ago than this.
+    pub fn quiet_since(&self, now: Instant, ago: Duration) -> Vec<Jid> {
+        let lately = |phone: &Phone| phone.next().is_some_and(|at| at + ago >= now + HOLD);
+        let quiet = |phone: &Phone| phone.rest == Rest::Quiet && lately(phone);
+        let quiet = self.phones.iter().filter(|(_, phone)| quiet(phone));
+        quiet.filter_map(|(name, _)| Jid::new(name).ok()).collect()
     }
 
     /// Nobody can be reached, so no turn has a time.

@@ -59,6 +59,11 @@ impl Scene {
         }
     }
 
+    fn link_down(&self, secs: u64) -> Vec<Jid> {
+        let time = Timestamp::from_secs(secs);
+        self.phones.link_down(self.now, time).0
+    }
+
     fn release_later(&self, held: Held) {
         let first = First {
             held: Some(held),
@@ -128,7 +133,7 @@ fn an_error_is_followed_by_a_pause_whatever_the_phone_says() {
 fn a_new_link_ends_the_rest_but_the_next_error_still_doubles_the_pause() {
     let mut scene = Scene::new();
     scene.phones.failed(&scene.romeo, scene.now);
-    scene.phones.link_down(Timestamp::from_secs(100));
+    scene.link_down(100);
     scene.phones.link_up(scene.now);
     assert_eq!(scene.wait(), secs(0));
     scene.due();
@@ -140,7 +145,7 @@ fn a_new_link_ends_the_rest_but_the_next_error_still_doubles_the_pause() {
 fn phones_are_tried_one_after_the_other_when_the_link_is_back() {
     let phones = phones();
     let start = Instant::now();
-    phones.link_down(Timestamp::from_secs(100));
+    phones.link_down(Instant::now(), Timestamp::from_secs(100));
     for number in 0..1000 {
         phones.message_waits(&jid(&format!("romeo@example.org/{number}")), start);
     }
@@ -272,7 +277,7 @@ fn what_is_stored_waits_only_for_a_phone_that_is_left_alone() {
 fn no_phone_is_quiet_on_a_new_link() {
     let mut scene = Scene::new();
     scene.phones.left_unanswered(&scene.romeo, scene.now);
-    scene.phones.link_down(Timestamp::from_secs(100));
+    scene.link_down(100);
     scene.phones.link_up(scene.now);
     assert_eq!(scene.wait(), secs(0));
     scene.due();
@@ -299,7 +304,7 @@ fn what_cannot_be_released_is_not_tried_without_a_pause() {
 fn a_link_that_is_lost_releases_what_was_sent_last() {
     let scene = Scene::new();
     let lost = |secs| {
-        scene.phones.link_down(Timestamp::from_secs(secs));
+        scene.link_down(secs);
         scene.phones.link_up(scene.now);
     };
     scene.phones.left_unanswered(&scene.romeo, scene.now);
@@ -347,6 +352,21 @@ fn an_announcement_releases_what_is_held_whenever_it_comes() {
             "round {round}: held for a quarter of an hour"
         );
     }
+}
+
+#[test]
+fn a_lost_link_tells_who_was_lately_left_unanswered() {
+    let mut scene = Scene::new();
+    scene.stored();
+    assert!(scene.link_down(100).is_empty(), "it is not quiet");
+    scene.phones.link_up(scene.now);
+    scene.phones.left_unanswered(&scene.romeo, scene.now);
+    scene.now += DOUBTFUL;
+    assert_eq!(scene.link_down(200), [scene.romeo.clone()]);
+    scene.phones.link_up(scene.now);
+    scene.phones.left_unanswered(&scene.romeo, scene.now);
+    scene.now += DOUBTFUL + Duration::from_secs(1);
+    assert!(scene.link_down(300).is_empty(), "what waits is held no more");
 }
 
 #[test]

@@ -237,9 +237,16 @@ impl Engine for Postgres {
 
     async fn release(&self, owner: &Jid, since: Timestamp) -> StoreResult<()> {
         let account = owner.to_bare();
-        self.work
+        let released = self
+            .work
             .account(&account, async |db| queue::release(db, owner, since).await)
-            .await
+            .await?;
+        if released > 0 {
+            // Other replicas wait for the end of the hold.
+            let (owner, try_at) = (owner.clone(), Timestamp::from_secs(0));
+            self.teller.tell(News::Stored { owner, try_at });
+        }
+        Ok(())
     }
 
     async fn overtake(&self, overtaken: &Overtaken) -> StoreResult<u64> {

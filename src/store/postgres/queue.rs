@@ -296,14 +296,14 @@ pub async fn asked(db: &Connection, key: MessageKey, attempt: u16) -> Result<Opt
         .await
 }
 
-pub async fn release(db: &Connection, owner: &Jid, since: Timestamp) -> Result<()> {
+/// How many were held.
+pub async fn release(db: &Connection, owner: &Jid, since: Timestamp) -> Result<u64> {
     db.run(
         "UPDATE unified_push_queue SET held_until = 0
          WHERE owner_key = $1 AND held_until <> 0 AND sent >= $2",
         &[&owner_key(owner.as_str()), &since],
     )
-    .await?;
-    Ok(())
+    .await
 }
 
 pub async fn overtake(db: &Connection, overtaken: &Overtaken) -> Result<u64> {
