@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use unified_push::{
     link::Answer,
     model::{
-        message::MessageKey,
+        message::{Hold, MessageKey},
         registration::Registration,
         time::{Clock, SystemClock, TimeSource, Timestamp},
         timekeeper::Timekeeper,
@@ -26,8 +26,8 @@ use unified_push::{
 use crate::{
     PostgresTest,
     messages::{
-        AMPLE, NOW, ORCHARD, REPLACED, STORED, after, claim, full, key, message, message_to, put,
-        registration, size, topic,
+        AMPLE, BALCONY, NOW, ORCHARD, REPLACED, STORED, after, claim, claimed, full, key, message,
+        message_to, put, registration, size, topic,
     },
     registrations::{found, romeo, scope},
 };
@@ -44,6 +44,7 @@ pub fn tests() -> Vec<PostgresTest> {
         news_reach_the_others_only,
         news_may_be_of_the_longest_jid,
         the_others_hear_where_messages_have_moved,
+        the_others_hear_what_is_released,
         answers_are_passed_on,
         a_revocation_reaches_the_others,
         purges_at_once_delete_each_message_once,
@@ -238,6 +239,31 @@ async fn the_others_hear_where_messages_have_moved(postgres: &Postgres) {
     assert!(
         matches!(&heard, Ok(News::Stored { owner, .. }) if *owner == full(street)),
         "{heard:?}"
+    );
+}
+
+/// They wait for the end of the hold otherwise.
+async fn the_others_hear_what_is_released(postgres: &Postgres) {
+    let [a, b] = two_that_listen(postgres).await;
+    let held = NewMessage {
+        sent: Some(after(1)),
+        hold: Hold::Until(after(900)),
+        ..message(1)
+    };
+    put(&a, held).await;
+    let phone = full(ORCHARD);
+    assert!(matches!(news(&b).await, News::Stored { owner, .. } if owner == phone));
+    let later = claim(&b, ORCHARD, after(2)).await;
+    assert_eq!(later, Claim::Later(after(900)));
+    a.release(&phone, after(2)).await.unwrap();
+    a.release(&phone, after(1)).await.unwrap();
+    assert!(matches!(news(&b).await, News::Stored { owner, .. } if owner == phone));
+    assert_eq!(claimed(&b, ORCHARD, after(3)).await.key, key(1));
+    a.release(&phone, after(1)).await.unwrap();
+    put(&a, message_to(BALCONY, 1, 2)).await;
+    assert!(
+        matches!(news(&b).await, News::Stored { owner, .. } if owner == full(BALCONY)),
+        "nothing was held"
     );
 }
 

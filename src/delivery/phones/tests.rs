@@ -366,7 +366,10 @@ fn a_lost_link_tells_who_was_lately_left_unanswered() {
     scene.phones.link_up(scene.now);
     scene.phones.left_unanswered(&scene.romeo, scene.now);
     scene.now += DOUBTFUL + Duration::from_secs(1);
-    assert!(scene.link_down(300).is_empty(), "what waits is held no more");
+    assert!(
+        scene.link_down(300).is_empty(),
+        "what waits is held no more"
+    );
 }
 
 #[test]
