@@ -37,7 +37,7 @@ use crate::{
         time::SystemClock,
     },
     registrar::worker,
-    runtime::lifecycle,
+    runtime::{lifecycle, patience::Patience},
     store::StoreError,
     xmpp::{
         component::{LinkTask, channel},
@@ -110,6 +110,14 @@ impl App {
 
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let metrics = Arc::new(Metrics::new());
+        // A large store of an earlier version takes minutes.
+        let patience = Patience::new(|passed| {
+            info!(
+                seconds = passed.as_secs(),
+                "still starting: at work on the store"
+            );
+            lifecycle::notify_starting();
+        });
         let state = State::open(&config, SystemClock, &random).await?;
         let settings = Settings::new(&config);
         let link = LinkSettings {
@@ -122,6 +130,7 @@ impl App {
         let services = Services::compose(&config, settings, state, &handle, metrics)
             .await
             .map_err(StartError::Recover)?;
+        drop(patience);
         Ok(Self {
             http,
             admin,

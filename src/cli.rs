@@ -32,7 +32,7 @@ use crate::{
     app::{App, Reloads, Sockets, StartError},
     config::{self, Config, Loaded},
     model::{endpoint::LONG_ENDPOINT, random::SystemRandom},
-    runtime::{lifecycle, logging},
+    runtime::{lifecycle, logging, patience::Patience},
     token::{self, gen_secret},
 };
 
@@ -106,6 +106,35 @@ enum Command {
     Store(store::Command),
 }
 
+impl Command {
+    /// What it may be at for seconds, unless it waits for a person or shows that by itself.
+    fn takes_long(&self) -> Option<&'static str> {
+        match self {
+            Self::Doctor { .. } => Some("looking"),
+            Self::Healthcheck => Some(WAITING),
+            Self::Import(_) | Self::Queue(_) | Self::Registrations(_) => Some(AT_WORK),
+            Self::Serve
+            | Self::Send(_)
+            | Self::Inspect { .. }
+            | Self::CheckConfig { .. }
+            | Self::GenSecret
+            | Self::Manual { .. }
+            | Self::Demo
+            | Self::Store(_) => None,
+        }
+    }
+}
+
+const WAITING: &str = "waiting for an answer";
+const AT_WORK: &str = "at work on the store";
+
+/// Says on stderr now and then what takes so long. What was asked for is on stdout.
+fn still(doing: &'static str) -> Patience {
+    Patience::new(move |passed| {
+        eprintln!("unified-push: still {doing}, for {} s", passed.as_secs());
+    })
+}
+
 /// How a configuration is printed.
 #[derive(Clone, Copy, ValueEnum)]
 enum Format {
@@ -131,6 +160,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(path: Option<&Path>, command: Command) -> Result<Exit, CliError> {
+    let _patience = command.takes_long().map(still);
     match command {
         Command::Serve => serve(path),
         Command::CheckConfig { print } => check_config(path, print),

@@ -23,10 +23,7 @@ mod tests;
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -45,7 +42,10 @@ pub use self::{
     proof::proof,
     state_secret::{StateSecret, StateSecretError, gen_secret},
 };
-use self::{opened::Opened, peers::prosody_ids};
+use self::{
+    opened::Opened,
+    peers::{issued_by_prosody::IssuedByProsody, prosody_ids},
+};
 use crate::{
     model::{
         random::{Random, random_array},
@@ -134,8 +134,7 @@ struct Inner {
     keyring: Current<Arc<Keyring>>,
     opened: Opened,
     policy: Current<Policy>,
-    /// Whether the store has what Prosody's back end `storage` has issued.
-    has_prosody_ids: AtomicBool,
+    prosody_ids: IssuedByProsody,
     store: Store,
     revocations: RevocationList,
     clock: Arc<dyn Clock>,
@@ -199,14 +198,13 @@ impl Tokens {
             keyring: Current::new(Arc::new(keyring)),
             opened: Opened::default(),
             policy: Current::new(policy),
-            has_prosody_ids: AtomicBool::new(false),
+            prosody_ids: IssuedByProsody::default(),
             store,
             revocations: RevocationList::default(),
             clock,
             random,
         }));
         tokens.take_over(tokens.0.store.revocations().await?);
-        tokens.look_for_prosody_ids().await?;
         Ok(tokens)
     }
 
@@ -405,17 +403,8 @@ impl Tokens {
             self.keyring().noted_until.store(0, Ordering::Relaxed);
             self.0.opened.forget_all();
             self.take_over(revocations);
-            // If the store fails now, each of them is looked up, which does no harm.
-            self.0.has_prosody_ids.store(true, Ordering::Relaxed);
-            self.look_for_prosody_ids().await?;
+            self.0.prosody_ids.forget();
         }
-        Ok(())
-    }
-
-    async fn look_for_prosody_ids(&self) -> Result<(), StoreError> {
-        let issuers = self.0.store.issuers().await?;
-        let found = issuers.iter().any(|issuer| issuer.key == prosody_ids::KEY);
-        self.0.has_prosody_ids.store(found, Ordering::Relaxed);
         Ok(())
     }
 

@@ -64,7 +64,8 @@ spec:
       startupProbe:
         httpGet: {path: /healthz, port: admin}
         periodSeconds: 1
-        failureThreshold: 60
+        # Bringing a large store of an earlier version to the present schema takes minutes.
+        failureThreshold: 900
       livenessProbe:
         httpGet: {path: /healthz, port: admin}
         periodSeconds: 10

@@ -1,8 +1,6 @@
 //! `unified-push import`: takes over endpoints that another server keeps in files.
 
-use std::{path::PathBuf, time::Duration};
-
-use tokio::time::sleep;
+use std::path::PathBuf;
 
 use super::{
     error::{CliError, Exit},
@@ -14,10 +12,6 @@ use crate::{
     model::time::SystemClock,
     token::{Imported, read_prosody_storage},
 };
-
-/// Daemons that run look for what is new every second. Before they have seen the first import, they would
-/// answer 404 to what was imported, which senders take for final.
-const LEARNT: Duration = Duration::from_secs(3);
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -40,9 +34,6 @@ pub async fn run(config: &Config, command: Command) -> Result<Exit, CliError> {
         known,
         expired,
     } = tokens.import(found).await?;
-    if new > 0 {
-        sleep(LEARNT).await;
-    }
     println!(
         "{} imported. Known from an earlier import: {known}; expired: {expired}",
         endpoints(new)

@@ -2,7 +2,11 @@
 
 use std::{io, time::Duration};
 
-use super::error::{CliError, Exit};
+use super::{
+    AT_WORK,
+    error::{CliError, Exit},
+    still,
+};
 use crate::{
     app::state::State,
     config::Config,
@@ -12,12 +16,13 @@ use crate::{
 
 /// Prints what is known; no when a push to the endpoint would not be accepted.
 pub async fn run(config: &Config, endpoint: &str) -> Result<Exit, CliError> {
-    let State { tokens, clock, .. } = State::find(config, SystemClock).await?;
     let endpoint = if endpoint == "-" {
         read_line()?
     } else {
         endpoint.to_owned()
     };
+    let _patience = still(AT_WORK);
+    let State { tokens, clock, .. } = State::find(config, SystemClock).await?;
     let token = endpoint.trim().rsplit('/').next().unwrap_or_default();
     match tokens.inspect(token).await {
         Ok(inspection) => Ok(print(&inspection, config.registration_grace, &*clock)),

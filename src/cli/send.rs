@@ -23,9 +23,10 @@ use self::{
     vapid::SigningKey,
 };
 use super::{
+    WAITING,
     agent::agent,
     error::{CliError, Exit},
-    examples,
+    examples, still,
 };
 use crate::model::{
     payload::MAX_PAYLOAD,
@@ -94,7 +95,9 @@ pub fn run(mut args: Args) -> Result<Exit, CliError> {
         let signature = key.authorization(&endpoint, subject, SystemClock.now());
         headers.push(("Authorization", signature));
     }
+    let waiting = still(WAITING);
     let mut response = post(&to.endpoint, &headers, &body)?;
+    drop(waiting);
 
     let said = response.body_mut().with_config().limit(MAX_ANSWER);
     // An answer that is no text has its status all the same.

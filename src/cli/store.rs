@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use self::error::PlaceError;
 use super::{
     error::{CliError, Exit},
-    examples,
+    examples, still,
 };
 use crate::{
     model::{secret::Secret, time::SystemClock},
@@ -45,7 +45,9 @@ pub async fn run(command: Command) -> Result<Exit, CliError> {
     let Command::Copy { from, to } = command;
     let (from, to) = (place("--from", &from)?, place("--to", &to)?);
     let mut shown = Shown::default();
+    let mut opening = Some(still("opening the stores"));
     let copied = store::copy(&from, &to, Arc::new(SystemClock), |progress| {
+        drop(opening.take());
         shown.next(progress)
     });
     let copied = copied.await;

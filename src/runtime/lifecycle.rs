@@ -66,6 +66,16 @@ pub fn notify_status(status: &str) {
     notify(&[NotifyState::Status(status)]);
 }
 
+/// How much longer systemd waits for a start each time that it is asked to.
+const EXTENSION: Duration = Duration::from_secs(60);
+
+/// Asks systemd to wait longer for the start, which goes on: it would end the daemon, and the next start
+/// would begin anew.
+pub fn notify_starting() {
+    let extension = u32::try_from(EXTENSION.as_micros()).unwrap_or(u32::MAX);
+    notify(&[NotifyState::ExtendTimeoutUsec(extension)]);
+}
+
 /// Tells systemd that a reload has begun. `Type=notify-reload` wants to know when.
 pub fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {

@@ -1,6 +1,6 @@
 //! What a token says, dead or alive.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use super::{
     Backend, Format, Inner, MAX_TOKEN, Tokens,
@@ -79,7 +79,7 @@ impl Tokens {
             Backend::Paseto => paseto::open(keyring, token),
             Backend::Jwt => jwt::open(keyring, token),
             Backend::Storage => {
-                if let Some(row) = self.row(token) {
+                if let Some(row) = self.row(token).await? {
                     return self.look_up(token, row, miss).await;
                 }
                 None
@@ -114,22 +114,23 @@ impl Tokens {
     }
 
     /// Where the store has a token. None: it is none that the store may have.
-    pub(super) fn row(&self, token: &str) -> Option<Row> {
+    pub(super) async fn row(&self, token: &str) -> Result<Option<Row>, StoreError> {
         if let Some((key, name)) = stored::verify(&self.keyring(), token) {
-            return Some(Row {
+            return Ok(Some(Row {
                 format: Format::Own(Backend::Storage),
                 key,
                 id: name.hash(),
-            });
+            }));
         }
-        let id = prosody_ids::hash(token)?;
-        // As long as nothing was imported, a made-up one costs no look-up.
-        let may_be = self.0.has_prosody_ids.load(Ordering::Relaxed);
-        may_be.then_some(Row {
+        let Some(id) = prosody_ids::hash(token) else {
+            return Ok(None);
+        };
+        let may_be = self.0.prosody_ids.may_be_known(&self.0.store).await?;
+        Ok(may_be.then_some(Row {
             format: Format::Imported(Peer::ProsodyStorage),
             key: prosody_ids::KEY,
             id,
-        })
+        }))
     }
 
     async fn look_up(&self, token: &str, row: Row, miss: Miss) -> Result<Inspection, InspectError> {

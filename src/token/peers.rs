@@ -3,6 +3,7 @@
 //!
 //! Nothing is ever issued in these formats. A token is tried here only when it is none of ours.
 
+pub mod issued_by_prosody;
 mod key;
 pub mod lua;
 pub mod prosody_ids;

@@ -310,12 +310,12 @@ impl Server {
             "<?xml version='1.0'?><stream:stream xmlns='{namespace}' to='{to}' version='1.0' \
              xmlns:stream='http://etherx.jabber.org/streams'>"
         );
-        eventually("the XMPP server answers", PATIENCE, async || {
+        eventually("the XMPP server answers", 4 * PATIENCE, async || {
             let ended = self.process.lock().unwrap().as_mut().unwrap().ended();
             assert!(ended.is_none(), "the XMPP server ended: {ended:?}");
             let mut socket = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
             socket.write_all(header.as_bytes()).await.ok()?;
-            let answer = timeout(PATIENCE, socket.read_u8()).await;
+            let answer = timeout(PATIENCE / 3, socket.read_u8()).await;
             answer.ok()?.ok()
         })
         .await;

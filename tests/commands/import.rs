@@ -54,8 +54,7 @@ async fn endpoints_of_prosody_s_storage_are_imported_while_the_daemon_runs() {
     let imported = bed.run(&command).await.with(0);
     let expected = "1 endpoint imported. Known from an earlier import: 0; expired: 0\n";
     assert_eq!(imported, expected);
-    let taken = async || (push(&endpoint).await == 201).then_some(());
-    eventually("the daemon knows it", PATIENCE, taken).await;
+    assert_eq!(push(&endpoint).await, 201, "at once");
     bed.arrived().await;
     let again = bed.run(&command).await.with(0);
     let expected = "0 endpoints imported. Known from an earlier import: 1; expired: 0\n";

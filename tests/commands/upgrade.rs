@@ -180,7 +180,7 @@ fn old_program() -> Option<PathBuf> {
 }
 
 /// Nothing in the installation is touched but what is restored into its database.
-async fn goes_on(store: &str, installation: Installation) {
+async fn goes_on(store: &str, migration: &str, installation: Installation) {
     let check = installation
         .command(program(), &["check-config"])
         .output()
@@ -196,6 +196,7 @@ async fn goes_on(store: &str, installation: Installation) {
     let log = move |push: Push| arrived.try_send(push).expect("a few");
     let known = live.iter().map(|(app, _)| Pair::of(JULIET, app)).collect();
     let daemon = installation.run(program(), &[]).await;
+    assert!(daemon.log().contains(migration), "{}", daemon.log());
     installation.server.bind(JULIET, known, Arc::new(log));
     installation.server.announce(JULIET);
     let mut next = async || {
@@ -252,7 +253,7 @@ async fn an_earlier_installation_on_sqlite_goes_on() {
         .unwrap();
     database.execute_batch(&dump).unwrap();
     drop(database);
-    goes_on("sqlite", installation).await;
+    goes_on("sqlite", "from schema 2 to 3 of 6", installation).await;
 }
 
 #[tokio::test]
@@ -274,5 +275,6 @@ async fn an_earlier_installation_on_postgresql_goes_on() {
     let database = postgres::connect(&url).await.unwrap();
     database.batch_execute(&dump).await.unwrap();
     drop(database);
-    goes_on("postgres", Installation::new(&url).await).await;
+    let installation = Installation::new(&url).await;
+    goes_on("postgres", "from schema 1 to 2 of 5", installation).await;
 }

@@ -25,7 +25,7 @@ pub enum PostgresFailure {
     Pooled(&'static str),
     #[error("`synchronous_standby_names` is empty there")]
     NotSynchronous,
-    #[error("its schema was not ready within 60 s")]
+    #[error("its schema was not ready within an hour")]
     SchemaLate,
     #[error(transparent)]
     Authorities(AuthoritiesError),

@@ -21,7 +21,9 @@ pub async fn note(db: &Connection, key: KeyId, live_until: Timestamp) -> Result<
 }
 
 pub async fn all(db: &Connection) -> Result<Vec<Issuer>> {
-    let sql = "SELECT key, live_until FROM unified_push_issuers";
+    // A pooler that spreads what is read over standbys leaves a volatile function to the primary, and
+    // a standby may not know of an issuer yet.
+    let sql = "SELECT key, live_until, pg_is_in_recovery() FROM unified_push_issuers";
     db.list(sql, &[], |row| {
         Ok(Issuer {
             key: row.try_get(0)?,

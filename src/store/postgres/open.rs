@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
+use tracing::info;
 
 use super::{
     failure::{PostgresFailure, Result},
@@ -31,8 +32,11 @@ const MIGRATIONS: &[&str] = &[
 /// Whoever migrates holds this one, until its transaction ends; spells "UPmigrat".
 const LOCK: &str = "SELECT pg_advisory_xact_lock(x'55506d6967726174'::bigint)";
 
-/// For all of it, another daemon's migration before it included.
-const LIMIT: Duration = Duration::from_secs(60);
+/// For all of it, another daemon's migration before it included. Some of them write every row anew.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// For what is read afterwards, what is dead already included.
+const START: Duration = Duration::from_secs(60);
 
 /// For what is seen before.
 const CHECK: Duration = Duration::from_secs(4);
@@ -189,7 +193,7 @@ pub async fn open(
         let url = url.clone();
         return Err(PostgresOpenError::Unfinished { url, copied_from });
     }
-    let started = timeout(LIMIT, start(&db)).await;
+    let started = timeout(START, start(&db)).await;
     // The connection is not given back, and whatever was set goes with it.
     started
         .unwrap_or(Err(PostgresFailure::TooSlow))
@@ -198,12 +202,16 @@ pub async fn open(
 
 /// The version that was found and the one that is known; changes nothing when that is lower.
 pub async fn migrate(db: &Connection) -> Result<(u32, u32)> {
-    db.batch("BEGIN; SET LOCAL statement_timeout = '60s'")
-        .await?;
+    // Whoever waits gives up after LIMIT.
+    db.batch("BEGIN; SET LOCAL statement_timeout = 0").await?;
     db.batch(LOCK).await?;
     let (found, known) = (version(db).await?, known());
     let missing = MIGRATIONS.get(found as usize..).unwrap_or_default();
     for (number, migration) in (found + 1..).zip(missing) {
+        if found > 0 {
+            let before = number - 1;
+            info!("bringing the database from schema {before} to {number} of {known}");
+        }
         db.batch(&format!(
             "{migration}
              CREATE TABLE IF NOT EXISTS unified_push_schema (version integer NOT NULL);
@@ -238,7 +246,6 @@ pub async fn version(db: &Connection) -> Result<u32> {
 }
 
 async fn start(db: &Connection) -> Result<Start> {
-    // What is dead already is read as well.
     db.batch("BEGIN; SET LOCAL statement_timeout = '60s'")
         .await?;
     Ok(Start {

@@ -14,6 +14,7 @@ use std::{
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig,
 };
+use tracing::info;
 
 use super::statements::Statements;
 
@@ -262,6 +263,10 @@ pub(super) fn migrate(path: &Path, db: &Connection) -> Result<(), SqliteOpenErro
         let Some(migration) = MIGRATIONS.get(version as usize) else {
             return Ok(());
         };
+        if version > 0 {
+            let (next, of) = (version + 1, MIGRATIONS.len());
+            info!("bringing the database from schema {version} to {next} of {of}");
+        }
         step.execute_batch(migration)
             .and_then(|()| step.pragma_update(None, "user_version", version + 1))
             .and_then(|()| step.commit())

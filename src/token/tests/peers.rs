@@ -253,6 +253,8 @@ async fn prosodys_storage_is_imported_once_and_again() {
             };
             assert_eq!(imported, expected);
         }
+        // Not a second later: it answered 404 until then.
+        assert_eq!(opened(&daemon, token).await, minted.registration());
         daemon.refresh().await.unwrap();
         assert_eq!(opened(&daemon, token).await, minted.registration());
         let inspection = daemon.inspect(token).await.unwrap();
@@ -314,7 +316,7 @@ async fn a_daemon_without_imports_looks_none_of_them_up() {
     let rig = Rig::new(Backend::Storage).await;
     let minted = all();
     let minted = minted.iter().find(|minted| minted.name.is_some()).unwrap();
-    assert!(rig.tokens.row(minted.token()).is_none());
+    assert!(rig.tokens.row(minted.token()).await.unwrap().is_none());
 }
 
 #[test]
