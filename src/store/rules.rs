@@ -127,10 +127,13 @@ pub struct Leaving {
     pub size: u64,
 }
 
-/// What lives already beside a new message.
+/// What is there beside a new message, once [`STEP`] messages of the account that have expired were
+/// deleted.
 #[derive(Clone, Copy, Debug)]
-pub struct Living {
+pub struct There {
+    /// With what has expired and is left: every write of the account reads it all, so it is capped.
     pub of_account: u64,
+    /// What lives: nothing gives way to what has expired.
     pub of_endpoint: u64,
 }
 
@@ -162,20 +165,20 @@ pub fn replace(message: &NewMessage, waiting: Leaving, now: Timestamp) -> Result
 
 /// How many messages of the endpoint have to leave for one more. More than one only when the cap
 /// was lowered.
-pub fn excess(living: Living, caps: Caps) -> u64 {
-    (living.of_endpoint + 1).saturating_sub(u64::from(caps.per_endpoint))
+pub fn excess(there: There, caps: Caps) -> u64 {
+    (there.of_endpoint + 1).saturating_sub(u64::from(caps.per_endpoint))
 }
 
-/// A message comes in beside those that live. `least` is the [`excess`], or as many as there are:
+/// A message comes in beside those that are there. `least` is the [`excess`], or as many as there are:
 /// the endpoint's oldest of the lowest urgency.
 pub fn make_room(
     message: &NewMessage,
-    living: Living,
+    there: There,
     caps: Caps,
     least: Vec<Leaving>,
 ) -> Result<Room, Enqueued> {
-    let excess = excess(living, caps);
-    if excess == 0 && living.of_account >= u64::from(caps.per_account) {
+    let excess = excess(there, caps);
+    if excess == 0 && there.of_account >= u64::from(caps.per_account) {
         return Err(Enqueued::AccountFull);
     }
     let urgency = message.urgency.rank();
