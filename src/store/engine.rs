@@ -77,7 +77,8 @@ pub trait Engine {
     async fn owners(&self, now: Timestamp) -> StoreResult<Vec<Owned>>;
 
     /// Kills what was issued up to `at`, and drops the messages that wait for it. Kept until
-    /// `min_until` at least, and until no secret has a living token any more.
+    /// `min_until` at least, and until no secret has a living token any more. Of the account's revoked
+    /// registrations, the latest hundred are kept until they expire.
     async fn revoke(
         &self,
         scope: Scope,

@@ -31,6 +31,11 @@ const NO_TIME_LEFT: Duration = Duration::from_secs(60);
 /// memory, which mirrors the table.
 const REVOCATIONS_PER_OWNER: u64 = 1000;
 
+/// How many revoked registrations of one account are kept until they expire, so that their tokens can be
+/// inspected. What is older is deleted, or a phone that registers and unregisters again and again would
+/// fill the store past the limit for its account. A token without a row is as dead as a revoked one.
+pub const REVOKED_KEPT: u32 = 100;
+
 /// The columns of a [`Registration`].
 pub const REGISTRATION: &str = "jid, application, instance, issued, expires";
 
