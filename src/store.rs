@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod messages;
 mod postgres;
+mod refusals;
 mod registrations;
 mod rules;
 mod sqlite;

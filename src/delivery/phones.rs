@@ -138,7 +138,7 @@ impl Phones {
 
     /// Whether messages wait for this phone or another one of its account.
     pub fn concern_account_of(&self, phone: &Jid) -> bool {
-        !self.table.lock().account_of(phone).is_empty()
+        self.table.lock().knows_account_of(phone)
     }
 
     /// A message is about to be stored: from now on nothing is sent past it. To be followed by
@@ -230,7 +230,7 @@ impl Phones {
 
     /// Who is to be asked in place of a phone that was found to be gone.
     pub fn stand_in(&self, phone: &Jid) -> Option<Jid> {
-        let gone = self.table.lock().get(phone.as_str())?.gone;
+        let gone = self.table.lock().is_gone(phone.as_str());
         gone.then(|| self.announced.other_than(phone)).flatten()
     }
 
@@ -238,10 +238,9 @@ impl Phones {
     /// not be quiet as that one was.
     pub fn set_gone(&self, phone: &Jid, gone: bool) -> bool {
         self.change(|table| {
-            let known = table.enter(phone);
-            known.gone = gone;
+            table.set_gone(phone, gone);
             if gone {
-                known.rest = Rest::No;
+                table.enter(phone).rest = Rest::No;
             }
         });
         gone && self.announced.other_than(phone).is_some()

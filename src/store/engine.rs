@@ -77,7 +77,8 @@ pub trait Engine {
     async fn owners(&self, now: Timestamp) -> StoreResult<Vec<Owned>>;
 
     /// Kills what was issued up to `at`, and drops the messages that wait for it. Kept until
-    /// `min_until` at least, and until no secret has a living token any more.
+    /// `min_until` at least, and until no secret has a living token any more. Of the account's revoked
+    /// registrations, the latest hundred are kept until they expire.
     async fn revoke(
         &self,
         scope: Scope,
@@ -102,7 +103,10 @@ pub trait Engine {
     /// None when it is no issuer.
     async fn forget_key(&self, key: KeyId) -> StoreResult<Option<usize>>;
 
-    /// Keeps a message, within the caps; `now` is the present time. Several replicas may go over
+    /// Keeps a message, within the caps; `now` is the present time. Deletes some messages of the
+    /// account that have expired. What is no more urgent than a message of the same endpoint that the
+    /// store has refused within a second, since the endpoint or its account holds as much as it may,
+    /// is refused as well. Several replicas may go over
     /// [`Caps::bytes`] by what the others have stored since this one last asked for the sizes, and
     /// by what is being stored at this moment.
     async fn enqueue(
@@ -175,7 +179,7 @@ pub trait Engine {
     async fn pass_on(&self, from: &Jid, id: &str, answer: Answer) -> StoreResult<()>;
 
     /// Deletes what has expired, in steps between which others get their turn, and says how many
-    /// messages that were. Several replicas may do it at once.
+    /// messages that were, with those that [`enqueue`](Self::enqueue) has deleted since. Several replicas may do it at once.
     async fn purge(&self, now: Timestamp) -> StoreResult<u64>;
 
     /// How much the store holds.

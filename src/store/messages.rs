@@ -63,11 +63,11 @@ pub struct Overtaken {
 }
 
 /// How much may wait.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
     /// Beyond it, the oldest message of the lowest urgency gives way.
     pub per_endpoint: u32,
-    /// Of one bare JID.
+    /// Of one bare JID; what has expired counts until it is deleted.
     pub per_account: u32,
     /// All together, each message with [`MESSAGE_OVERHEAD`].
     pub bytes: u64,

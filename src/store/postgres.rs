@@ -64,6 +64,7 @@ pub use self::{
 use super::{
     error::StoreResult,
     messages::{Claim, Enqueued, Silence},
+    refusals::Refusals,
     registrations::{Found, TokenHash},
 };
 use crate::model::{message::MessageKey, time::Clock, timekeeper::Timekeeper};
@@ -83,6 +84,7 @@ pub struct Postgres {
     /// The last change of revocations that this replica knows.
     changes: AtomicI64,
     counting: Counting,
+    refusals: Refusals,
     _idle: AbortOnDropHandle<()>,
 }
 
@@ -149,7 +151,12 @@ impl Postgres {
             lately: LatelyFound::default(),
             enqueues: workers!(work, |work, db, arrivals| {
                 let waiting = u64::try_from(work.queued_bytes.load(Relaxed)).unwrap_or(0);
-                enqueue::enqueue(db, arrivals, waiting)
+                let work = &work;
+                async move {
+                    let (answers, swept) = enqueue::enqueue(db, arrivals, waiting).await?;
+                    work.swept.fetch_add(swept, Relaxed);
+                    Ok(answers)
+                }
             }),
             claims: workers!(work, |work, db, asked| queue::claim(db, by, asked)),
             unsure: Unsure::default(),
@@ -159,6 +166,7 @@ impl Postgres {
             work,
             changes: AtomicI64::new(start.changes),
             counting: Counting::default(),
+            refusals: Refusals::default(),
             _idle: idle,
         })
     }

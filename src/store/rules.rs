@@ -31,6 +31,11 @@ const NO_TIME_LEFT: Duration = Duration::from_secs(60);
 /// memory, which mirrors the table.
 const REVOCATIONS_PER_OWNER: u64 = 1000;
 
+/// How many revoked registrations of one account are kept until they expire, so that their tokens can be
+/// inspected. What is older is deleted, or a phone that registers and unregisters again and again would
+/// fill the store past the limit for its account. A token without a row is as dead as a revoked one.
+pub const REVOKED_KEPT: u32 = 100;
+
 /// The columns of a [`Registration`].
 pub const REGISTRATION: &str = "jid, application, instance, issued, expires";
 
@@ -127,10 +132,13 @@ pub struct Leaving {
     pub size: u64,
 }
 
-/// What lives already beside a new message.
+/// What is there beside a new message, once [`STEP`] messages of the account that have expired were
+/// deleted.
 #[derive(Clone, Copy, Debug)]
-pub struct Living {
+pub struct There {
+    /// With what has expired and is left: every write of the account reads it all, so it is capped.
     pub of_account: u64,
+    /// What lives: nothing gives way to what has expired.
     pub of_endpoint: u64,
 }
 
@@ -162,20 +170,20 @@ pub fn replace(message: &NewMessage, waiting: Leaving, now: Timestamp) -> Result
 
 /// How many messages of the endpoint have to leave for one more. More than one only when the cap
 /// was lowered.
-pub fn excess(living: Living, caps: Caps) -> u64 {
-    (living.of_endpoint + 1).saturating_sub(u64::from(caps.per_endpoint))
+pub fn excess(there: There, caps: Caps) -> u64 {
+    (there.of_endpoint + 1).saturating_sub(u64::from(caps.per_endpoint))
 }
 
-/// A message comes in beside those that live. `least` is the [`excess`], or as many as there are:
+/// A message comes in beside those that are there. `least` is the [`excess`], or as many as there are:
 /// the endpoint's oldest of the lowest urgency.
 pub fn make_room(
     message: &NewMessage,
-    living: Living,
+    there: There,
     caps: Caps,
     least: Vec<Leaving>,
 ) -> Result<Room, Enqueued> {
-    let excess = excess(living, caps);
-    if excess == 0 && living.of_account >= u64::from(caps.per_account) {
+    let excess = excess(there, caps);
+    if excess == 0 && there.of_account >= u64::from(caps.per_account) {
         return Err(Enqueued::AccountFull);
     }
     let urgency = message.urgency.rank();

@@ -24,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -45,6 +45,7 @@ use super::{
     engine::{Engine, in_steps},
     error::{StoreError, StoreResult},
     messages::{Caps, Claim, Enqueued, NewMessage, News, Overtaken, Waiting},
+    refusals::{Asked, Refusals},
     registrations::{Found, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash},
 };
 use crate::{
@@ -66,6 +67,9 @@ pub struct Sqlite {
     pub(super) path: PathBuf,
     /// The last change by another process that this one knows.
     changes: AtomicI64,
+    refusals: Refusals,
+    /// How many messages had expired and were deleted since the last [`purge`](Engine::purge).
+    swept: AtomicU64,
     /// There is one from a write that failed until [`ping`](Engine::ping) finds that the disk takes
     /// writes again. Whoever writes about messages that wait holds it, so that nothing comes
     /// between what is remembered and its way to the disk.
@@ -105,6 +109,8 @@ impl Sqlite {
             writer: Writer::start(writing).map_err(SqliteOpenError::Thread)?,
             path,
             changes: AtomicI64::new(changes),
+            refusals: Refusals::default(),
+            swept: AtomicU64::new(0),
             meanwhile: Arc::default(),
             _lock: lock,
         })
@@ -266,8 +272,14 @@ impl Engine for Sqlite {
         caps: Caps,
         now: Timestamp,
     ) -> StoreResult<Enqueued> {
-        self.write(move |db| enqueue::enqueue(db, &message, caps, now))
-            .await
+        let asked = Asked::of(&message, caps, now);
+        let decide = async {
+            let enqueue = move |db: &Connection| enqueue::enqueue(db, &message, caps, now);
+            let (enqueued, swept) = self.write(enqueue).await?;
+            self.swept.fetch_add(swept, Relaxed);
+            Ok(enqueued)
+        };
+        self.refusals.spare(asked, decide).await
     }
 
     async fn claim(
@@ -389,7 +401,8 @@ impl Engine for Sqlite {
         let expired = in_steps(messages).await?;
         in_steps(|| self.write(move |db| upkeep::purge_step(db, now))).await?;
         in_steps(|| self.write(upkeep::shrink_step)).await?;
-        Ok(expired)
+        self.refusals.forget_before(now);
+        Ok(expired + self.swept.swap(0, Relaxed))
     }
 
     async fn sizes(&self) -> StoreResult<Sizes> {

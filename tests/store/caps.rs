@@ -1,5 +1,7 @@
 //! What comes in: what it replaces, who gives way to it, and whether it fits.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use testbed::tests;
 use unified_push::{
@@ -19,6 +21,10 @@ pub fn tests() -> Vec<Test> {
         what_is_more_urgent_never_gives_way,
         a_cap_that_was_lowered_evicts_until_it_fits,
         what_has_expired_counts_no_more,
+        what_has_expired_is_deleted_by_the_accounts_next_message,
+        an_account_cannot_heap_up_what_has_expired,
+        what_was_refused_a_moment_ago_is_refused_without_a_look,
+        what_is_more_urgent_than_the_refused_is_looked_at,
         an_account_holds_so_many_on_all_its_endpoints,
         bytes_are_counted_with_what_is_freed,
         a_refusal_changes_nothing,
@@ -181,7 +187,135 @@ async fn what_has_expired_counts_no_more(store: &Store) {
     let at = |now| store.enqueue(message(3), caps, now);
     assert_eq!(at(after(10)).await.unwrap(), STORED);
     assert!(!store.is_waiting(id(1), after(10)).await.unwrap());
-    assert_eq!(totals(store).await.0, 3, "but for the cap on bytes");
+}
+
+/// As many as one write deletes.
+const STEP: u32 = 500;
+
+fn short(app: u8, serial: u32) -> NewMessage {
+    NewMessage {
+        arrived: NOW,
+        expires: after(1),
+        ..message_to(ORCHARD, app, serial)
+    }
+}
+
+async fn what_has_expired_is_deleted_by_the_accounts_next_message(store: &Store) {
+    let dead = STEP + 200;
+    for serial in 0..dead {
+        put(store, short((serial % 7) as u8, serial)).await;
+    }
+    let another = NewMessage {
+        topic: topic("mail"),
+        ..message_to(BALCONY, 1, 1000)
+    };
+    put(store, another.clone()).await;
+    assert_eq!(
+        totals(store).await.0,
+        u64::from(dead + 1),
+        "it is another's"
+    );
+
+    let next = |serial, caps| store.enqueue(message(serial), caps, after(1));
+    let caps = |per_account| Caps {
+        per_account,
+        per_endpoint: 1,
+        ..AMPLE
+    };
+    // What is left counts for the account, and nothing gives way to it.
+    let answer = next(dead, caps(200)).await.unwrap();
+    assert_eq!(answer, Enqueued::AccountFull);
+    assert_eq!(totals(store).await.0, 200 + 1);
+    assert_eq!(next(dead, caps(1)).await.unwrap(), STORED);
+    assert_eq!(
+        totals(store).await,
+        (2, size(&message(dead)) + size(&another))
+    );
+    assert_eq!(
+        store.purge(after(1)).await.unwrap(),
+        u64::from(dead),
+        "they count"
+    );
+    assert_eq!(store.purge(after(1)).await.unwrap(), 0, "once");
+}
+
+async fn an_account_cannot_heap_up_what_has_expired(store: &Store) {
+    let caps = Caps {
+        per_endpoint: 10,
+        per_account: 30,
+        ..AMPLE
+    };
+    let all = (0..400).map(|serial| {
+        let message = short((serial % 40) as u8, serial);
+        store.enqueue(message, caps, after(2))
+    });
+    for answer in join_all(all).await {
+        assert!(matches!(answer.unwrap(), STORED | Enqueued::AccountFull));
+    }
+    assert!(totals(store).await.0 <= 30, "{:?}", totals(store).await);
+}
+
+async fn what_was_refused_a_moment_ago_is_refused_without_a_look(store: &Store) {
+    let caps = Caps {
+        per_account: 1,
+        ..AMPLE
+    };
+    put(store, message_to(ORCHARD, 2, 1)).await;
+    let then = |millis| after(2).saturating_add(Duration::from_millis(millis));
+    let ask = |message, caps, millis| async move {
+        store.enqueue(message, caps, then(millis)).await.unwrap()
+    };
+    assert_eq!(ask(message(2), caps, 0).await, Enqueued::AccountFull);
+    assert_eq!(
+        store
+            .drop_waiting(&bare("romeo@example.org"))
+            .await
+            .unwrap(),
+        1
+    );
+    // There is room now; but nobody has looked.
+    for (urgency, millis) in [(Urgency::Normal, 0), (Urgency::VeryLow, 999)] {
+        let message = NewMessage {
+            urgency,
+            ..message(2)
+        };
+        let again = ask(message, caps, millis).await;
+        assert_eq!(again, Enqueued::AccountFull);
+    }
+    assert_eq!(totals(store).await.0, 0);
+
+    // Another endpoint, account or cap is another matter.
+    let wider = Caps {
+        per_account: 3,
+        ..AMPLE
+    };
+    assert_eq!(ask(message_to(ORCHARD, 2, 3), caps, 0).await, STORED);
+    assert_eq!(ask(message_to(BALCONY, 1, 4), caps, 0).await, STORED);
+    assert_eq!(ask(message(5), wider, 0).await, STORED);
+    assert_eq!(ask(message(2), caps, 500).await, Enqueued::AccountFull);
+    store
+        .drop_waiting(&bare("romeo@example.org"))
+        .await
+        .unwrap();
+    assert_eq!(ask(message(2), caps, 1000).await, STORED);
+}
+
+async fn what_is_more_urgent_than_the_refused_is_looked_at(store: &Store) {
+    let caps = Caps {
+        per_endpoint: 1,
+        ..AMPLE
+    };
+    put(store, message(1)).await;
+    let of = |serial, urgency| NewMessage {
+        urgency,
+        ..message(serial)
+    };
+    let ask = |message| store.enqueue(message, caps, after(2));
+    let low = ask(of(2, Urgency::Low)).await;
+    assert_eq!(low.unwrap(), Enqueued::Outranked);
+    assert_eq!(ask(of(3, Urgency::Normal)).await.unwrap(), evicted(1));
+    let low = ask(of(4, Urgency::VeryLow)).await;
+    assert_eq!(low.unwrap(), Enqueued::Outranked);
 }
 
 async fn an_account_holds_so_many_on_all_its_endpoints(store: &Store) {

@@ -3,12 +3,13 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    time::Duration,
 };
 
 use jid::{BareJid, Jid};
 use unified_push::{
     model::{
-        message::{Hold, MessageId, MessageKey},
+        message::{Hold, MessageId, MessageKey, Urgency},
         registration::{Registration, RegistrationKey},
         revocation::Scope,
         time::Timestamp,
@@ -23,6 +24,17 @@ use crate::messages::size;
 pub struct Model {
     rows: Vec<Row>,
     revoked: Vec<(Scope, Timestamp)>,
+    refused: Vec<Refused>,
+    /// How many had expired and went since the last purge.
+    swept: u64,
+}
+
+struct Refused {
+    key: RegistrationKey,
+    urgency: Urgency,
+    caps: Caps,
+    at: Timestamp,
+    answer: Enqueued,
 }
 
 struct Row {
@@ -40,12 +52,17 @@ impl Row {
 
 impl Model {
     pub fn enqueue(&mut self, new: &NewMessage, caps: Caps, now: Timestamp) -> Enqueued {
+        let account = new.registration.key().owner;
+        self.swept += self.remove(|row| row.key.owner == account && !row.lives(now));
         if self.is_revoked(&new.registration) {
             return Enqueued::Revoked;
         }
         let (stored, leaving) = match self.make_room(new, caps, now) {
             Ok(room) => room,
-            Err(refusal) => return refusal,
+            Err(refusal) => {
+                self.note_refusal(new, caps, now, &refusal);
+                return refusal;
+            }
         };
         let staying = self
             .rows
@@ -63,6 +80,35 @@ impl Model {
             claimed_until: Timestamp::from_millis(0),
         });
         stored
+    }
+
+    fn note_refusal(&mut self, new: &NewMessage, caps: Caps, now: Timestamp, answer: &Enqueued) {
+        if matches!(answer, Enqueued::AccountFull | Enqueued::Outranked) {
+            let key = new.registration.key();
+            self.refused.retain(|refused| refused.key != key);
+            self.refused.push(Refused {
+                key,
+                urgency: new.urgency,
+                caps,
+                at: now,
+                answer: answer.clone(),
+            });
+        }
+    }
+
+    /// The answer that is given without a look.
+    pub fn refused_lately(&self, new: &NewMessage, caps: Caps, now: Timestamp) -> Option<Enqueued> {
+        let key = new.registration.key();
+        let same = |refused: &&Refused| {
+            refused.key == key
+                && new.urgency <= refused.urgency
+                && refused.caps == caps
+                && now < refused.at.saturating_add(Duration::from_secs(1))
+        };
+        self.refused
+            .iter()
+            .find(same)
+            .map(|refused| refused.answer.clone())
     }
 
     fn make_room(
@@ -95,7 +141,7 @@ impl Model {
             }
             leaving.push(least.key);
         }
-        let of_account = |row: &&Row| row.key.owner == key.owner && row.lives(now);
+        let of_account = |row: &&Row| row.key.owner == key.owner;
         let account = self.rows.iter().filter(of_account).count();
         if leaving.is_empty() && account >= caps.per_account as usize {
             return Err(Enqueued::AccountFull);
@@ -240,7 +286,7 @@ impl Model {
     }
 
     pub fn purge(&mut self, now: Timestamp) -> u64 {
-        self.remove(|row| !row.lives(now))
+        self.remove(|row| !row.lives(now)) + std::mem::take(&mut self.swept)
     }
 
     /// Messages, their bytes, and when the first was stored.

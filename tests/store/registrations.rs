@@ -7,7 +7,7 @@ use testbed::tests;
 use unified_push::{
     model::{
         registration::{Digest, Registration, RegistrationKey},
-        revocation::Scope,
+        revocation::{Revocation, Scope},
         secret::KeyId,
         time::Timestamp,
         vapid::KeyHash,
@@ -36,6 +36,7 @@ pub fn tests() -> Vec<Test> {
         a_registration_lives_even_if_the_clock_was_set_back_behind_a_revocation,
         an_owners_revocation_covers_all_of_the_account,
         an_account_cannot_fill_the_list_with_revocations,
+        an_account_cannot_fill_the_store_with_what_was_revoked,
         a_registration_that_is_about_to_end_gets_a_new_url,
         a_new_secret_gets_a_new_row_beside_the_old_one,
         an_account_holds_so_many_and_no_more,
@@ -297,6 +298,37 @@ async fn what_was_renewed_longest_ago_is_told(store: &Store) {
     store.revoke(scope, after(8), after(8)).await.unwrap();
     assert_eq!(oldest(after(9)).await, Some((1, after(5))));
     assert_eq!(oldest(after(9).saturating_add(WEEK)).await, None);
+}
+
+async fn an_account_cannot_fill_the_store_with_what_was_revoked(store: &Store) {
+    let juliet = || new(BALCONY, 1, 255, NOW);
+    store.register(juliet()).await.unwrap();
+    let scope_of_juliet = Scope::Registration(juliet().registration.key());
+    let revoke = |scope, at| store.revoke(scope, at, at.saturating_add(WEEK));
+    revoke(scope_of_juliet, NOW).await.unwrap();
+    let rounds = 150;
+    for round in 1..=rounds {
+        let at = after(2 * u64::from(round));
+        store.register(romeo(round, at)).await.unwrap();
+        revoke(scope(), at).await.unwrap();
+    }
+    let of_romeo = store.sizes().await.unwrap().registrations - 1;
+    assert_eq!(of_romeo, 100);
+    assert_eq!(store.find(hash(rounds - 100)).await.unwrap(), None);
+    for serial in [rounds - 99, rounds, 255] {
+        assert!(found(store, serial).await.revoked, "{serial}");
+    }
+
+    // A token of any of them is refused by what is known of revocations, as long as it would live.
+    let revocations = store.revocations().await.unwrap();
+    let of_romeo = |known: &&Revocation| known.scope == scope();
+    let known = revocations.iter().find(of_romeo).expect("it is kept");
+    let last = after(2 * u64::from(rounds));
+    assert_eq!((known.at, known.until), (last, last.saturating_add(WEEK)));
+    // What lives is not counted among them.
+    let living = romeo(200, after(1000));
+    store.register(living).await.unwrap();
+    assert!(!found(store, 200).await.revoked);
 }
 
 async fn what_has_expired_is_purged(store: &Store) {

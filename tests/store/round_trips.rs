@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use testbed::{Postgres, relay::Relay, tests};
-use unified_push::store::{Claim, NewMessage, PostgresSettings, Store};
+use unified_push::store::{Caps, Claim, Enqueued, NewMessage, PostgresSettings, Store};
 
 use crate::{
     PostgresTest,
@@ -17,6 +17,7 @@ pub fn tests() -> Vec<PostgresTest> {
     tests![
         &many_messages_share_their_round_trips,
         an_endpoint_that_was_opened_lately_costs_no_round_trip,
+        a_refusal_that_was_made_lately_costs_no_round_trip,
     ]
 }
 
@@ -85,4 +86,22 @@ async fn an_endpoint_that_was_opened_lately_costs_no_round_trip(postgres: &Postg
     }
     // One more at most, if this took longer than it is remembered.
     assert!(relay.trips() <= first + 1.0);
+}
+
+async fn a_refusal_that_was_made_lately_costs_no_round_trip(postgres: &Postgres) {
+    let (store, relay) = through_relay(postgres).await;
+    let none = Caps {
+        per_account: 0,
+        ..AMPLE
+    };
+    let refused = async |count| {
+        for serial in 0..count {
+            let answer = store.enqueue(message(1, serial % 8), none, NOW).await;
+            assert_eq!(answer.unwrap(), Enqueued::AccountFull);
+        }
+    };
+    refused(8).await;
+    let before = relay.trips();
+    refused(1000).await;
+    assert_eq!(relay.trips(), before);
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     sync::Arc,
     time::Duration,
 };
@@ -20,6 +21,8 @@ pub struct Table {
     pub phones: BTreeMap<Name, Phone>,
     /// Every phone whose turn has a time, by that time.
     due: BTreeSet<(Instant, Name)>,
+    /// The phones whose resource is not there: another one of the account stands in.
+    gone: BTreeSet<Name>,
     pub link_up: bool,
 }
 
@@ -33,8 +36,6 @@ pub struct Phone {
     /// The next attempt is no earlier, whatever the phone says: one that answers with an error and
     /// announces itself, again and again, would keep the daemon busy.
     pub not_before: Option<Instant>,
-    /// The registered resource is not there: another one of its account stands in.
-    pub gone: bool,
     pub first: First,
     /// Messages that are being stored.
     pub writing: u32,
@@ -62,6 +63,10 @@ pub enum Rest {
     /// It answered with a temporary error.
     Failing,
 }
+
+/// How many phones are woken at once for whoever stands in for them: an account may have very many. When
+/// one of them was served, the next are woken.
+const WOKEN_AT_ONCE: usize = 32;
 
 /// What has happened to a phone since the store was last asked for its next message, and may have
 /// changed the store's reply or how the attempt ended.
@@ -153,6 +158,13 @@ impl Phone {
     }
 }
 
+/// Where the full JIDs of the same account are.
+fn resources_of(phone: &Jid) -> Range<Name> {
+    let bare = phone.to_bare();
+    // A resource starts after the slash, and '0' is the character after that.
+    format!("{bare}/").into()..format!("{bare}0").into()
+}
+
 impl Table {
     pub fn get(&self, phone: &str) -> Option<&Phone> {
         self.phones.get(phone)
@@ -167,6 +179,7 @@ impl Table {
     }
 
     pub fn remove(&mut self, phone: &str) {
+        self.gone.remove(phone);
         if let Some((name, removed)) = self.phones.remove_entry(phone)
             && let Some(at) = removed.next()
         {
@@ -174,34 +187,54 @@ impl Table {
         }
     }
 
+    pub fn is_gone(&self, phone: &str) -> bool {
+        self.gone.contains(phone)
+    }
+
+    /// Enters the phone.
+    pub fn set_gone(&mut self, phone: &Jid, gone: bool) {
+        self.enter(phone);
+        match gone {
+            true => self.gone.insert(phone.as_str().into()),
+            false => self.gone.remove(phone.as_str()),
+        };
+    }
+
     /// Every known resource of the same account.
     pub fn account_of(&self, phone: &Jid) -> Vec<Name> {
-        let bare = phone.to_bare();
-        // A resource starts after the slash, and '0' is the character after that.
-        let (slash, end): (Name, Name) = (format!("{bare}/").into(), format!("{bare}0").into());
-        let bare = self.phones.get_key_value(bare.as_str());
-        let resources = self.phones.range(slash..end);
-        bare.into_iter()
-            .chain(resources)
-            .map(|(name, _)| name.clone())
-            .collect()
+        let bare = self.phones.get_key_value(phone.to_bare().as_str());
+        let resources = self.phones.range(resources_of(phone));
+        let known = bare.into_iter().chain(resources);
+        known.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether there is any.
+    pub fn knows_account_of(&self, phone: &Jid) -> bool {
+        let mut resources = self.phones.range(resources_of(phone));
+        resources.next().is_some() || self.phones.contains_key(phone.to_bare().as_str())
+    }
+
+    /// Some resources of the same account that are gone.
+    fn gone_beside(&self, phone: &Jid) -> Vec<Name> {
+        let bare = self.gone.get(phone.to_bare().as_str());
+        let resources = self.gone.range(resources_of(phone));
+        let gone = bare.into_iter().chain(resources);
+        gone.take(WOKEN_AT_ONCE).cloned().collect()
     }
 
     /// A phone spoke, so it is there.
     pub fn wake(&mut self, phone: &Jid, now: Instant) {
         if let Some(known) = self.phones.get_mut(phone.as_str()) {
             known.wake();
-            known.gone = false;
+            self.gone.remove(phone.as_str());
             self.schedule(phone.as_str(), now);
         }
     }
 
     /// This phone stands in for those of its account that are gone.
     pub fn wake_gone_beside(&mut self, phone: &Jid, now: Instant, held: Option<Held>) {
-        for name in self.account_of(phone) {
-            if let Some(other) = self.phones.get_mut(&name)
-                && other.gone
-            {
+        for name in self.gone_beside(phone) {
+            if let Some(other) = self.phones.get_mut(&name) {
                 other.wake();
                 other.release(held);
                 self.schedule(&name, now);
@@ -278,5 +311,63 @@ impl Table {
                 phone.turn = Turn::Unscheduled;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn romeo(resource: u32) -> Jid {
+        Jid::new(&format!("romeo@example.org/{resource}")).unwrap()
+    }
+
+    /// Takes out all that are due.
+    fn due(table: &mut Table, now: Instant) -> Vec<Jid> {
+        std::iter::from_fn(|| table.pop(now)).collect()
+    }
+
+    #[test]
+    fn presence_costs_no_more_however_many_resources_wait() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        table.link_up = true;
+        let later = now + LEAST_PAUSE;
+        for resource in 0..1000 {
+            table.enter(&romeo(resource)).rest = Rest::Quiet;
+            table.schedule(romeo(resource).as_str(), later);
+        }
+        let newcomer = romeo(5000);
+        table.wake_gone_beside(&newcomer, now, Some(Held::All));
+        assert!(due(&mut table, now).is_empty(), "they may be there");
+
+        for resource in 0..1000 {
+            table.set_gone(&romeo(resource), true);
+        }
+        let mut served = 0;
+        loop {
+            table.wake_gone_beside(&newcomer, now, Some(Held::All));
+            let woken = due(&mut table, now);
+            assert!(woken.len() <= WOKEN_AT_ONCE, "{}", woken.len());
+            if woken.is_empty() {
+                break;
+            }
+            served += woken.len();
+            for phone in woken {
+                table.remove(phone.as_str());
+            }
+        }
+        assert_eq!(served, 1000, "each has its turn");
+        assert!(table.gone.is_empty());
+        assert!(!table.knows_account_of(&newcomer));
+    }
+
+    #[test]
+    fn a_resource_that_speaks_is_not_gone() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        table.set_gone(&romeo(1), true);
+        assert!(table.is_gone(romeo(1).as_str()) && table.knows_account_of(&romeo(2)));
+        table.wake(&romeo(1), now);
+        assert!(!table.is_gone(romeo(1).as_str()));
+        assert!(table.gone_beside(&romeo(2)).is_empty());
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     },
     store::{
         messages::{Caps, Enqueued, NewMessage},
-        rules::{self, Leaving, Living, Room},
+        rules::{self, Leaving, Room, There},
     },
 };
 
@@ -45,8 +45,17 @@ pub struct Row {
 pub struct Batch<'a> {
     pub arrivals: &'a [Arrival],
     pub endpoints: HashMap<RegistrationKey, Endpoint>,
-    /// How many messages of each account live.
+    /// How many messages of each account are there.
     pub accounts: HashMap<BareJid, u64>,
+    /// What was deleted because it had expired.
+    pub swept: Swept,
+}
+
+#[derive(Default)]
+pub struct Swept {
+    pub messages: u64,
+    /// As [`Caps::bytes`] counts.
+    pub bytes: u64,
 }
 
 /// What is to be written, and then said.
@@ -60,8 +69,9 @@ pub struct Decided<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// `waiting` is what waits, as [`Caps::bytes`] counts.
-    pub fn decide(mut self, mut waiting: u64) -> Decided<'a> {
+    /// `waiting` is what waited before, as [`Caps::bytes`] counts.
+    pub fn decide(mut self, waiting: u64) -> Decided<'a> {
+        let mut waiting = waiting.saturating_sub(self.swept.bytes);
         let mut decided = Decided::default();
         let mut staying: Vec<Option<(&NewMessage, Registration)>> = Vec::new();
         for arrival in self.arrivals {
@@ -108,12 +118,12 @@ impl<'a> Batch<'a> {
         let room = match endpoint.rows.iter().find(same_topic) {
             Some(earlier) => rules::replace(message, earlier.leaving.clone(), *now)?,
             None => {
-                let living = Living {
+                let there = There {
                     of_account: self.accounts[&key.owner],
                     of_endpoint: endpoint.living,
                 };
-                let least = endpoint.least(rules::excess(living, *caps));
-                rules::make_room(message, living, *caps, least)?
+                let least = endpoint.least(rules::excess(there, *caps));
+                rules::make_room(message, there, *caps, least)?
             }
         };
         match room.fits(message, waiting, *caps) {
@@ -127,7 +137,6 @@ impl<'a> Batch<'a> {
         let key = message.registration.key();
         let endpoint = self.endpoints.get_mut(&key).expect("of an arrival");
         let of_account = self.accounts.get_mut(&key.owner).expect("of an arrival");
-        let before = endpoint.living;
         endpoint.rows.retain(|row| {
             let leaves = room.leaving.contains(&row.leaving);
             endpoint.living -= u64::from(leaves && row.lives);
@@ -135,7 +144,7 @@ impl<'a> Batch<'a> {
         });
         let lives = message.expires > *now;
         endpoint.living += u64::from(lives);
-        *of_account = (*of_account + endpoint.living).saturating_sub(before);
+        *of_account = (*of_account + 1).saturating_sub(room.leaving.len() as u64);
         endpoint.rows.push(Row {
             leaving: Leaving {
                 number,

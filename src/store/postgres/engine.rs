@@ -22,6 +22,7 @@ use crate::{
         engine::{Engine, in_steps},
         error::{StoreError, StoreResult},
         messages::{Caps, Claim, Enqueued, NewMessage, News, Overtaken, Waiting},
+        refusals::Asked,
         registrations::{
             Found, Issuer, NewRegistration, Owned, Registered, Revoked, Sizes, TokenHash,
         },
@@ -170,9 +171,11 @@ impl Engine for Postgres {
         now: Timestamp,
     ) -> StoreResult<Enqueued> {
         let (owner, try_at) = (message.registration.owner.clone(), message.try_at);
+        let asked = Asked::of(&message, caps, now);
         let arrival = Arrival { message, caps, now };
-        let enqueued = self.enqueues.perform(owner.to_bare(), arrival);
-        let enqueued = self.work.by_others(enqueued).await?;
+        let decide = self.enqueues.perform(owner.to_bare(), arrival);
+        let decide = self.work.by_others(decide);
+        let enqueued = self.refusals.spare(asked, decide).await?;
         if let Enqueued::Stored { redirected, .. } = &enqueued {
             let owner = redirected.clone().unwrap_or(owner);
             self.teller.tell(News::Stored { owner, try_at });
@@ -323,7 +326,8 @@ impl Engine for Postgres {
                 .single(async |db| upkeep::purge_step(db, now).await)
         })
         .await?;
-        Ok(expired)
+        self.refusals.forget_before(now);
+        Ok(expired + self.work.swept.swap(0, Relaxed))
     }
 
     async fn sizes(&self) -> StoreResult<Sizes> {

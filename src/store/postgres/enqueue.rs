@@ -9,7 +9,7 @@ use tokio_postgres::{Row, Statement};
 
 use super::{
     account,
-    batch::{Arrival, Batch, Decided, Endpoint},
+    batch::{Arrival, Batch, Decided, Endpoint, Swept},
     columns::{as_i64, count, full_jid, owner_key},
     failure::Result,
     pool::Connection,
@@ -22,16 +22,22 @@ use crate::{
     },
     store::{
         messages::Enqueued,
-        rules::{self, Leaving},
+        rules::{self, Leaving, STEP},
     },
 };
 
-/// A transaction of its own. `waiting` is what waits, as [`Caps::bytes`] counts.
-pub async fn enqueue(db: &Connection, arrivals: &[Arrival], waiting: u64) -> Result<Vec<Enqueued>> {
+/// A transaction of its own. `waiting` is what waits, as [`Caps::bytes`] counts. Says besides how many
+/// messages of the accounts it has deleted that had expired.
+pub async fn enqueue(
+    db: &Connection,
+    arrivals: &[Arrival],
+    waiting: u64,
+) -> Result<(Vec<Enqueued>, u64)> {
     let batch = read(db, arrivals).await?;
+    let swept = batch.swept.messages;
     let decided = batch.decide(waiting);
     write(db, &decided).await?;
-    Ok(decided.answers)
+    Ok((decided.answers, swept))
 }
 
 /// Endpoints, or their topics, as arrays of columns.
@@ -49,6 +55,23 @@ impl<'a> Keys<'a> {
         self.accounts.push(key.owner.as_str());
         self.applications.push(key.application.as_bytes());
         self.instances.push(key.instance.as_bytes());
+    }
+
+    /// Nothing for none.
+    async fn look_for_least(&self, db: &Connection, now: Timestamp) -> Result<Vec<Row>> {
+        if self.limits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let least = db.prepare(&least_sql()).await?;
+        let Keys {
+            accounts,
+            applications,
+            instances,
+            limits,
+            ..
+        } = self;
+        db.query(&least, &[accounts, applications, instances, limits, &now])
+            .await
     }
 
     /// Nothing for none.
@@ -123,15 +146,25 @@ async fn read<'a>(db: &Connection, arrivals: &'a [Arrival]) -> Result<Batch<'a>>
         arrivals,
         endpoints: HashMap::new(),
         accounts: HashMap::new(),
+        swept: Swept::default(),
     };
     let mut full = Keys::default();
+    // Where some have expired, and from where on they are.
+    let (mut worn, mut worn_from) = (Vec::new(), Vec::new());
     let floors = floors.into_iter().zip(arriving);
     for ((key, (floor, (many, cap))), row) in keys.into_iter().zip(floors).zip(&known) {
         if let Some(lowest) = row.try_get(6)? {
             db.floors().learn(&asked, &key.owner, floor, lowest);
         }
         let endpoint = endpoint(key, row)?;
-        batch.accounts.insert(key.owner.clone(), count(row, 5)?);
+        let new = batch
+            .accounts
+            .insert(key.owner.clone(), count(row, 5)?)
+            .is_none();
+        if new && count(row, 7)? > 0 {
+            worn.push(key.owner.as_str());
+            worn_from.push(floor);
+        }
         // So many may have to leave for all that arrive.
         let excess = (endpoint.living + many).saturating_sub(u64::from(cap));
         if excess > 0 {
@@ -140,17 +173,16 @@ async fn read<'a>(db: &Connection, arrivals: &'a [Arrival]) -> Result<Batch<'a>>
         }
         batch.endpoints.insert(key.clone(), endpoint);
     }
-    if !full.accounts.is_empty() {
-        let least = db.prepare(&least_sql()).await?;
-        let (accounts, limits) = (&full.accounts, &full.limits);
-        rows.extend(
-            db.query(
-                &least,
-                &[accounts, &full.applications, &full.instances, limits, &now],
-            )
-            .await?,
-        );
-    }
+    let (gone, least) = tokio::try_join!(
+        sweep(db, &worn, &worn_from, now),
+        full.look_for_least(db, now),
+    )?;
+    let swept = take_off(db, &mut batch, &gone)?;
+    rows.retain(|row| {
+        let number = row.try_get(NUMBER);
+        !number.is_ok_and(|number: i64| swept.contains(&number))
+    });
+    rows.extend(least);
     for row in rows {
         let owner =
             BareJid::new(row.try_get(0)?).map_err(|_| super::failure::PostgresFailure::NoJid)?;
@@ -191,8 +223,8 @@ fn distinct<T: Clone + Eq + std::hash::Hash>(all: impl IntoIterator<Item = T>) -
 /// One row for each endpoint, in order.
 fn known_sql() -> String {
     format!(
-        "SELECT newest.jid, newest.issued, newest.expires, revoked.at, living.of_endpoint,
-             living.of_account, living.lowest
+        "SELECT newest.jid, newest.issued, newest.expires, revoked.at, there.of_endpoint,
+             there.of_account, there.lowest, there.dead
          FROM unnest($1::text[], $2::bytea[], $3::bytea[], $5::bigint[]) WITH ORDINALITY
              AS asked (account, application, instance, floor, nth)
          LEFT JOIN LATERAL (SELECT jid, issued, expires FROM unified_push_registrations AS this
@@ -203,12 +235,13 @@ fn known_sql() -> String {
              WHERE owner = asked.account
                  AND ((this.application = asked.application AND this.instance = asked.instance)
                      OR (this.application = '' AND this.instance = ''))) AS revoked ON true
-         CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE {alive}) AS of_account,
+         CROSS JOIN LATERAL (SELECT count(*) AS of_account,
+                 count(*) FILTER (WHERE NOT ({alive})) AS dead,
                  count(*) FILTER (WHERE {alive} AND this.application = asked.application
                      AND this.instance = asked.instance) AS of_endpoint,
                  min(place) AS lowest
              FROM unified_push_queue AS this
-             WHERE this.account = asked.account AND this.place >= asked.floor) AS living
+             WHERE this.account = asked.account AND this.place >= asked.floor) AS there
          ORDER BY nth",
         alive = alive("$4")
     )
@@ -233,13 +266,58 @@ fn endpoint(key: &RegistrationKey, row: &Row) -> Result<Endpoint> {
     })
 }
 
+/// Deletes some messages of each account that have expired and that nobody else has at hand. Nothing
+/// for none.
+async fn sweep(
+    db: &Connection,
+    accounts: &[&str],
+    floors: &[i64],
+    now: Timestamp,
+) -> Result<Vec<Row>> {
+    if accounts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let condition = format!(
+        "ctid = ANY (ARRAY (SELECT dead.ctid FROM unnest($1::text[], $2::bigint[])
+                 AS asked (account, floor)
+             CROSS JOIN LATERAL (SELECT ctid FROM unified_push_queue AS this
+                 WHERE this.account = asked.account AND this.place >= asked.floor AND NOT ({})
+                 LIMIT {STEP} FOR UPDATE SKIP LOCKED) AS dead))",
+        alive("$3")
+    );
+    let sweep = DELETE.replace("{}", &condition) + ", account, number";
+    let sweep = db.prepare(&sweep).await?;
+    db.query(&sweep, &[&accounts, &floors, &now]).await
+}
+
+/// Takes what was swept off what is known; returns the numbers.
+fn take_off(db: &Connection, batch: &mut Batch<'_>, gone: &[Row]) -> Result<HashSet<i64>> {
+    count_deleted(db, gone)?;
+    let mut numbers = HashSet::new();
+    for row in gone {
+        batch.swept.messages += 1;
+        batch.swept.bytes += rules::size(count(row, 1)?);
+        let account: &str = row.try_get(2)?;
+        if let Ok(account) = BareJid::new(account)
+            && let Some(there) = batch.accounts.get_mut(&account)
+        {
+            *there = there.saturating_sub(1);
+        }
+        numbers.insert(row.try_get(3)?);
+    }
+    Ok(numbers)
+}
+
 /// What may have to leave: the endpoint, what [`leaving`] reads, topic and expiry.
 const ROW: &str = "this.account, this.application, this.instance, this.number, this.urgency,
     this.arrived, octet_length(this.payload)::bigint, this.topic, this.expires";
 
+/// Where [`ROW`] has it.
+const NUMBER: usize = 3;
+
 fn leaving(row: &Row) -> Result<Leaving> {
     Ok(Leaving {
-        number: row.try_get(3)?,
+        number: row.try_get(NUMBER)?,
         urgency: u8::try_from(row.try_get::<_, i16>(4)?).unwrap_or(u8::MAX),
         arrived: row.try_get(5)?,
         size: rules::size(count(row, 6)?),

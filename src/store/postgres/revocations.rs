@@ -17,7 +17,7 @@ use crate::{
     },
     store::{
         registrations::Revoked,
-        rules::{self, scope_columns},
+        rules::{self, REVOKED_KEPT, STEP, scope_columns},
     },
 };
 
@@ -115,5 +115,11 @@ async fn put(db: &Connection, revocation: &Revocation) -> Result<()> {
         &[&owner, &application, &instance, at],
     )
     .await?;
+    let sql = format!(
+        "DELETE FROM unified_push_registrations WHERE id IN
+         (SELECT id FROM unified_push_registrations WHERE owner = $1 AND revoked
+          ORDER BY issued DESC LIMIT {STEP} OFFSET {REVOKED_KEPT})"
+    );
+    db.run(&sql, &[&owner]).await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! than [`LIMIT`] fails, so that a database which hangs is no worse than one that is away.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -29,6 +29,8 @@ pub struct Work {
     /// deleted since. PostgreSQL would write a total that every replica changes to the disk once
     /// for each message, one after the other.
     pub queued_bytes: AtomicI64,
+    /// How many messages had expired and were deleted since the last purge.
+    pub swept: AtomicU64,
     /// The last work that failed has not been followed by a write that succeeded.
     pub failing: AtomicBool,
 }
@@ -39,6 +41,7 @@ impl Work {
             pool,
             turns: Turns::new(),
             queued_bytes: AtomicI64::new(queued_bytes),
+            swept: AtomicU64::new(0),
             failing: AtomicBool::new(false),
         }
     }

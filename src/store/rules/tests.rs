@@ -86,17 +86,17 @@ proptest! {
         let message = message(urgency, 100, 10);
         let caps = Caps { per_endpoint, per_account, bytes: u64::MAX };
         let of_endpoint = rows.len() as u64;
-        let living = Living { of_account: of_endpoint + elsewhere, of_endpoint };
-        let excess = excess(living, caps) as usize;
+        let there = There { of_account: of_endpoint + elsewhere, of_endpoint };
+        let excess = excess(there, caps) as usize;
         let least: Vec<_> = rows.iter().take(excess).cloned().collect();
         let rank = urgency.rank();
-        match make_room(&message, living, caps, least) {
+        match make_room(&message, there, caps, least) {
             Ok(room) => {
                 let left = room.leaving.len();
                 prop_assert!(rows.len() - left < per_endpoint as usize);
                 // None leaves without need.
                 prop_assert!(left == 0 || rows.len() - left + 1 == per_endpoint as usize);
-                prop_assert!(left > 0 || living.of_account < u64::from(per_account));
+                prop_assert!(left > 0 || there.of_account < u64::from(per_account));
                 prop_assert!(room.leaving.iter().all(|row| row.urgency <= rank));
                 prop_assert_eq!(room.stored(None), Enqueued::Stored {
                     replaced: 0,
@@ -106,7 +106,7 @@ proptest! {
             }
             Err(Enqueued::AccountFull) => {
                 prop_assert!(rows.len() < per_endpoint as usize);
-                prop_assert!(living.of_account >= u64::from(per_account));
+                prop_assert!(there.of_account >= u64::from(per_account));
             }
             Err(Enqueued::Outranked) => {
                 let less_urgent = rows.iter().filter(|row| row.urgency <= rank).count();

@@ -10,24 +10,38 @@ use crate::{
     },
     store::{
         messages::{Caps, Enqueued, NewMessage},
-        rules::{self, Leaving, Living, Room},
+        rules::{self, Leaving, Room, STEP, There},
     },
 };
 
-/// Writes nothing unless it stores the message.
+/// Says besides how many messages of the account it has deleted that had expired. Writes nothing else
+/// unless it stores the message.
 pub fn enqueue(
     db: &Connection,
     message: &NewMessage,
     caps: Caps,
     now: Timestamp,
+) -> Result<(Enqueued, u64)> {
+    let key = message.registration.key();
+    let (there, swept) = sweep(db, &key, now)?;
+    Ok((store(db, &key, message, there, caps, now)?, swept))
+}
+
+fn store(
+    db: &Connection,
+    key: &RegistrationKey,
+    message: &NewMessage,
+    there: There,
+    caps: Caps,
+    now: Timestamp,
 ) -> Result<Enqueued> {
-    let (former, key) = (&message.registration, message.registration.key());
+    let former = &message.registration;
     let renewed = registrations::renewed(db, former)?;
     let registration = renewed.as_ref().unwrap_or(former);
-    if rules::is_revoked(registration, revocations::revoked_up_to(db, &key)?) {
+    if rules::is_revoked(registration, revocations::revoked_up_to(db, key)?) {
         return Ok(Enqueued::Revoked);
     }
-    let room = match make_room(db, &key, message, caps, now)? {
+    let room = match make_room(db, key, message, there, caps, now)? {
         Ok(room) => room,
         Err(refused) => return Ok(refused),
     };
@@ -59,6 +73,7 @@ fn make_room(
     db: &Connection,
     key: &RegistrationKey,
     message: &NewMessage,
+    there: There,
     caps: Caps,
     now: Timestamp,
 ) -> Result<std::result::Result<Room, Enqueued>> {
@@ -67,9 +82,8 @@ fn make_room(
     {
         return Ok(rules::replace(message, earlier, now));
     }
-    let living = living(db, key, now)?;
-    let least = least_urgent(db, key, now, rules::excess(living, caps))?;
-    Ok(rules::make_room(message, living, caps, least))
+    let least = least_urgent(db, key, now, rules::excess(there, caps))?;
+    Ok(rules::make_room(message, there, caps, least))
 }
 
 fn with_topic(db: &Connection, key: &RegistrationKey, topic: &str) -> Result<Option<Leaving>> {
@@ -81,18 +95,38 @@ fn with_topic(db: &Connection, key: &RegistrationKey, topic: &str) -> Result<Opt
     db.find(&sql, endpoint, leaving)
 }
 
-fn living(db: &Connection, key: &RegistrationKey, now: Timestamp) -> Result<Living> {
-    db.one(
-        "SELECT count(*), count(*) FILTER (WHERE application = ? AND instance = ?)
-         FROM queue WHERE account = ? AND expires > ?",
-        (key.application, key.instance, key.owner.as_str(), now),
+/// Deletes some of the account's messages that have expired; counts the others, and the deleted.
+fn sweep(db: &Connection, key: &RegistrationKey, now: Timestamp) -> Result<(There, u64)> {
+    let owner = key.owner.as_str();
+    let (there, dead) = db.one(
+        "SELECT count(*), count(*) FILTER (WHERE application = ?1 AND instance = ?2 AND expires > ?4),
+             count(*) FILTER (WHERE expires <= ?4)
+         FROM queue WHERE account = ?3",
+        (key.application, key.instance, owner, now),
         |row| {
-            Ok(Living {
+            let there = There {
                 of_account: count(row, 0)?,
                 of_endpoint: count(row, 1)?,
-            })
+            };
+            Ok((there, count(row, 2)?))
         },
-    )
+    )?;
+    if dead == 0 {
+        return Ok((there, 0));
+    }
+    let swept = db.run(
+        "DELETE FROM queue WHERE seq IN
+         (SELECT seq FROM queue WHERE account = ? AND expires <= ? LIMIT ?)",
+        (owner, now, STEP),
+    )?;
+    let of_account = there.of_account.saturating_sub(swept);
+    Ok((
+        There {
+            of_account,
+            ..there
+        },
+        swept,
+    ))
 }
 
 /// Of the endpoint's living messages, those that give way first.

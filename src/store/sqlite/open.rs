@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
     include_str!("schema/6.sql"),
+    include_str!("schema/7.sql"),
 ];
 
 /// As `PRAGMA auto_vacuum` shows it.
@@ -351,6 +352,7 @@ mod tests {
             include_str!("schema/3.filled.sql"),
             include_str!("schema/4.filled.sql"),
             include_str!("schema/5.filled.sql"),
+            include_str!("schema/6.filled.sql"),
         ];
         assert_eq!(FILLED.len() + 1, MIGRATIONS.len(), "one of each");
         let fresh = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ use crate::{
     },
     store::{
         registrations::Revoked,
-        rules::{self, scope_columns},
+        rules::{self, REVOKED_KEPT, STEP, scope_columns},
     },
 };
 
@@ -99,6 +99,12 @@ fn put(db: &Connection, revocation: &Revocation) -> Result<()> {
          WHERE owner = ?1 AND (?2 = x'' OR (application = ?2 AND instance = ?3))
          AND issued <= ?4 AND NOT revoked",
         (owner, application, instance, at),
+    )?;
+    db.run(
+        "DELETE FROM registrations WHERE rowid IN
+         (SELECT rowid FROM registrations WHERE owner = ? AND revoked
+          ORDER BY issued DESC LIMIT ? OFFSET ?)",
+        (owner, STEP, REVOKED_KEPT),
     )?;
     Ok(())
 }

@@ -82,7 +82,7 @@ fn everything(db: &Connection) {
     void_claims(db).unwrap();
     for new in [&first, &first, &second] {
         let stored = enqueue(db, new, one, NOW).unwrap();
-        assert!(matches!(stored, Enqueued::Stored { .. }));
+        assert!(matches!(stored.0, Enqueued::Stored { .. }));
     }
     let claims = [NOW, NOW, later(999)].map(|now| claim(db, owner, now, later(1)).unwrap());
     assert!(matches!(
