@@ -35,6 +35,7 @@ use crate::{
     model::{
         acl::Acl,
         endpoint::PublicUrl,
+        exposure::Exposed,
         host::Host,
         listen::Listen,
         message::{Ttl, Urgency},
@@ -62,7 +63,6 @@ pub struct Loaded {
     pub config: Config,
     /// Which file was read, or why none.
     file: String,
-    path: PathBuf,
     /// What works but is probably not meant, for the log.
     pub warnings: Vec<String>,
     pub effective: Effective,
@@ -216,7 +216,8 @@ fn load_where(
     settings.merge(layers::defaults());
     let chosen = layers::File::choose(cli_path, &variables);
     let file = chosen.to_string();
-    settings.directory = chosen.path.with_file_name("");
+    settings.open_file = Exposed::file(&chosen.path);
+    settings.file = chosen.path.clone();
     match chosen.layer() {
         Ok(layer) => settings.merge(layer),
         // What the file would have set is unknown: more complaints would be noise.
@@ -233,7 +234,6 @@ fn load_where(
         Some(config) if settings.problems.is_empty() => Ok(Loaded {
             config,
             file,
-            path: chosen.path,
             effective: Effective::of(&settings),
             warnings: settings.warnings,
         }),
@@ -303,29 +303,6 @@ impl Loaded {
     /// Which file was read, or why none.
     pub fn file(&self) -> &str {
         &self.file
-    }
-
-    /// A warning for each secret that stands in a configuration file that others can read.
-    pub fn exposed(&self) -> Vec<String> {
-        let prefix = format!("{}:", self.path.display());
-        let is_in_file = |about: &&About| {
-            let origin = self.effective.json[about.path]["origin"].as_str();
-            about.is_secret && origin.is_some_and(|origin| origin.starts_with(&prefix))
-        };
-        if !secrets::is_exposed(&self.path) {
-            return Vec::new();
-        }
-        let abouts = OPTIONS.iter().map(|option| option.about());
-        let warnings = abouts.filter(is_in_file).map(|about| {
-            format!(
-                "{}: its group or everybody can read {}, where this secret stands; keep it in a file of \
-                 its own (`{}_file`) that only the daemon's user or root can read",
-                about.path,
-                self.path.display(),
-                about.path
-            )
-        });
-        warnings.collect()
     }
 
     /// What `check-config` says of it.

@@ -11,6 +11,7 @@
 
 pub mod acl;
 pub mod endpoint;
+pub mod exposure;
 pub mod host;
 pub mod leads;
 pub mod listen;

@@ -1,13 +1,14 @@
 //! What the daemon and the commands beside it work on: the store, the secret and the tokens. The
 //! daemon makes what is missing; a command finds it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fs, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
 
 use tracing::warn;
 
 use crate::{
     config::{self, Config},
     model::{
+        exposure::Exposed,
         random::{Random, SystemRandom},
         secret::Secret,
         time::{Clock, TimeSource},
@@ -57,6 +58,9 @@ impl State {
             config::Store::Sqlite => Store::open(&config.state_dir)?,
             config::Store::Postgres(url) => Store::connect(url, config.postgres).await?,
         };
+        for open in open_files(config) {
+            warn!("{open}");
+        }
         let keeper = find_keeper(&store, time).await?;
         let clock = store.clock(keeper.clone()).await?;
         let secret = match &config.secret {
@@ -130,6 +134,22 @@ pub fn find_secret(config: &Config) -> Result<Option<Secret>, StateSecretError> 
     }
     let kept = StateSecret::load(&config.state_dir)?;
     Ok(kept.map(|kept| kept.secret))
+}
+
+/// What others can read or change in the state directory.
+pub fn open_files(config: &Config) -> Vec<Exposed> {
+    let directory = &config.state_dir;
+    if config.store != config::Store::Sqlite {
+        return Vec::new();
+    }
+    let mut open: Vec<_> = Exposed::directory(directory).into_iter().collect();
+    // Whoever may not enter a directory reads no file in it.
+    let mode = fs::metadata(directory).map(|directory| directory.mode());
+    if mode.is_ok_and(|mode| mode & 0o011 != 0) {
+        let files = ["secret", "unified-push.db"].map(|name| directory.join(name));
+        open.extend(files.iter().filter_map(|file| Exposed::file(file)));
+    }
+    open
 }
 
 /// What opens endpoints: ours, and those of the servers that people have moved from.

@@ -41,9 +41,6 @@ fn configuration(loaded: &Loaded, findings: &mut Findings) {
     for warning in &loaded.warnings {
         findings.warning(SUBJECT, warning.clone());
     }
-    for warning in loaded.exposed() {
-        findings.warning(SUBJECT, warning);
-    }
 }
 
 fn clock(findings: &mut Findings) {

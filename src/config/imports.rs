@@ -5,11 +5,14 @@ use std::fs;
 use super::{
     import_entry::{Entry, Written},
     options::IMPORT,
-    secrets::{is_exposed, place},
+    secrets::place,
     settings::Settings,
 };
 use crate::{
-    model::secret::{MIN_BYTES, Secret},
+    model::{
+        exposure::Exposed,
+        secret::{MIN_BYTES, Secret},
+    },
     token::{Import, KeyError, Peer},
 };
 
@@ -33,19 +36,19 @@ pub fn imports(settings: &mut Settings) -> Option<Vec<Import>> {
 fn import(settings: &mut Settings, entry: Entry, number: usize) -> Option<Import> {
     let about = &IMPORT.about;
     let Entry { peer, key } = entry;
-    let name = format!("entry number {number}, of kind \"{peer}\"");
+    let entry = format!("entry number {number}, of kind \"{peer}\"");
     let (name, written) = match key {
-        Written::InPlace(key) => (format!("{name}: `key`"), key),
+        Written::InPlace(key) => {
+            settings.warn_of_open_file(about, "key_file");
+            (format!("{entry}: `key`"), key)
+        }
         Written::InFile(path) => {
             let (path, is_credential) = place(settings, &path);
-            let name = format!("{name}: {}", path.display());
+            let name = format!("{entry}: {}", path.display());
             match fs::read(&path) {
                 Ok(content) => {
-                    if !is_credential && is_exposed(&path) {
-                        settings.warn(format!(
-                            "{}, {name}: its group or everybody can read it; run `chmod 600` on it",
-                            about.path
-                        ));
+                    if !is_credential && let Some(exposed) = Exposed::file(&path) {
+                        settings.warn(format!("{}, {entry}: {exposed}", about.path));
                     }
                     // Not a line of the file's is trimmed here: what is a key is up to its kind.
                     (name, Secret::new(content))

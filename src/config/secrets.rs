@@ -3,7 +3,6 @@
 
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -19,7 +18,10 @@ use super::{
     values::frame,
 };
 use crate::{
-    model::secret::{MIN_BYTES, Secret},
+    model::{
+        exposure::Exposed,
+        secret::{MIN_BYTES, Secret},
+    },
     store::PostgresUrl,
 };
 
@@ -49,6 +51,7 @@ pub fn previous_secrets(settings: &mut Settings) -> Option<Vec<Secret>> {
     let (about, secrets): (_, Vec<_>) = match found {
         None => return Some(Vec::new()),
         Some(Written::InPlace(secrets)) => {
+            settings.warn_of_open_file(&PREVIOUS_SECRETS.about, PREVIOUS_SECRETS_FILE.about.name());
             let secrets = secrets.into_iter().map(Secret::new);
             (&PREVIOUS_SECRETS.about, secrets.collect())
         }
@@ -98,6 +101,9 @@ pub fn store(settings: &mut Settings) -> Option<Store> {
                 settings.complain(about, format!("{of_file}{error}"), remedy);
                 return None;
             }
+            if url.has_password() {
+                settings.warn_of_open_file(&STORE_URL.about, STORE_URL_FILE.about.name());
+            }
             let file = settings.find(&STORE_URL_FILE.about);
             let file = file.and_then(|setting| setting.value.as_str().map(PathBuf::from));
             Some(Store::Postgres(match file {
@@ -123,7 +129,10 @@ fn secret(
     file: &'static dyn Described,
 ) -> Option<(&'static About, Secret)> {
     match written(settings, key, file)? {
-        Written::InPlace(text) => Some((&key.about, Secret::new(text))),
+        Written::InPlace(text) => {
+            settings.warn_of_open_file(&key.about, file.about().name());
+            Some((&key.about, Secret::new(text)))
+        }
         Written::InFile(content) => {
             let secret = Secret::from_file_content(content);
             if secret.as_bytes().is_empty() {
@@ -193,15 +202,10 @@ fn read(settings: &mut Settings, about: &About, path: &Path) -> Option<Vec<u8>> 
     match fs::read(&path) {
         Ok(content) => {
             if !is_credential
-                && is_exposed(&path)
+                && let Some(exposed) = Exposed::file(&path)
                 && let Some(setting) = settings.find(about)
             {
-                settings.warn(format!(
-                    "{} ({}): its group or everybody can read {}; run `chmod 600` on it",
-                    about.path,
-                    setting.origin,
-                    path.display()
-                ));
+                settings.warn(format!("{} ({}): {exposed}", about.path, setting.origin));
             }
             Some(content)
         }
@@ -224,7 +228,7 @@ pub fn place(settings: &Settings, path: &Path) -> (PathBuf, bool) {
             let is_credential = path.starts_with(directory);
             (path, is_credential)
         }
-        None => (settings.directory.join(path), false),
+        None => (settings.file.with_file_name(path), false),
     }
 }
 
@@ -243,11 +247,4 @@ fn how_to_make(about: &About, path: &Path) -> String {
         "store.url_file" => format!("write the database's URL into {path}"),
         _ => format!("create {path}; `unified-push gen-secret` prints a secret to put into it"),
     }
-}
-
-/// Whether others than the owner may read a file. Kubernetes mounts symbolic links, whose targets
-/// only the container sees.
-pub fn is_exposed(path: &Path) -> bool {
-    fs::symlink_metadata(path)
-        .is_ok_and(|file| !file.is_symlink() && file.permissions().mode() & 0o044 != 0)
 }

@@ -12,14 +12,17 @@ use super::{
     options::OPTIONS,
     report::Problem,
 };
+use crate::model::exposure::Exposed;
 
 #[derive(Default)]
 pub struct Settings {
     layers: Figment,
     /// `$CREDENTIALS_DIRECTORY`: where relative paths of secrets start.
     pub credentials: Option<PathBuf>,
-    /// Where they start without it: beside the configuration's file.
-    pub directory: PathBuf,
+    /// The configuration's own file; without credentials, relative paths of secrets start beside it.
+    pub file: PathBuf,
+    /// Set when others can open that file.
+    pub open_file: Option<Exposed>,
     /// What is mounted, as the kernel tells it.
     pub mounts: String,
     pub problems: Vec<Problem>,
@@ -109,6 +112,24 @@ impl Settings {
 
     pub fn warn(&mut self, warning: impl Into<String>) {
         self.warnings.push(warning.into());
+    }
+
+    /// Warns of a secret that stands in the configuration's file while others can open that. `by_file`
+    /// is the option that names a file in place of the secret.
+    pub fn warn_of_open_file(&mut self, about: &About, by_file: &str) {
+        let (Some(open), Some(setting)) = (&self.open_file, self.find(about)) else {
+            return;
+        };
+        if setting
+            .origin
+            .starts_with(&format!("{}:", self.file.display()))
+        {
+            let (path, origin, what) = (about.path, setting.origin, open.what());
+            self.warn(format!(
+                "{path} ({origin}): this secret stands in a file that {what}; keep it in a file of its \
+                 own (`{by_file}`) that only the daemon's user or root can read"
+            ));
+        }
     }
 
     /// In the order of the documentation, what is no option first.

@@ -40,8 +40,8 @@ impl Files {
     }
 
     fn load(&self, toml: &str, env: &[(&str, &str)]) -> Result<Loaded, Report> {
-        let path = self.write("config.toml", toml);
-        load(Some(&path), variables(env))
+        let path = self.write_private("config.toml", toml);
+        load(Some(path.as_ref()), variables(env))
     }
 
     /// The report's text, with `config.toml` for the file's path.

@@ -110,10 +110,14 @@ impl StateSecret {
 /// crash on the way leaves no half of a secret.
 fn write(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
     let draft = path.with_extension("draft");
+    // One that a crash has left, or a link that somebody has put there: it would not be followed.
+    match fs::remove_file(&draft) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+        Ok(()) | Err(_) => (),
+    }
     let mut file = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&draft)?;
     file.write_all(format!("{text}\n").as_bytes())?;
@@ -124,7 +128,7 @@ fn write(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
     use crate::model::{random::SystemRandom, secret::KeyId};
@@ -152,6 +156,18 @@ mod tests {
 
         let kept = load_or_make(dir.path(), &store).await.unwrap();
         assert!(!kept.made && kept.secret == made.secret);
+    }
+
+    #[tokio::test]
+    async fn a_draft_that_is_there_is_replaced_and_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let other = dir.path().join("other");
+        fs::write(&other, "precious").unwrap();
+        symlink(&other, dir.path().join("secret.draft")).unwrap();
+        let made = load_or_make(dir.path(), &store).await.unwrap();
+        assert!(made.made && fs::symlink_metadata(&made.path).unwrap().is_file());
+        assert_eq!(fs::read(&other).unwrap(), b"precious");
     }
 
     #[tokio::test]

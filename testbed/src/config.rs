@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
@@ -90,7 +92,11 @@ impl Config {
         let file = self.dir.join("config.toml");
         let line = |(key, value): (&&str, &String)| format!("{key} = {value}\n");
         let text: String = self.values.iter().map(line).collect();
-        fs::write(&file, text).unwrap();
+        let mut options = OpenOptions::new();
+        // It may hold the component's secret.
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut opened = options.open(&file).unwrap();
+        opened.write_all(text.as_bytes()).unwrap();
         file
     }
 

@@ -198,6 +198,7 @@ linked
 $relay --endpoint third >/dev/null
 [ "$(post third waits)" = 201 ]
 told 'Back up SQLite'
+[ "$(stat --format %a /root/unified-push-backup.db /root/unified-push-backup.secret | uniq)" = 600 ]
 systemctl stop unified-push.service unified-push.socket
 rm -r /var/lib/private/unified-push
 systemctl start unified-push.service
@@ -245,6 +246,7 @@ inspect fourth
 step "its backup is restored"
 [ "$(post fourth 'it waits')" = 201 ]
 told PostgreSQL 3
+[ "$(stat --format %a /root/unified-push.dump)" = 600 ]
 unified-push queue drop juliet@example.org
 unified-push registrations revoke juliet@example.org
 told PostgreSQL 4

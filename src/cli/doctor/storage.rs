@@ -1,10 +1,8 @@
 //! Where the state is kept: its directory and disk, or its database, and the secret.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
-
 use super::finding::Findings;
 use crate::{
-    app::state::find_secret,
+    app::state::{find_secret, open_files},
     config::{self, Config},
     model::{
         secret::Secret,
@@ -67,7 +65,9 @@ pub async fn store(config: &Config, daemon_runs: bool, findings: &mut Findings) 
                 Ok(examined) => directory(config, &examined, findings),
                 Err(error) => findings.wrong(STATE, error.to_string()),
             }
-            readers(&config.state_dir, findings);
+            for open in open_files(config) {
+                findings.warning(STATE, open.to_string());
+            }
             others
         }
         config::Store::Postgres(url) => match examine_postgres(url).await {
@@ -107,28 +107,6 @@ fn directory(config: &Config, examined: &SqliteExamined, findings: &mut Findings
         None => format!("{path} can be written; the daemon makes its database at its first start"),
     };
     findings.ok(STATE, text);
-}
-
-/// Warns of what others than the owner can read.
-fn readers(state_dir: &Path, findings: &mut Findings) {
-    let mode = |path: &Path| fs::metadata(path).map(|file| file.permissions().mode());
-    // Whoever may not enter a directory reads no file in it.
-    if mode(state_dir).is_ok_and(|mode| mode & 0o011 == 0) {
-        return;
-    }
-    for name in ["secret", "unified-push.db"] {
-        let path = state_dir.join(name);
-        if mode(&path).is_ok_and(|mode| mode & 0o044 != 0) {
-            findings.warning(
-                STATE,
-                format!(
-                    "its group or everybody can read {}; run `chmod 700` on the directory and `chmod \
-                     600` on the file",
-                    path.display()
-                ),
-            );
-        }
-    }
 }
 
 fn database(url: &PostgresUrl, examined: &PostgresExamined, findings: &mut Findings) {

@@ -274,22 +274,76 @@ fn without_credentials_relative_paths_start_beside_the_file() {
     assert_eq!(loaded.warnings, Vec::<String>::new());
 }
 
+/// Who counts as another one is [`crate::model::exposure`]'s to say.
 #[test]
-fn a_file_that_others_may_read_is_warned_of_unless_it_is_a_link() {
+fn a_file_that_others_may_read_is_warned_of_by_whatever_link() {
     let files = Files::new();
     let path = files.write("secret", LONG);
+    let link = files.0.path().join("link");
+    symlink(&path, &link).unwrap();
     let warned = |path: &Path| {
         let env = [("UNIFIED_PUSH_SECRET_FILE", path.to_str().unwrap())];
         warnings("", &env)
     };
-    for (mode, expected) in [(0o600, false), (0o640, true), (0o604, true), (0o400, false)] {
+    for (mode, expected) in [(0o600, false), (0o604, true), (0o644, true), (0o400, false)] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        assert_eq!(warned(&path).contains("chmod 600"), expected, "{mode:o}");
+        for name in [&path, &link] {
+            let text = format!("{} is open to everybody; run", name.display());
+            assert_eq!(warned(name).contains(&text), expected, "{mode:o}");
+        }
     }
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    let link = files.0.path().join("link");
-    symlink(&path, &link).unwrap();
-    assert_eq!(warned(&link), "");
+}
+
+#[test]
+fn a_secret_in_a_configuration_that_others_may_read_is_warned_of() {
+    const URL: &str = "postgres://push:password@localhost/push";
+    let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let toml = format!(
+        "secret = '{LONG}'\nprevious_secrets = ['{}']\n[component]\nsecret = '7'\n\
+         [store]\nurl = '{URL}'\n[[import]]\nkind = 'up'\nkey = '{key}'\n",
+        "1".repeat(32)
+    );
+    let by_file = [
+        ("secret (", "`secret_file`"),
+        ("previous_secrets (", "`previous_secrets_file`"),
+        ("component.secret (", "`secret_file`"),
+        ("store.url (", "`url_file`"),
+        ("import (", "`key_file`"),
+    ];
+    let files = Files::new();
+    let path = files.write("open.toml", &toml);
+    let warned = |env: &[_]| {
+        let loaded = load(Some(&path), variables(&[&[DOMAIN], env].concat())).unwrap();
+        let about = |w: &String| w.contains("stands in a file that is open to everybody");
+        let warnings = loaded.warnings.into_iter().filter(about);
+        warnings.collect::<Vec<_>>()
+    };
+    let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o644);
+    let warnings = warned(&[]);
+    assert_eq!(warnings.len(), by_file.len(), "{warnings:?}");
+    for (start, remedy) in by_file {
+        let mut of = warnings.iter().filter(|w| w.starts_with(start));
+        assert!(of.any(|w| w.contains(remedy)), "{start}: {warnings:?}");
+    }
+    let text = warnings.join(" ");
+    for secret in [LONG, "password", key] {
+        assert!(!text.contains(secret), "{text}");
+    }
+
+    // Nothing secret is in the file.
+    let elsewhere = [
+        ("UNIFIED_PUSH_SECRET", LONG),
+        ("UNIFIED_PUSH_PREVIOUS_SECRETS", ""),
+        ("UNIFIED_PUSH_IMPORT", ""),
+        ("UNIFIED_PUSH_STORE__URL", URL),
+        SECRET,
+    ];
+    assert_eq!(warned(&elsewhere), Vec::<String>::new());
+    files.write("open.toml", toml.replace(":password@", "@"));
+    assert!(!warned(&[]).iter().any(|w| w.starts_with("store.url")));
+    mode(0o600);
+    assert_eq!(warned(&[]), Vec::<String>::new());
 }
 
 #[test]

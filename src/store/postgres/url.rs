@@ -90,6 +90,10 @@ impl PostgresUrl {
         self.tls.as_deref()
     }
 
+    pub fn has_password(&self) -> bool {
+        self.config.get_password().is_some()
+    }
+
     /// Remembers which file holds it.
     pub fn kept_in(self, file: &Path) -> Self {
         let file = Some(file.into());

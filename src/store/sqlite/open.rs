@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, ErrorKind, Read},
+    io::{self, ErrorKind, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
@@ -14,12 +14,14 @@ use std::{
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig,
 };
+use rustix::{fs::OFlags, io::Errno};
 use tracing::info;
 
 use super::statements::Statements;
 
 const FILE: &str = "unified-push.db";
 const LOCK: &str = "lock";
+const NO_FOLLOW: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
 /// Each brings the schema from its position in this list to the next.
 const MIGRATIONS: &[&str] = &[
@@ -54,6 +56,12 @@ pub enum SqliteOpenError {
          to the state directory, or set `state_dir`"
     )]
     File { path: PathBuf, source: io::Error },
+    /// Somebody else may have put it there, so that another file of ours is written to.
+    #[error(
+        "{path} is a symbolic link, which the daemon did not make and does not follow. Remove it, and \
+         see that only the user who runs unified-push can write to the state directory"
+    )]
+    Link { path: PathBuf },
     #[error(
         "{path} is held by another daemon. Stop that daemon, or give each one its own `state_dir`"
     )]
@@ -115,7 +123,8 @@ pub(super) fn find(state_dir: &Path) -> Result<PathBuf, SqliteOpenError> {
 pub(super) fn lock(state_dir: &Path) -> Result<File, SqliteOpenError> {
     let path = state_dir.join(LOCK);
     let mut options = OpenOptions::new();
-    let opened = options.write(true).create(true).mode(0o600).open(&path);
+    options.write(true).create(true).mode(0o600);
+    let opened = options.custom_flags(NO_FOLLOW).open(&path);
     let locked = opened.map_err(TryLockError::Error).and_then(|file| {
         file.try_lock()?;
         Ok(file)
@@ -130,16 +139,35 @@ pub(super) fn lock(state_dir: &Path) -> Result<File, SqliteOpenError> {
 /// database, and complain at the first write only.
 fn check(state_dir: &Path, create: bool) -> Result<PathBuf, SqliteOpenError> {
     let path = state_dir.join(FILE);
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(create)
-        .mode(0o600)
-        .open(&path);
+    let open = |make| {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(make).mode(0o600);
+        options.open(&path)
+    };
+    let mut opened = open(false);
+    // A link that leads to a database is an administrator's; none is made through a link.
+    if create
+        && opened
+            .as_ref()
+            .is_err_and(|e| e.kind() == ErrorKind::NotFound)
+    {
+        opened = open(true);
+        // Unless another process has just made it.
+        if opened
+            .as_ref()
+            .is_err_and(|e| e.kind() == ErrorKind::AlreadyExists)
+            && path.exists()
+        {
+            opened = open(false);
+        }
+    }
     let version = match opened.and_then(header_version) {
         Ok(version) => version,
         Err(e) if e.kind() == ErrorKind::NotFound && !create => {
             return Err(SqliteOpenError::Missing { path });
+        }
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+            return Err(SqliteOpenError::Link { path });
         }
         Err(source) => return Err(no_file(path, source)),
     };
@@ -187,6 +215,9 @@ pub(super) fn check_writing(state_dir: &Path) -> Result<(), SqliteOpenError> {
 }
 
 fn no_file(path: PathBuf, source: io::Error) -> SqliteOpenError {
+    if source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
+        return SqliteOpenError::Link { path };
+    }
     of_the_disk(&path, &source).unwrap_or(SqliteOpenError::File { path, source })
 }
 
@@ -217,7 +248,10 @@ pub(super) fn failed(path: &Path, source: rusqlite::Error) -> SqliteOpenError {
 
 fn write_beside(path: &Path) -> io::Result<()> {
     let file = path.with_extension("probe");
-    let written = fs::write(&file, [0; 65536]);
+    // One that a crash has left, or a link that somebody has put there.
+    let _ = fs::remove_file(&file);
+    let made = OpenOptions::new().write(true).create_new(true).open(&file);
+    let written = made?.write_all(&[0; 65536]);
     let _ = fs::remove_file(&file);
     written
 }
@@ -293,7 +327,7 @@ pub(super) fn file_bytes(path: &Path) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -315,6 +349,38 @@ mod tests {
             let file = file.unwrap().path();
             assert_eq!(mode(&file), 0o600, "{file:?}");
         }
+    }
+
+    #[test]
+    fn no_file_is_made_or_changed_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, other) = (dir.path().join("state"), dir.path().join("other"));
+        fs::create_dir(&state).unwrap();
+        for name in [FILE, LOCK] {
+            symlink(&other, state.join(name)).unwrap();
+        }
+        let refused = |error: SqliteOpenError| {
+            assert!(matches!(error, SqliteOpenError::Link { .. }), "{error:?}");
+        };
+        refused(make(&state).unwrap_err());
+        refused(lock(&state).unwrap_err());
+        assert!(!other.exists());
+
+        fs::write(&other, "precious").unwrap();
+        refused(lock(&state).unwrap_err());
+        symlink(&other, state.join("unified-push.probe")).unwrap();
+        check_writing(&state).unwrap();
+        assert_eq!(fs::read(&other).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_database_may_lie_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, elsewhere) = (dir.path().join("state"), dir.path().join("elsewhere"));
+        drop(open(&elsewhere).unwrap());
+        fs::create_dir(&state).unwrap();
+        symlink(elsewhere.join(FILE), state.join(FILE)).unwrap();
+        open(&state).unwrap();
     }
 
     #[test]
