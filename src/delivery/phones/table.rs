@@ -169,11 +169,11 @@ impl Table {
     }
 
     /// A phone spoke, so it is there.
-    pub fn wake(&mut self, phone: &Jid, now: Instant) {
-        if let Some(known) = self.phones.get_mut(phone.as_str()) {
+    pub fn wake(&mut self, phone: &str, now: Instant) {
+        if let Some(known) = self.phones.get_mut(phone) {
             known.wake();
             known.gone = false;
-            self.schedule(phone.as_str(), now);
+            self.schedule(phone, now);
         }
     }
 
