@@ -272,7 +272,7 @@ impl Delivery {
     }
 
     /// An answer from the link; see [`Inbound::answer`](crate::link::Inbound::answer).
-    pub fn answer(self: &Arc<Self>, from: &Jid, id: &str, answer: Answer) -> bool {
+    pub fn answer(self: &Arc<Self>, from: &str, id: &str, answer: Answer) -> bool {
         let Some(attempt) = self.attempts.verify(from, id) else {
             return false;
         };
@@ -284,6 +284,7 @@ impl Delivery {
 
     /// An answer that came over another replica's link.
     fn answer_passed_on(self: &Arc<Self>, from: &Jid, id: &str, answer: Answer) {
+        let from = from.as_str();
         if let Some(attempt) = self.attempts.verify(from, id)
             && self.attempts.made(&attempt)
             && !self.answer_in_flight(from, attempt, answer)
@@ -306,7 +307,7 @@ impl Delivery {
 
     /// A stanza came from this phone itself.
     pub fn phone_spoke(&self, from: &Jid) {
-        self.phones.spoke(from, Instant::now());
+        self.phones.spoke(from.as_str(), Instant::now());
     }
 
     /// The phone has registered, perhaps from another resource than before: what waits for this

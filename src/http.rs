@@ -9,7 +9,6 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::State,
     http::{HeaderMap, HeaderName, Method, header},
     routing::get,
 };
@@ -53,8 +52,8 @@ pub use listener::{BindError, Listener};
 pub use locate::PROBE;
 pub use message::questions;
 pub use serve::{ServeSettings, serve};
-use site::Pushes;
 pub use site::Site;
+use site::{Cors, Pushes};
 pub use vapid::Signatures;
 
 /// How long the body of a push may take to arrive.
@@ -170,13 +169,14 @@ pub fn public<D: Deliver>(public: Public<D>) -> Site {
         path: format!("{}/push/", state.public_url.path()).into(),
         take: {
             let state = state.clone();
-            Arc::new(move |request| push::post(State(state.clone()), request).boxed())
+            Arc::new(move |request, peer| push::take(state.clone(), request, peer).boxed())
         },
     };
     Site {
+        metrics: state.metrics.clone(),
         router: router.with_state(state),
         pushes: Some(pushes).filter(|pushes| !matrix::PATH.starts_with(&*pushes.path)),
-        cors: Some(cors()),
+        cors: Some(Cors::new(cors())),
     }
 }
 

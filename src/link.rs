@@ -152,8 +152,8 @@ pub trait Inbound: Send + Sync + 'static {
     fn link_down(&self);
 
     /// An answer to an IQ that is not the link's own. False when this id was never sent to this
-    /// sender.
-    fn answer(&self, from: &Jid, id: &str, answer: Answer) -> bool;
+    /// sender. It is written as it came, and may be no JID at all.
+    fn answer(&self, from: &str, id: &str, answer: Answer) -> bool;
 
     /// Directed presence.
     fn presence(&self, from: &Jid, available: bool);

@@ -196,7 +196,7 @@ impl Tokens {
     ) -> Result<Self, StoreError> {
         let tokens = Self(Arc::new(Inner {
             keyring: Current::new(Arc::new(keyring)),
-            opened: Opened::default(),
+            opened: Opened::new(&*random),
             policy: Current::new(policy),
             prosody_ids: IssuedByProsody::default(),
             store,

@@ -144,7 +144,11 @@ pub async fn memory(count: usize, body: usize) -> u64 {
     let own = count * (size_of_val(&asked[0]) + jid.as_str().len() + id.len());
     let waiting = resident(std::process::id()).all - before - own as u64;
     for (jid, id) in &asked {
-        assert!(bench.delivery.answer(jid, id, Answer::Acknowledged));
+        assert!(
+            bench
+                .delivery
+                .answer(jid.as_str(), id, Answer::Acknowledged)
+        );
     }
     while let Some(ended) = tasks.join_next().await {
         assert!(matches!(ended.unwrap(), Outcome::Acknowledged { .. }));

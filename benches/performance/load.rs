@@ -88,7 +88,10 @@ impl Load {
         let from = Instant::now() + self.warm_up;
         let until = from + self.window;
         let mut connections = JoinSet::new();
-        for first in 0..self.connections {
+        // Far from each other: what one has pushed to is not what the next one pushes to.
+        let apart = (requests.len() / self.connections).max(1);
+        for number in 0..self.connections {
+            let first = number * apart;
             connections.spawn(connection(port, requests.clone(), first, from, until));
         }
         sleep_until(from).await;

@@ -11,6 +11,7 @@ mod bare_sqlite;
 mod ceiling;
 mod compare;
 mod daemon;
+mod endpoints;
 mod floods;
 mod footprint;
 mod host;
@@ -81,6 +82,8 @@ enum Part {
         #[arg(long)]
         postgres: bool,
     },
+    /// Pushes to 100,000 endpoints in turn, and what it takes to remember them
+    Endpoints,
     /// Registrations per second, and pushes with many registrations present
     Registration,
     /// Binary, start, memory
@@ -112,6 +115,7 @@ fn main() {
             runtime.block_on(side_by_side::run(&options, prosody_13.as_deref()));
         }
         Part::Queue { postgres } => runtime.block_on(queue::run(&options, postgres)),
+        Part::Endpoints => runtime.block_on(endpoints::run(&options)),
         Part::Registration => runtime.block_on(registration::run(&options)),
         Part::Footprint => runtime.block_on(footprint::run(&options)),
         Part::Floods => runtime.block_on(floods::run(&options)),

@@ -27,7 +27,7 @@ impl Inbound for UseCases {
         self.delivery.link_down();
     }
 
-    fn answer(&self, from: &Jid, id: &str, answer: Answer) -> bool {
+    fn answer(&self, from: &str, id: &str, answer: Answer) -> bool {
         self.delivery.answer(from, id, answer)
     }
 

@@ -23,7 +23,7 @@ impl Delivery {
     /// Tells who waits for it in this process. False when nobody does.
     pub(super) fn answer_in_flight(
         self: &Arc<Self>,
-        from: &Jid,
+        from: &str,
         id: AttemptId,
         answer: Answer,
     ) -> bool {
@@ -34,7 +34,7 @@ impl Delivery {
             }
             Heard::Waiter => {}
             Heard::Refusal(registration) => {
-                let (this, from) = (Arc::clone(self), from.clone());
+                let (this, from) = (Arc::clone(self), from.to_owned());
                 self.tasks.spawn(async move {
                     let verdict = this.revoke(&registration).await;
                     this.attempts.settle(&id, verdict);
@@ -51,15 +51,16 @@ impl Delivery {
     /// replica may wait for.
     pub(super) fn answer_late(
         self: &Arc<Self>,
-        from: &Jid,
+        from: &str,
         text: Option<&str>,
         id: AttemptId,
         answer: Answer,
     ) {
-        let Some(permit) = self.queue.admit_late_answer() else {
+        // What was asked is a JID.
+        let (Some(permit), Ok(from)) = (self.queue.admit_late_answer(), Jid::new(from)) else {
             return;
         };
-        let (this, from) = (Arc::clone(self), from.clone());
+        let this = Arc::clone(self);
         let pass_on = text.filter(|_| !self.attempts.made(&id));
         let pass_on = pass_on.map(str::to_owned);
         self.tasks.spawn(async move {
@@ -78,7 +79,7 @@ impl Delivery {
                 self.queue.done(id.message).await;
                 // Only now, lest the message be sent once more.
                 let now = Instant::now();
-                self.phones.spoke(from, now);
+                self.phones.spoke(from.as_str(), now);
                 self.phones.stood_in(from, now);
             }
             Answer::Failed | Answer::Unreachable => {
@@ -90,7 +91,7 @@ impl Delivery {
                     && registration.owner == *from
                     && self.revoke(&registration).await == Verdict::Revoked
                 {
-                    self.phones.spoke(from, Instant::now());
+                    self.phones.spoke(from.as_str(), Instant::now());
                 } else {
                     self.attempt_failed(from, id.message, id.number).await;
                 }

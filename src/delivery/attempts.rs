@@ -140,7 +140,7 @@ impl Attempts {
     }
 
     /// What an answer is about; None when `from` was not asked under this id.
-    pub fn verify(&self, from: &Jid, id: &str) -> Option<AttemptId> {
+    pub fn verify(&self, from: &str, id: &str) -> Option<AttemptId> {
         self.ids.verify(from, id)
     }
 

@@ -186,7 +186,7 @@ impl Phones {
     }
 
     /// A stanza came from this phone, and not one that its server makes in its name.
-    pub fn spoke(&self, phone: &Jid, now: Instant) {
+    pub fn spoke(&self, phone: &str, now: Instant) {
         self.change(|table| table.wake(phone, now));
     }
 
@@ -199,7 +199,7 @@ impl Phones {
     /// It has registered, which may have left nothing for its account's other resources.
     pub fn registered(&self, phone: &Jid, now: Instant) {
         self.change(|table| {
-            table.wake(phone, now);
+            table.wake(phone.as_str(), now);
             for name in table.account_of(phone) {
                 table.schedule(&name, now);
             }
@@ -214,7 +214,7 @@ impl Phones {
             if let Some(known) = table.get_mut(phone.as_str()) {
                 known.release(Some(Held::All));
             }
-            table.wake(phone, now);
+            table.wake(phone.as_str(), now);
             table.wake_gone_beside(phone, now, Some(Held::All));
         });
     }

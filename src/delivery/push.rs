@@ -252,7 +252,7 @@ impl Delivery {
                 self.tasks.spawn(async move {
                     this.queue.done(key).await;
                     // Only now, lest the message be claimed once more.
-                    this.phones.spoke(&owner, Instant::now());
+                    this.phones.spoke(owner.as_str(), Instant::now());
                 });
                 return push.acknowledged();
             }

@@ -22,7 +22,7 @@ async fn an_acknowledged_push_reports_the_accepted_ttl() {
     assert!(
         world
             .delivery
-            .answer(&stanza.to, &stanza.id, Answer::Acknowledged)
+            .answer(stanza.to.as_str(), &stanza.id, Answer::Acknowledged)
     );
     assert_eq!(accepted_ttl(&push.await.unwrap()), 60);
     assert_eq!(world.metrics.acknowledgement_seconds.get_sample_count(), 1);
@@ -51,8 +51,7 @@ async fn a_stranger_or_a_guess_acknowledges_nothing() {
     let (mut world, token) = World::with_endpoint().await;
     let push = world.push(&token, None);
     let stanza = world.sent().await;
-    let acknowledge =
-        |from: &str, id: &str| world.delivery.answer(&jid(from), id, Answer::Acknowledged);
+    let acknowledge = |from: &str, id: &str| world.delivery.answer(from, id, Answer::Acknowledged);
     assert!(
         !acknowledge("eve@example.org/x", &stanza.id),
         "the right id from another JID"
@@ -93,7 +92,7 @@ async fn ttl_0_is_content_with_having_been_sent() {
     let stanza = world.sent().await;
     world
         .delivery
-        .answer(&stanza.to, &stanza.id, Answer::Failed);
+        .answer(stanza.to.as_str(), &stanza.id, Answer::Failed);
     assert_eq!(refused.await.unwrap(), Outcome::PhoneError);
 
     world.link.send_replace(LinkState::Connecting);
@@ -141,7 +140,7 @@ async fn a_refusal_that_a_registration_overtook_is_no_404_for_a_url_that_lives()
     assert!(
         world
             .delivery
-            .answer(&stanza.to, &stanza.id, Answer::NotRegistered)
+            .answer(stanza.to.as_str(), &stanza.id, Answer::NotRegistered)
     );
     // The message is for the new registration.
     assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
@@ -174,7 +173,7 @@ async fn a_refusal_is_an_answer_to_ttl_0_even_while_the_disk_is_slow() {
     assert!(
         world
             .delivery
-            .answer(&stanza.to, &stanza.id, Answer::NotRegistered)
+            .answer(stanza.to.as_str(), &stanza.id, Answer::NotRegistered)
     );
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(push.await.unwrap(), Outcome::Revoked);

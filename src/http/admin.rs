@@ -19,8 +19,9 @@ use crate::{
 
 /// What the admin listener serves.
 pub fn admin(metrics: Arc<Metrics>, health: Health) -> Site {
+    let rendered = metrics.clone();
     let router = Router::new()
-        .route("/metrics", get(move || async move { render(&metrics) }))
+        .route("/metrics", get(move || async move { render(&rendered) }))
         .route("/healthz", get(async || "alive\n"))
         .route("/readyz", get(ready))
         .fallback(|| async { answer::not_found() })
@@ -29,6 +30,7 @@ pub fn admin(metrics: Arc<Metrics>, health: Health) -> Site {
         router,
         pushes: None,
         cors: None,
+        metrics,
     }
 }
 

@@ -195,7 +195,7 @@ fn created(ttl: Ttl, message: MessageId, public_url: &PublicUrl) -> Response {
     let headers = [
         (
             HeaderName::from_static("ttl"),
-            HeaderValue::from(ttl.as_secs()),
+            HeaderValue::try_from(ttl.as_secs().to_string()).expect("digits"),
         ),
         (LOCATION, location),
     ];

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{Extensions, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -13,6 +13,13 @@ pub enum Peer {
     Ip(IpAddr),
     /// Of a Unix socket: a proxy on this machine, trusted.
     Local,
+}
+
+impl Peer {
+    /// Who sent a request that the router has. Those that came over no socket of ours share one bucket.
+    pub fn of(request: &Extensions) -> Self {
+        request.get().copied().unwrap_or(Self::Local)
+    }
 }
 
 /// What a client's rate is kept by: an IPv4 address, or the /64 network of an IPv6 address, since

@@ -19,7 +19,7 @@ use hyper::{
     server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -28,10 +28,9 @@ use tokio::{
     time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 use tracing::debug;
 
-use crate::http::{client::Peer, guests::Guest, listener::Accepted};
+use crate::http::{Site, client::Peer, guests::Guest, listener::Accepted};
 
 /// Bytes of request line and headers; more gets 431. It is what the reader's buffer grows to as well.
 const MAX_HEADER: usize = 8 * 1024;
@@ -44,22 +43,15 @@ const LINGER: Duration = Duration::from_secs(15);
 
 /// What every connection gets a copy of.
 #[derive(Clone)]
-pub struct Connection<S> {
-    pub service: S,
-    /// See [`ServeSettings`](super::ServeSettings).
-    pub patience: Duration,
+pub struct Connection {
+    pub site: Arc<Site>,
+    /// How long an answer may stay unread, and how long requests may go on at the shutdown.
+    pub unread: Duration,
     pub drain: Duration,
     pub shutdown: CancellationToken,
 }
 
-impl<S> Connection<S>
-where
-    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: 'static,
-{
+impl Connection {
     pub async fn run(self, accepted: Accepted, guest: Guest) {
         match accepted {
             Accepted::Tcp(stream, ip) => {
@@ -84,7 +76,7 @@ where
     fn tune(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         // hyper has no timer for writing: a client that reads no answers would stay for ever.
-        SockRef::from(stream).set_tcp_user_timeout(Some(self.patience))
+        SockRef::from(stream).set_tcp_user_timeout(Some(self.unread))
     }
 
     /// Waits for the first byte. Until then a connection costs little: nothing is set up for reading.
@@ -92,7 +84,7 @@ where
         tokio::select! {
             biased;
             () = guest.has_to_leave() => true,
-            first = timeout(self.patience, first) => !matches!(first, Ok(Ok(()))),
+            first = first => first.is_err(),
             () = self.shutdown.cancelled() => true,
         }
     }
@@ -106,17 +98,17 @@ where
     ) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let Self {
-                service,
-                patience,
+                site,
                 drain,
                 shutdown,
+                ..
             } = self;
             let guest = Arc::new(guest);
             let visitor = guest.clone();
-            let service = service_fn(move |request| answer(&service, request, peer, &visitor));
+            let service = service_fn(move |request| answer(&site, request, peer, &visitor));
             let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(patience)
+                // Whoever takes too long is told to leave.
+                .header_read_timeout(None)
                 .max_buf_size(MAX_HEADER)
                 // Who sends a request and closes its side still wants the answer.
                 .half_close(true)
@@ -141,16 +133,12 @@ where
 }
 
 /// One request of a connection.
-fn answer<S>(
-    service: &S,
-    mut request: Request<Incoming>,
+fn answer(
+    site: &Arc<Site>,
+    request: Request<Incoming>,
     peer: Peer,
     guest: &Arc<Guest>,
-) -> impl Future<Output = Result<Response, Infallible>> + Send + use<S>
-where
-    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone,
-{
-    request.extensions_mut().insert(peer);
+) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
     let waits = guest.is_pipelined();
     let guest = guest.clone();
     let body = |body| {
@@ -160,8 +148,7 @@ where
             guest: guest.clone(),
         })
     };
-    // It is always ready.
-    let answer = service.clone().call(request.map(body));
+    let answer = site.answer(request.map(body), peer);
     async move {
         // What a client sent at once is answered in turn with what others have sent.
         if waits {
@@ -169,7 +156,7 @@ where
         }
         let answer = answer.await;
         guest.answered();
-        answer
+        Ok(answer)
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{
     sync::Notify,
-    time::{Instant, timeout},
+    time::{Instant, interval, timeout},
 };
 use tracing::warn;
 
@@ -194,6 +194,26 @@ impl Guests {
             seat.leave.notify_one();
             table.leaving.insert(number);
             self.metrics.http_ends.inc(why);
+        }
+    }
+
+    /// Makes those leave who keep the listener waiting for longer than `patience`, for as long as it is
+    /// polled. A timer for each request would cost it more than the look at all of them now and then.
+    pub async fn lose_patience(&self, patience: Duration) {
+        let mut look = interval(patience / 8);
+        loop {
+            look.tick().await;
+            let now = self.now();
+            let Table { seats, leaving, .. } = &mut *self.table.lock();
+            for (number, seat) in seats {
+                let since = seat.since.load(Relaxed);
+                if since < LEAVES && now.saturating_sub(since) >= patience.as_millis() as u64 {
+                    seat.since.store(LEAVES, Relaxed);
+                    self.give_back(seat);
+                    seat.leave.notify_one();
+                    leaving.insert(*number);
+                }
+            }
         }
     }
 

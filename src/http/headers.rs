@@ -5,7 +5,7 @@
 //! A 400 costs some senders their subscription: it is for what no real sender sends. Gateways add a TTL
 //! to the sender's own, which comes first; libraries send headers that they have no value for.
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, header::CONTENT_ENCODING};
 
 use crate::model::{
     message::{Topic, Ttl, Urgency},
@@ -59,7 +59,7 @@ impl PushHeaders {
 /// A gateway may have put the parameters into the body already and left out their headers: it is not
 /// done twice.
 fn aesgcm(headers: &HeaderMap) -> Result<Option<Head>, HeaderError> {
-    let lines = headers.get_all("content-encoding").iter();
+    let lines = headers.get_all(CONTENT_ENCODING).iter();
     let mut encodings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     if !encodings.any(|encoding| encoding.trim_ascii().eq_ignore_ascii_case(b"aesgcm")) {
         return Ok(None);

@@ -30,7 +30,7 @@ use crate::{
     http::{
         Deliver, Public,
         answer::{self, Refusal},
-        client::ClientKey,
+        client::{ClientKey, Peer},
         locate, push,
     },
     metrics::PushResult,
@@ -119,7 +119,7 @@ pub async fn notify<D: Deliver>(
             return response;
         }
     };
-    let client = public.client(&parts);
+    let client = public.client(Peer::of(&parts.extensions), &parts.headers);
     let pushes = notification.pushkeys.iter();
     let pushes = pushes.map(|key| gateway.push(key, &notification, &client, &parts.headers));
     let pushes: Vec<_> = pushes.collect();

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     delivery::StoreFailed,
-    http::{Deliver, Public, answer, locate, push},
+    http::{Deliver, Public, answer, client::Peer, locate, push},
     model::message::MessageId,
 };
 
@@ -70,7 +70,12 @@ where
         }
         None => false,
     };
-    if !waits && let Some((_, refused)) = public.guesses.refuse(&public.client(request)).await {
+    if !waits
+        && let Some((_, refused)) = public
+            .guesses
+            .refuse(&public.client(Peer::of(&request.extensions), &request.headers))
+            .await
+    {
         return Err(refused);
     }
     Ok(waits)

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use axum::{
+    BoxError,
     body::Body,
     extract::{Request, State},
     http::{
@@ -57,9 +58,20 @@ pub async fn discover<D: Deliver>(State(public): State<Arc<Public<D>>>, uri: Uri
     ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
+/// What the router has: its path has the token somewhere else.
 pub fn post<D: Deliver>(
     State(public): State<Arc<Public<D>>>,
     request: Request,
+) -> impl Future<Output = Response> + Send {
+    let peer = Peer::of(request.extensions());
+    take(public, request, peer)
+}
+
+/// Takes a message to its endpoint.
+pub fn take<D: Deliver>(
+    public: Arc<Public<D>>,
+    request: Request,
+    peer: Peer,
 ) -> impl Future<Output = Response> + Send {
     let (mut parts, mut body) = request.into_parts();
     // An async fn would hold the request twice while the push is in flight.
@@ -80,7 +92,7 @@ pub fn post<D: Deliver>(
                 refusal.answer()
             }
             Ok(mut message) => {
-                let client = public.client(&parts);
+                let client = public.client(peer, &parts.headers);
                 message.signature = public.signature(&name, &parts.headers);
                 // Their memory is for the next requests while this one waits for the phone.
                 drop((parts, body));
@@ -141,10 +153,8 @@ impl<D> Public<D> {
         })
     }
 
-    pub fn client(&self, request: &Parts) -> ClientKey {
-        // Requests that came over no socket of ours share one bucket.
-        let peer = request.extensions.get().copied().unwrap_or(Peer::Local);
-        client_key(peer, &request.headers, &self.rules.read().trusted_proxies)
+    pub fn client(&self, peer: Peer, headers: &HeaderMap) -> ClientKey {
+        client_key(peer, headers, &self.rules.read().trusted_proxies)
     }
 }
 
@@ -216,11 +226,21 @@ async fn read<D>(public: &Public<D>, request: &Parts, body: &mut Body) -> Result
 
 /// Never holds more than the limit, in bytes, whatever length was announced.
 pub async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Refusal> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
-        Err(_) => Err(Refusal::Broken),
+    let refusal = |error: BoxError| match error.is::<LengthLimitError>() {
+        true => Refusal::TooLarge,
+        false => Refusal::Broken,
+    };
+    let mut body = Limited::new(body, limit);
+    let Some(first) = body.frame().await else {
+        return Ok(Bytes::new());
+    };
+    let first = first.map_err(refusal)?.into_data().unwrap_or_default();
+    // Nearly always it is all, and need not be copied.
+    if body.is_end_stream() {
+        return Ok(first);
     }
+    let rest = body.collect().await.map_err(refusal)?.to_bytes();
+    Ok([first, rest].concat().into())
 }
 
 /// Reads what is left of a body that is refused, if it is not much: a connection that is closed on

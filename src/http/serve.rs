@@ -89,11 +89,13 @@ pub async fn serve(
     let tasks = TaskTracker::new();
     let guests = Guests::new(settings.room, settings.metrics.clone());
     let connection = Connection {
-        service: site.service(settings.metrics.clone()),
-        patience: settings.patience,
+        site: Arc::new(site),
+        unread: settings.patience,
         drain: settings.drain,
         shutdown: shutdown.clone(),
     };
+    // Those who are there at the shutdown have its own time.
+    let patience = guests.lose_patience(settings.patience);
     let accept = async {
         loop {
             let accepted = accept(&listener).await;
@@ -105,6 +107,7 @@ pub async fn serve(
     };
     tokio::select! {
         () = accept => {}
+        () = patience => {}
         () = shutdown.cancelled() => {}
     }
     drop(listener);

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     http::{
-        Version,
+        HeaderMap, Version,
         header::{CONTENT_LENGTH, HOST},
     },
     response::Response,
@@ -16,11 +16,14 @@ use futures::{
     future::{BoxFuture, Either, ready},
 };
 use hyper::{Method, Request};
-use tower::{Layer, Service, util::option_layer};
+use tower::{Layer, Service};
 use tower_http::cors::CorsLayer;
 use tracing::{debug, error};
 
-use crate::{http::answer, metrics::Metrics};
+use crate::{
+    http::{answer, client::Peer},
+    metrics::Metrics,
+};
 
 /// What a listener serves.
 #[derive(Clone)]
@@ -28,7 +31,8 @@ pub struct Site {
     pub(super) router: Router,
     pub(super) pushes: Option<Pushes>,
     /// None: web pages of other origins may not read it.
-    pub(super) cors: Option<CorsLayer>,
+    pub(super) cors: Option<Cors>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// Takes pushes past the router, which needs longer to find a route and to box what serves it than
@@ -40,7 +44,7 @@ pub(super) struct Pushes {
     pub take: Arc<Take>,
 }
 
-type Take = dyn Fn(Request<Body>) -> BoxFuture<'static, Response> + Send + Sync;
+type Take = dyn Fn(Request<Body>, Peer) -> BoxFuture<'static, Response> + Send + Sync;
 
 impl Pushes {
     fn are_meant(&self, request: &Request<Body>) -> bool {
@@ -48,46 +52,77 @@ impl Pushes {
     }
 }
 
-impl Site {
-    /// Answers requests, and logs how that ended. A panic ends in a 500 that tells nothing.
-    pub(super) fn service(
-        mut self,
-        metrics: Arc<Metrics>,
-    ) -> impl Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone
-    {
-        let cors = self.cors.take();
-        let respond = tower::service_fn(move |request| self.respond(request, metrics.clone()));
-        // Around the rest: a web page may read how a panic was answered, too. It answers what browsers
-        // ask beforehand (OPTIONS) by itself.
-        option_layer(cors).layer(respond)
+/// Lets web pages of every origin push and read the answers.
+#[derive(Clone)]
+pub(super) struct Cors {
+    layer: CorsLayer,
+    /// What every answer carries that is not to OPTIONS. The layer would make it anew for each.
+    headers: HeaderMap,
+}
+
+impl Cors {
+    /// `layer` treats all origins alike.
+    pub fn new(layer: CorsLayer) -> Self {
+        let mut cors = Self {
+            layer,
+            headers: HeaderMap::new(),
+        };
+        cors.headers = cors.answer(Request::default()).into_parts().0.headers;
+        cors
     }
 
-    fn respond(
-        &self,
-        request: Request<Body>,
-        metrics: Arc<Metrics>,
-    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
+    /// Adds the headers to an answer, to whatever but OPTIONS.
+    fn open(&self, response: &mut Response) {
+        for (name, value) in &self.headers {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+
+    /// What the layer makes of an empty answer. To what browsers ask beforehand (OPTIONS) it has one of
+    /// its own.
+    fn answer(&self, request: Request<Body>) -> Response {
+        let empty = tower::service_fn(|_| ready(Ok::<_, Infallible>(Response::default())));
+        let answer = self.layer.layer(empty).call(request).now_or_never();
+        let answer = answer.expect("nothing in it waits");
+        answer.unwrap_or_else(|never| match never {})
+    }
+}
+
+impl Site {
+    /// Answers a request, and logs how that ended. A panic ends in a 500 that tells nothing.
+    pub(super) fn answer(
+        self: &Arc<Self>,
+        mut request: Request<Body>,
+        peer: Peer,
+    ) -> impl Future<Output = Response> + Send + use<> {
         let method = request.method().clone();
-        let (resource, response) = match &self.pushes {
-            _ if !names_host(&request) => ("other", Either::Left(ready(answer::no_host()).boxed())),
-            Some(pushes) if pushes.are_meant(&request) => {
-                ("push", Either::Left((pushes.take)(request)))
+        let now = |response| Either::Left(ready(response).boxed());
+        let (resource, response) = match (&self.cors, &self.pushes) {
+            (Some(cors), _) if method == Method::OPTIONS => ("other", now(cors.answer(request))),
+            _ if !names_host(&request) => ("other", now(answer::no_host())),
+            (_, Some(pushes)) if pushes.are_meant(&request) => {
+                ("push", Either::Left((pushes.take)(request, peer)))
             }
-            _ => (
-                resource(request.uri().path()),
-                Either::Right(self.route(request)),
-            ),
+            _ => {
+                request.extensions_mut().insert(peer);
+                let resource = resource(request.uri().path());
+                (resource, Either::Right(self.route(request)))
+            }
         };
+        let site = self.clone();
         // An async fn would hold the request as well.
         async move {
             let response = AssertUnwindSafe(response).catch_unwind().await;
-            let response = response.unwrap_or_else(|_| {
-                metrics.http_panics.inc();
+            let mut response = response.unwrap_or_else(|_| {
+                site.metrics.http_panics.inc();
                 error!(%method, resource, "a request caused a panic; please report this defect");
                 answer::internal_error()
             });
+            if let Some(cors) = site.cors.as_ref().filter(|_| method != Method::OPTIONS) {
+                cors.open(&mut response);
+            }
             debug!(%method, resource, status = response.status().as_u16(), "request");
-            Ok(response)
+            response
         }
     }
 

@@ -28,7 +28,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
 mod admin;
 mod gateways;
@@ -213,7 +212,7 @@ impl Fixture {
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        ask(&self.site, &self.metrics, method, path, headers, body).await
+        ask(&self.site, method, path, headers, body).await
     }
 
     async fn post(&self, token: &str) -> Answer {
@@ -238,7 +237,6 @@ impl Answer {
 /// A request to a site, without a socket.
 async fn ask(
     site: &Site,
-    metrics: &Arc<Metrics>,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
@@ -254,10 +252,8 @@ async fn ask(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let mut request = request.body(Body::from(body.to_owned())).unwrap();
-    request.extensions_mut().insert(Peer::Local);
-    let mut service = site.clone().service(metrics.clone());
-    let response = service.call(request).await.unwrap();
+    let request = request.body(Body::from(body.to_owned())).unwrap();
+    let response = Arc::new(site.clone()).answer(request, Peer::Local).await;
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Answer {

@@ -44,7 +44,11 @@ impl PublicUrl {
 
     /// The message resource of a message (RFC 8030 §5).
     pub fn message(&self, id: MessageId) -> String {
-        [&self.0, "/message/", &id.encoded()].concat()
+        let mut url = String::with_capacity(self.0.len() + "/message/".len() + MessageId::LENGTH);
+        url.push_str(&self.0);
+        url.push_str("/message/");
+        id.write(&mut url);
+        url
     }
 
     pub fn is_encrypted(&self) -> bool {

@@ -46,6 +46,9 @@ impl Hold {
 pub struct MessageId([u8; 16]);
 
 impl MessageId {
+    /// How many characters it has in a URL.
+    pub const LENGTH: usize = 22;
+
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -54,11 +57,12 @@ impl MessageId {
         &self.0
     }
 
-    pub fn encoded(self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0)
+    /// Appends it as it is written in a URL.
+    pub fn write(self, url: &mut String) {
+        URL_SAFE_NO_PAD.encode_string(self.0, url);
     }
 
-    /// As [`encoded`](Self::encoded), and [`Display`](fmt::Display), write it.
+    /// As [`write`](Self::write), and [`Display`](fmt::Display), write it.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         bytes.try_into().ok().map(Self)
@@ -67,7 +71,7 @@ impl MessageId {
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.encoded())
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
     }
 }
 

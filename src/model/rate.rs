@@ -10,7 +10,7 @@ use std::{
 
 use governor::{
     Quota, RateLimiter, clock::Clock as GovernorClock, middleware::NoOpMiddleware, nanos::Nanos,
-    state::keyed::DashMapStateStore,
+    state::keyed::HashMapStateStore,
 };
 use tokio::time::Instant;
 
@@ -128,7 +128,8 @@ pub struct Limiter {
 /// The rate, and the buckets that hold callers to it.
 struct Held {
     rate: Rate,
-    buckets: RateLimiter<u64, DashMapStateStore<u64>, TokioClock, NoOpMiddleware<Nanos>>,
+    /// One map behind one lock: a single thread takes all the pushes.
+    buckets: RateLimiter<u64, HashMapStateStore<u64>, TokioClock, NoOpMiddleware<Nanos>>,
 }
 
 impl Held {
@@ -136,7 +137,7 @@ impl Held {
         let clock = TokioClock(Instant::now());
         Self {
             rate,
-            buckets: RateLimiter::new(rate.quota(), DashMapStateStore::default(), clock),
+            buckets: RateLimiter::hashmap_with_clock(rate.quota(), clock),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What PASETO and JWT tokens say, and how they say it under Prosody's names.
 
 use jid::Jid;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::Number;
 
 use crate::model::{
     registration::{Digest, Registration},
@@ -19,11 +20,11 @@ pub(super) struct Said {
     pub signer: Option<KeyHash>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct Subject {
-    sub: String,
-    application: String,
-    instance: String,
+    pub sub: String,
+    pub application: String,
+    pub instance: String,
 }
 
 impl Subject {
@@ -59,27 +60,18 @@ impl Subject {
     }
 }
 
-/// An instant. Whole when we write it; others may write a fraction.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Number {
-    Whole(u64),
-    Other(f64),
+pub(super) fn seconds(number: &Number) -> Timestamp {
+    match number.as_u64() {
+        Some(seconds) => Timestamp::from_secs(seconds),
+        // Others may write a fraction.
+        None => timestamp(number.as_f64().unwrap_or(0.0)),
+    }
 }
 
-impl Number {
-    pub(super) fn seconds(self) -> Timestamp {
-        match self {
-            Self::Whole(seconds) => Timestamp::from_secs(seconds),
-            Self::Other(seconds) => timestamp(seconds),
-        }
-    }
-
-    pub(super) fn milliseconds(self) -> Timestamp {
-        match self {
-            Self::Whole(milliseconds) => Timestamp::from_millis(milliseconds),
-            Self::Other(milliseconds) => timestamp(milliseconds / 1000.0),
-        }
+pub(super) fn milliseconds(number: &Number) -> Timestamp {
+    match number.as_u64() {
+        Some(milliseconds) => Timestamp::from_millis(milliseconds),
+        None => timestamp(number.as_f64().unwrap_or(0.0) / 1000.0),
     }
 }
 

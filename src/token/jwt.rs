@@ -9,8 +9,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, Header};
 
 use super::{
-    claims::{Number, Said, Subject},
-    jwt_claims::{Claims, open_with},
+    claims::{Said, Subject},
+    jwt_claims::{Claims, Unverified},
     keyring::{Key, Keyring},
 };
 use crate::model::{
@@ -26,9 +26,16 @@ pub(super) fn sign(
     signer: Option<KeyHash>,
     random: &dyn Random,
 ) -> String {
+    let Subject {
+        sub,
+        application,
+        instance,
+    } = Subject::of(registration);
     let claims = Claims {
-        subject: Subject::of(registration),
-        exp: Number::Whole(registration.expires.as_secs()),
+        sub,
+        application,
+        instance,
+        exp: registration.expires.as_secs().into(),
         iat: Some(seconds(registration.issued)),
         jti: Some(URL_SAFE_NO_PAD.encode(random_array::<16>(random))),
         vapid: signer.map(|key| URL_SAFE_NO_PAD.encode(key.as_bytes())),
@@ -43,15 +50,15 @@ pub(super) fn sign(
 
 /// None unless one of our secrets signed it, with HS256.
 pub(super) fn open(keyring: &Keyring, token: &str) -> Option<Said> {
-    let header = jsonwebtoken::decode_header(token).ok()?;
-    match header.kid {
+    let token = Unverified::read(token)?;
+    match &token.key {
         Some(kid) => {
             let key = keyring.get(kid.parse().ok()?)?;
-            open_with(&key.jwt_verify, key.id, token)
+            token.open(&key.jwt_verify, key.id)
         }
         None => keyring
             .all()
-            .find_map(|key| open_with(&key.jwt_verify, key.id, token)),
+            .find_map(|key| token.open(&key.jwt_verify, key.id)),
     }
 }
 

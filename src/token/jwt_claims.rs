@@ -1,9 +1,14 @@
 //! What a JWT says (RFC 7519), ours or Prosody's, once its signature is verified.
+//!
+//! Its parts are read here, once each: jsonwebtoken, which verifies the signature, would read the header
+//! and the claims twice.
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Number;
 
-use super::claims::{Number, Said, Subject, timestamp};
+use super::claims::{Said, Subject, seconds, timestamp};
 use crate::model::{
     secret::KeyId,
     time::Timestamp,
@@ -12,42 +17,78 @@ use crate::model::{
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Claims {
-    #[serde(flatten)]
-    pub subject: Subject,
+    // Not one field that is flattened: serde would read them into a map first.
+    pub sub: String,
+    pub application: String,
+    pub instance: String,
     /// Seconds.
     pub exp: Number,
     /// Seconds, to the millisecond.
     #[serde(default)]
     pub iat: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// It makes each token another one, and says nothing.
+    #[serde(skip_deserializing)]
     pub jti: Option<String>,
     /// The hash of the only key that may sign pushes, in base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vapid: Option<String>,
 }
 
-/// None unless this key signed it, with HS256. `id` is the key's.
-pub(super) fn open_with(key: &DecodingKey, id: KeyId, token: &str) -> Option<Said> {
-    let claims: Claims = verify(key, token)?;
-    // Without a date of issue, any revocation is later.
-    let issued = claims.iat.map_or(Timestamp::from_millis(0), timestamp);
-    Some(Said {
-        key: id,
-        registration: (claims.subject).into_registration(issued, claims.exp.seconds())?,
-        signer: match claims.vapid {
-            None => None,
-            // One that cannot be read must not open the endpoint to everybody.
-            Some(hash) => Some(KeyHash::from_bytes(vapid::decode(&hash)?.try_into().ok()?)),
-        },
-    })
+/// A JWT that says to be signed with HS256.
+pub(super) struct Unverified<'a> {
+    /// The key that it says to be signed by.
+    pub key: Option<String>,
+    /// The header and the claims, as they are signed.
+    message: &'a str,
+    claims: &'a str,
+    signature: &'a str,
 }
 
-/// What a token says that this key signed, with HS256.
-pub(super) fn verify<C: DeserializeOwned>(key: &DecodingKey, token: &str) -> Option<C> {
-    let mut signature_only = Validation::new(Algorithm::HS256);
-    signature_only.required_spec_claims.clear();
-    signature_only.validate_exp = false;
-    signature_only.validate_aud = false;
-    let opened = jsonwebtoken::decode(token, key, &signature_only);
-    opened.ok().map(|token| token.claims)
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+}
+
+impl<'a> Unverified<'a> {
+    /// None when it is no JWT with HS256.
+    pub fn read(token: &'a str) -> Option<Self> {
+        let (message, signature) = token.rsplit_once('.')?;
+        let (header, claims) = message.split_once('.')?;
+        let header: Header = json(header)?;
+        (header.alg == "HS256").then_some(Self {
+            key: header.kid,
+            message,
+            claims,
+            signature,
+        })
+    }
+
+    /// What it says, if this key signed it.
+    pub fn verify<C: DeserializeOwned>(&self, key: &DecodingKey) -> Option<C> {
+        let message = self.message.as_bytes();
+        let signed = crypto::verify(self.signature, message, key, Algorithm::HS256);
+        signed.ok()?.then(|| json(self.claims)).flatten()
+    }
+
+    /// The same for an endpoint. `id` is the key's.
+    pub fn open(&self, key: &DecodingKey, id: KeyId) -> Option<Said> {
+        let claims: Claims = self.verify(key)?;
+        let subject = Subject::new(claims.sub, claims.application, claims.instance);
+        // Without a date of issue, any revocation is later.
+        let issued = claims.iat.map_or(Timestamp::from_millis(0), timestamp);
+        Some(Said {
+            key: id,
+            registration: subject.into_registration(issued, seconds(&claims.exp))?,
+            signer: match claims.vapid {
+                None => None,
+                // One that cannot be read must not open the endpoint to everybody.
+                Some(hash) => Some(KeyHash::from_bytes(vapid::decode(&hash)?.try_into().ok()?)),
+            },
+        })
+    }
+}
+
+fn json<T: DeserializeOwned>(part: &str) -> Option<T> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }

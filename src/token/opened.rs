@@ -4,23 +4,38 @@
 //! It holds what is true whatever the time and the revocations say: whoever opens a token looks at
 //! these each time.
 
-use std::sync::Arc;
+use std::{hash::Hasher, sync::Arc};
 
 use hashlink::LruCache;
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::Format;
-use crate::model::sync::Mutex;
-use crate::model::{registration::Registration, secret::KeyId, vapid::KeyHash};
+use crate::model::{
+    random::{Random, random_array},
+    registration::Registration,
+    secret::KeyId,
+    sync::Mutex,
+    vapid::KeyHash,
+};
 
-/// A token has some 260 bytes in general, at most [`MAX_TOKEN`](super::MAX_TOKEN): 2 MiB in all, or
-/// 20 MiB at the worst.
-const CAPACITY: usize = 4096;
+/// How many bytes of memory the tokens may take that are remembered.
+const BUDGET: usize = 32 << 20;
 
-pub(super) struct Opened(Mutex<Known>);
+/// What one takes beside the text of its JID. `cargo bench --bench performance -- endpoints` measures it.
+const ENTRY: usize = 256;
+
+pub(super) struct Opened {
+    /// Hashes tokens. Nobody else knows its key, so nobody can make up a token whose hash is another
+    /// one's: a hash of 128 bits stands for its token, at a fifth of the memory.
+    hasher: SipHasher13,
+    known: Mutex<Known>,
+}
 
 struct Known {
-    /// Only authentic ones, so that nobody can choose some whose hashes collide.
-    tokens: LruCache<String, Content>,
+    /// By the hashes of the tokens; authentic ones only.
+    tokens: LruCache<u128, Content>,
+    /// What they take.
+    bytes: usize,
     /// How often something was forgotten because it has changed.
     changes: u64,
 }
@@ -46,36 +61,44 @@ pub struct Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Miss(u64);
 
-impl Default for Opened {
-    fn default() -> Self {
-        Self(Mutex::new(Known {
-            tokens: LruCache::new(CAPACITY),
-            changes: 0,
-        }))
+impl Content {
+    fn bytes(&self) -> usize {
+        ENTRY + self.endpoint.registration.owner.as_str().len()
     }
 }
 
 impl Opened {
+    pub(super) fn new(random: &dyn Random) -> Self {
+        Self {
+            hasher: SipHasher13::new_with_key(&random_array(random)),
+            known: Mutex::new(Known {
+                tokens: LruCache::new_unbounded(),
+                bytes: 0,
+                changes: 0,
+            }),
+        }
+    }
+
     pub(super) fn get(&self, token: &str) -> Result<Content, Miss> {
-        self.with(|known| {
-            let content = known.tokens.get(token).cloned();
+        self.with(token, |known, hash| {
+            let content = known.tokens.get(&hash).cloned();
             content.ok_or(Miss(known.changes))
         })
     }
 
     /// Remembers what a token says, unless something has changed since the miss.
     pub(super) fn insert(&self, token: &str, content: Content, miss: Miss) {
-        self.with(|known| {
+        self.with(token, |known, hash| {
             if known.changes == miss.0 {
-                known.tokens.insert(token.to_owned(), content);
+                known.insert(hash, content);
             }
         });
     }
 
     /// The store says something else now, or may.
     pub(super) fn forget(&self, token: &str) -> Miss {
-        self.with(|known| {
-            known.tokens.remove(token);
+        self.with(token, |known, hash| {
+            known.remove(hash);
             known.changes += 1;
             Miss(known.changes)
         })
@@ -83,14 +106,37 @@ impl Opened {
 
     /// The store may say something else now.
     pub(super) fn forget_all(&self) {
-        self.with(|known| {
-            known.tokens.clear();
-            known.changes += 1;
-        });
+        let mut known = self.known.lock();
+        known.tokens.clear();
+        known.bytes = 0;
+        known.changes += 1;
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Known) -> T) -> T {
-        work(&mut self.0.lock())
+    fn with<T>(&self, token: &str, work: impl FnOnce(&mut Known, u128) -> T) -> T {
+        let mut hasher = self.hasher;
+        hasher.write(token.as_bytes());
+        let hash = hasher.finish128().as_u128();
+        work(&mut self.known.lock(), hash)
+    }
+}
+
+impl Known {
+    /// Makes room by forgetting what was not asked for longest.
+    fn insert(&mut self, hash: u128, content: Content) {
+        self.remove(hash);
+        self.bytes += content.bytes();
+        self.tokens.insert(hash, content);
+        while self.bytes > BUDGET
+            && let Some((_, oldest)) = self.tokens.remove_lru()
+        {
+            self.bytes -= oldest.bytes();
+        }
+    }
+
+    fn remove(&mut self, hash: u128) {
+        if let Some(content) = self.tokens.remove(&hash) {
+            self.bytes -= content.bytes();
+        }
     }
 }
 
@@ -99,7 +145,9 @@ mod tests {
     use jid::Jid;
 
     use super::*;
-    use crate::model::{registration::Digest, secret::Secret, time::Timestamp};
+    use crate::model::{
+        random::SystemRandom, registration::Digest, secret::Secret, time::Timestamp,
+    };
     use crate::token::Backend;
 
     fn content() -> Content {
@@ -119,25 +167,52 @@ mod tests {
         }
     }
 
+    fn opened() -> Opened {
+        Opened::new(&SystemRandom)
+    }
+
     fn miss(opened: &Opened, token: &str) -> Miss {
         opened.get(token).unwrap_err()
     }
 
     #[test]
-    fn the_latest_are_kept() {
-        let opened = Opened::default();
-        for number in 0..=CAPACITY {
+    fn the_latest_are_kept_within_the_budget() {
+        let opened = opened();
+        let one = content();
+        let room = BUDGET / one.bytes();
+        for number in 0..=room {
             let token = number.to_string();
-            opened.insert(&token, content(), miss(&opened, &token));
+            opened.insert(&token, one.clone(), miss(&opened, &token));
         }
-        assert_eq!(opened.with(|known| known.tokens.len()), CAPACITY);
+        assert_eq!(opened.known.lock().tokens.len(), room);
         miss(&opened, "0");
-        assert_eq!(opened.get("1"), Ok(content()));
+        assert_eq!(opened.get("1"), Ok(one.clone()));
+
+        // It was asked for last. A long JID takes the place of others.
+        let mut long = one.clone();
+        let owner = format!("romeo@example.org/{}", "x".repeat(1000));
+        long.endpoint.registration = Arc::new(Registration {
+            owner: Jid::new(&owner).unwrap(),
+            ..Registration::clone(&one.endpoint.registration)
+        });
+        opened.insert("long", long.clone(), miss(&opened, "long"));
+        assert_eq!(opened.get("1"), Ok(one));
+        for forgotten in ["2", "3", "4"] {
+            miss(&opened, forgotten);
+        }
+        assert!(opened.known.lock().bytes <= BUDGET);
+
+        for token in ["long", "5", "nothing"] {
+            opened.forget(token);
+        }
+        let known = opened.known.lock();
+        let bytes = known.tokens.iter().map(|(_, content)| content.bytes());
+        assert_eq!(known.bytes, bytes.sum::<usize>());
     }
 
     #[test]
     fn what_has_changed_is_forgotten_even_while_it_is_read() {
-        let opened = Opened::default();
+        let opened = opened();
         let reading = miss(&opened, "token");
         opened.forget("token");
         opened.insert("token", content(), reading);

@@ -19,11 +19,13 @@ use pasetors::{
     version2::{LocalToken, V2},
 };
 use serde::Deserialize;
+use serde_json::Number;
 
 pub use self::key::KeyError;
 use super::{
-    claims::{Number, Said, Subject},
-    hs256, jwt_claims,
+    claims::{Said, Subject, milliseconds, seconds},
+    hs256,
+    jwt_claims::Unverified,
 };
 use crate::model::{secret::KeyId, time::Timestamp};
 
@@ -114,9 +116,9 @@ impl Import {
         match &self.key {
             Key::ProsodyPaseto(key) => {
                 let claims: Claims = serde_json::from_slice(&key.open(token)?).ok()?;
-                claims.said(self.id, Number::seconds)
+                claims.said(self.id, seconds)
             }
-            Key::ProsodyJwt(key) => jwt_claims::open_with(key, self.id, token),
+            Key::ProsodyJwt(key) => Unverified::read(token)?.open(key, self.id),
             Key::Up(key) => {
                 let token = UntrustedToken::<Local, V2>::try_from(token).ok()?;
                 if !token.untrusted_footer().is_empty() {
@@ -125,12 +127,12 @@ impl Import {
                 let opened = LocalToken::decrypt(key, &token, None).ok()?;
                 let claims: Claims = serde_json::from_str(opened.payload()).ok()?;
                 // Not seconds, nor the date that the standard asks for.
-                claims.said(self.id, Number::milliseconds)
+                claims.said(self.id, milliseconds)
             }
             Key::Ejabberd(key) => {
-                let Short { o, a, i, e } = jwt_claims::verify(key, token)?;
+                let Short { o, a, i, e } = Unverified::read(token)?.verify(key)?;
                 let subject = Subject::new(o, a, i);
-                Claims { subject, exp: e }.said(self.id, Number::seconds)
+                Claims { subject, exp: e }.said(self.id, seconds)
             }
         }
     }
@@ -145,11 +147,11 @@ struct Claims {
 
 impl Claims {
     /// Without a date of issue, any revocation is later.
-    fn said(self, key: KeyId, expiry: fn(Number) -> Timestamp) -> Option<Said> {
+    fn said(self, key: KeyId, expiry: fn(&Number) -> Timestamp) -> Option<Said> {
         let issued = Timestamp::from_millis(0);
         Some(Said {
             key,
-            registration: self.subject.into_registration(issued, expiry(self.exp))?,
+            registration: self.subject.into_registration(issued, expiry(&self.exp))?,
             signer: None,
         })
     }

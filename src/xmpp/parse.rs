@@ -53,7 +53,10 @@ fn empty_iq(bytes: &[u8]) -> Option<Stanza> {
     }
     let head = Head {
         kind: Kind::Iq,
-        r#type: r#type.unwrap_or_default().to_owned(),
+        r#type: match r#type.unwrap_or_default() {
+            "result" => "result".into(),
+            other => other.to_owned().into(),
+        },
         id: id.unwrap_or_default().to_owned(),
         from: from.map(str::to_owned),
         to: to.map(str::to_owned),

@@ -26,8 +26,9 @@ const MAX_ID: usize = 1024;
 #[derive(Debug)]
 pub enum Action {
     Reply(Reply),
+    /// To something that was asked of a JID that is written just so, if of anybody.
     Answer {
-        from: Jid,
+        from: String,
         id: String,
         answer: Answer,
     },
@@ -97,6 +98,31 @@ impl Session {
     }
 
     fn iq(&self, head: Head, content: Result<Content, Fault>) -> Option<Action> {
+        match &*head.r#type {
+            // Whatever a result carries, it is one.
+            "result" => self.answer(head, Answer::Acknowledged),
+            "error" => self.answer(head, failure(content)),
+            _ => self.request(head, content),
+        }
+    }
+
+    /// Nobody needs to know whether `from` is a JID: who was asked has one.
+    fn answer(&self, head: Head, answer: Answer) -> Option<Action> {
+        let Some(from) = head.from.filter(|from| !from.is_empty()) else {
+            return self.odd(OddStanza::Malformed);
+        };
+        let id = head.id;
+        if id.len() > MAX_ID {
+            return self.odd(OddStanza::TooLarge);
+        }
+        // The latter: to a ping of another connection with this name.
+        if id == self.ping || from == self.domain.as_str() {
+            return None;
+        }
+        Some(Action::Answer { from, id, answer })
+    }
+
+    fn request(&self, head: Head, content: Result<Content, Fault>) -> Option<Action> {
         let Some(from) = head.from.as_deref().and_then(sender) else {
             self.odd(OddStanza::Malformed);
             return self.decline(head);
@@ -104,28 +130,19 @@ impl Session {
         if head.id.len() > MAX_ID {
             return self.odd(OddStanza::TooLarge);
         }
-        let id = head.id;
-        match head.r#type.as_str() {
-            // Whatever a result carries, it is one.
-            "result" => self.answer(from, id, Answer::Acknowledged),
-            "error" => self.answer(from, id, failure(content)),
-            kind => {
-                let to = self.addressee(head.to.as_deref());
-                let decision = if kind == "get" || kind == "set" {
-                    self.decide(kind, &to, content)
-                } else {
-                    Err((StanzaError::BadRequest, Some(OddStanza::Malformed)))
-                };
-                self.act(decision, from, to, id)
-            }
-        }
+        let to = self.addressee(head.to.as_deref());
+        let decision = match &*head.r#type {
+            kind @ ("get" | "set") => self.decide(kind, &to, content),
+            _ => Err((StanzaError::BadRequest, Some(OddStanza::Malformed))),
+        };
+        self.act(decision, from, to, head.id)
     }
 
     /// Tells whoever asks from an address that is none to us, rather than let it wait. Answers are not
     /// answered.
     fn decline(&self, head: Head) -> Option<Action> {
         let to = head.from.filter(|from| !from.is_empty())?;
-        if !matches!(head.r#type.as_str(), "get" | "set") || head.id.len() > MAX_ID {
+        if !matches!(&*head.r#type, "get" | "set") || head.id.len() > MAX_ID {
             return None;
         }
         Some(Action::Reply(Reply {
@@ -136,14 +153,6 @@ impl Session {
                 error: StanzaError::JidMalformed,
             },
         }))
-    }
-
-    fn answer(&self, from: Jid, id: String, answer: Answer) -> Option<Action> {
-        // The latter: to a ping of another connection with this name.
-        if id == self.ping || from == self.domain {
-            return None;
-        }
-        Some(Action::Answer { from, id, answer })
     }
 
     /// Which address of ours was meant; the component's own when it is none.
@@ -243,7 +252,7 @@ impl Session {
                 body,
             }))
         };
-        match head.r#type.as_str() {
+        match &*head.r#type {
             "" => Some(Action::Presence {
                 from,
                 available: true,

@@ -28,7 +28,7 @@ pub struct Stanza {
 pub struct Head {
     pub kind: Kind,
     /// Missing is the empty string.
-    pub r#type: String,
+    pub r#type: Cow<'static, str>,
     /// Missing is the empty string: some servers make the one of the other anyway.
     pub id: String,
     pub from: Option<String>,
@@ -98,7 +98,7 @@ impl Head {
     pub fn new(tag: &Tag) -> Self {
         Self {
             kind: Kind::of(tag),
-            r#type: tag.attribute("type").unwrap_or_default(),
+            r#type: tag.attribute("type").unwrap_or_default().into(),
             id: tag.attribute("id").unwrap_or_default(),
             from: tag.attribute("from"),
             to: tag.attribute("to"),

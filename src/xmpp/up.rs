@@ -61,6 +61,8 @@ pub struct Up<'a> {
     unflushed: bool,
     /// When the server last took bytes, or had none to take.
     writing_since: Instant,
+    /// When those were forgotten who had not asked lately.
+    forgot: Instant,
 }
 
 impl<'a> Up<'a> {
@@ -88,6 +90,7 @@ impl<'a> Up<'a> {
             keepalive: Keepalive::new(ping_after, pong_within, now),
             unflushed: false,
             writing_since: now,
+            forgot: now,
         }
     }
 
@@ -97,14 +100,13 @@ impl<'a> Up<'a> {
         self.handle_read()?;
         let mut check = interval(check_every(&self.settings.timings));
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut forget = interval(FORGET_EVERY);
-        forget.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut cancelled = pin!(shutdown.cancelled());
         loop {
             if self.outbox.pending().is_empty() {
-                self.fill();
+                let now = Instant::now();
+                self.fill(now);
                 if !self.unflushed {
-                    self.writing_since = Instant::now();
+                    self.writing_since = now;
                 }
             }
             let idle = self.outbox.pending().is_empty();
@@ -143,17 +145,15 @@ impl<'a> Up<'a> {
                     if !self.queues.pushes.is_empty() {
                         yield_now().await;
                     }
-                    self.fill();
+                    self.fill(Instant::now());
                 }
                 _ = check.tick() => self.check()?,
-                _ = forget.tick() => self.courtesy.forget_idle(),
             }
         }
     }
 
     /// Makes a batch of what waits: registrations first, strangers last.
-    fn fill(&mut self) {
-        let now = Instant::now();
+    fn fill(&mut self, now: Instant) {
         while self.outbox.has_room() {
             if let Ok(reply) = self.queues.replies.try_recv() {
                 self.put_reply(&reply);
@@ -233,6 +233,10 @@ impl<'a> Up<'a> {
 
     fn check(&mut self) -> Result<(), Loss> {
         let now = Instant::now();
+        if now - self.forgot >= FORGET_EVERY {
+            self.forgot = now;
+            self.courtesy.forget_idle();
+        }
         if now - self.writing_since >= self.settings.timings.write
             && (self.unflushed || !self.outbox.pending().is_empty())
         {
@@ -268,7 +272,7 @@ impl<'a> Up<'a> {
     async fn flush(&mut self) -> io::Result<()> {
         loop {
             if self.outbox.pending().is_empty() {
-                self.fill();
+                self.fill(Instant::now());
             }
             if self.outbox.pending().is_empty() {
                 break;

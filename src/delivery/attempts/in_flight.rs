@@ -1,7 +1,11 @@
 //! The attempts that wait for an answer, each with the one who waits.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map},
+    sync::Arc,
+};
 
+use hashlink::DefaultHashBuilder;
 use prometheus::IntGauge;
 use tokio::{
     sync::oneshot,
@@ -68,7 +72,8 @@ impl Entry {
 
 #[derive(Clone)]
 pub struct InFlight {
-    entries: Arc<Mutex<HashMap<MessageKey, Entry>>>,
+    /// The keys are random and our own, so that any hash will do.
+    entries: Arc<Mutex<HashMap<MessageKey, Entry, DefaultHashBuilder>>>,
     gauge: IntGauge,
 }
 
@@ -177,11 +182,12 @@ impl Attempt {
     /// The message's next attempt may have begun: its entry is not this one's.
     fn leave(&self) -> Option<Entry> {
         let mut entries = self.in_flight.entries.lock();
-        let entry = entries.get(&self.key)?;
-        if entry.asked.number != self.number {
-            return None;
+        match entries.entry(self.key) {
+            hash_map::Entry::Occupied(entry) if entry.get().asked.number == self.number => {
+                Some(entry.remove())
+            }
+            _ => None,
         }
-        entries.remove(&self.key)
     }
 
     fn is_refused(&self) -> bool {

@@ -223,11 +223,11 @@ impl Table {
     }
 
     /// A phone spoke, so it is there.
-    pub fn wake(&mut self, phone: &Jid, now: Instant) {
-        if let Some(known) = self.phones.get_mut(phone.as_str()) {
+    pub fn wake(&mut self, phone: &str, now: Instant) {
+        if let Some(known) = self.phones.get_mut(phone) {
             known.wake();
-            self.gone.remove(phone.as_str());
-            self.schedule(phone.as_str(), now);
+            self.gone.remove(phone);
+            self.schedule(phone, now);
         }
     }
 

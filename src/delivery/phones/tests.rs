@@ -103,7 +103,7 @@ fn each_failure_doubles_the_pause_up_to_a_quarter_of_an_hour() {
     }
     let expected = [5, 10, 20, 40, 80, 160, 320, 640, 900, 900].map(secs);
     assert_eq!(pauses, expected);
-    scene.phones.spoke(&scene.romeo, scene.now);
+    scene.phones.spoke(scene.romeo.as_str(), scene.now);
     assert_eq!(scene.wait(), Some(LEAST_PAUSE));
     scene.due();
     scene.claim();
@@ -123,7 +123,7 @@ fn an_error_is_followed_by_a_pause_whatever_the_phone_says() {
         scene.phones.available(&scene.romeo, scene.now);
         scene.end(End::Failed);
         scene.phones.available(&scene.romeo, scene.now);
-        scene.phones.spoke(&scene.romeo, scene.now);
+        scene.phones.spoke(scene.romeo.as_str(), scene.now);
         scene.phones.registered(&scene.romeo, scene.now);
         assert_eq!(scene.wait(), Some(LEAST_PAUSE));
     }
@@ -194,7 +194,7 @@ fn a_stanza_of_the_phone_during_an_attempt_keeps_it_from_being_quiet() {
         scene.due();
         scene.claim();
         if speaks {
-            scene.phones.spoke(&scene.romeo, scene.now);
+            scene.phones.spoke(scene.romeo.as_str(), scene.now);
         }
         scene.end(End::Unanswered);
         assert_eq!(scene.wait(), Some(expected));
@@ -262,7 +262,7 @@ fn what_is_stored_waits_only_for_a_phone_that_is_left_alone() {
     let later = End::Later(scene.now + HOLD);
     let mut waits = Vec::new();
     for end in [later, End::Unanswered, End::Failed] {
-        scene.phones.spoke(&scene.romeo, scene.now);
+        scene.phones.spoke(scene.romeo.as_str(), scene.now);
         scene.stored();
         scene.due();
         scene.claim();

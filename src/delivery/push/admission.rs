@@ -1,11 +1,12 @@
 //! What may be in flight: how often an endpoint is pushed to, and how much memory its pushes take.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     hash::{BuildHasher, RandomState},
     sync::Arc,
 };
 
+use hashlink::DefaultHashBuilder;
 use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -24,13 +25,16 @@ use crate::{
 /// registration and the table's entry.
 pub const OVERHEAD: usize = 1024;
 
+/// The keys are hashes already.
+type OfAccount = Mutex<HashMap<u64, usize, DefaultHashBuilder>>;
+
 /// What may be in flight.
 pub struct Admission {
     endpoint_rate: Limiter,
     /// As configured, with what is left of it.
     memory: Current<(usize, Arc<Semaphore>)>,
     /// What the pushes to each account take of it, in bytes, by the account's hash.
-    of_account: Arc<Mutex<HashMap<u64, usize>>>,
+    of_account: Arc<OfAccount>,
     hasher: RandomState,
     gauge: IntGauge,
 }
@@ -105,7 +109,7 @@ fn share(memory: usize) -> usize {
 /// A push's share of the memory for pushes in flight, given back when dropped.
 pub struct Share {
     gauge: IntGauge,
-    of_account: Arc<Mutex<HashMap<u64, usize>>>,
+    of_account: Arc<OfAccount>,
     account: u64,
     bytes: u32,
     _permit: OwnedSemaphorePermit,
@@ -115,10 +119,10 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.gauge.sub(self.bytes.into());
         let mut of_account = self.of_account.lock();
-        if let Some(taken) = of_account.get_mut(&self.account) {
-            *taken -= self.bytes as usize;
-            if *taken == 0 {
-                of_account.remove(&self.account);
+        if let Entry::Occupied(mut taken) = of_account.entry(self.account) {
+            *taken.get_mut() -= self.bytes as usize;
+            if *taken.get() == 0 {
+                taken.remove();
             }
         }
     }

@@ -9,23 +9,20 @@ struct Admin {
     link: watch::Sender<LinkState>,
     health: Health,
     site: Site,
-    metrics: Arc<Metrics>,
 }
 
 fn fixture() -> Admin {
     let (link, state) = watch::channel(LinkState::Connecting);
     let health = Health::new(state);
-    let metrics = Arc::new(Metrics::new());
     Admin {
         link,
-        site: admin(metrics.clone(), health.clone()),
+        site: admin(Arc::new(Metrics::new()), health.clone()),
         health,
-        metrics,
     }
 }
 
 async fn get(admin: &Admin, path: &str) -> (u16, String) {
-    let answer = ask(&admin.site, &admin.metrics, "GET", path, &[], "").await;
+    let answer = ask(&admin.site, "GET", path, &[], "").await;
     (answer.status, answer.body)
 }
 
@@ -64,7 +61,7 @@ async fn a_stopping_daemon_is_alive_and_not_ready() {
 #[tokio::test]
 async fn metrics_are_prometheus_text() {
     let admin = fixture();
-    let answer = ask(&admin.site, &admin.metrics, "GET", "/metrics", &[], "").await;
+    let answer = ask(&admin.site, "GET", "/metrics", &[], "").await;
     assert_eq!(answer.status, 200);
     let content_type = answer.header("content-type");
     assert_eq!(content_type, Some("text/plain; version=0.0.4"));
@@ -75,9 +72,9 @@ async fn metrics_are_prometheus_text() {
 async fn head_works_and_other_paths_and_methods_do_not() {
     let admin = fixture();
     for path in ["/metrics", "/healthz", "/readyz"] {
-        let head = ask(&admin.site, &admin.metrics, "HEAD", path, &[], "").await;
+        let head = ask(&admin.site, "HEAD", path, &[], "").await;
         assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
-        let post = ask(&admin.site, &admin.metrics, "POST", path, &[], "").await;
+        let post = ask(&admin.site, "POST", path, &[], "").await;
         assert_eq!(post.status, 405, "{path}");
     }
     assert_eq!(get(&admin, "/").await.0, 404);

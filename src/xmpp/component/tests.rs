@@ -57,8 +57,8 @@ impl Inbound for Ears {
         self.hear(Heard::Down);
     }
 
-    fn answer(&self, from: &Jid, id: &str, answer: Answer) -> bool {
-        self.hear(Heard::Answer(from.to_string(), id.to_owned(), answer));
+    fn answer(&self, from: &str, id: &str, answer: Answer) -> bool {
+        self.hear(Heard::Answer(from.to_owned(), id.to_owned(), answer));
         self.known.load(Relaxed)
     }
 
