@@ -366,7 +366,7 @@ mod tests {
         let (mut table, now) = (Table::default(), Instant::now());
         table.set_gone(&romeo(1), true);
         assert!(table.is_gone(romeo(1).as_str()) && table.knows_account_of(&romeo(2)));
-        table.wake(&romeo(1), now);
+        table.wake(romeo(1).as_str(), now);
         assert!(!table.is_gone(romeo(1).as_str()));
         assert!(table.gone_beside(&romeo(2)).is_empty());
     }
