@@ -21,6 +21,7 @@ mod manual;
 mod memory;
 mod metrics;
 mod outage;
+mod pod;
 mod protocol;
 mod queue;
 mod registrations;
