@@ -99,6 +99,15 @@ impl Host {
 
     /// The same with one more attribute of the element, or none.
     pub fn register_with(&mut self, count: usize, attribute: &str) -> Vec<String> {
+        self.register_of(None, count, attribute)
+    }
+
+    /// Registers that many apps of one phone more.
+    pub fn register_apps(&mut self, count: usize) -> Vec<String> {
+        self.register_of(Some(self.registered + 1), count, "")
+    }
+
+    fn register_of(&mut self, of: Option<usize>, count: usize, attribute: &str) -> Vec<String> {
         let mut endpoints = Vec::with_capacity(count);
         let mut asked = 0;
         while endpoints.len() < count {
@@ -106,7 +115,7 @@ impl Host {
                 .min(count - asked)
                 .min(AT_ONCE - (asked - endpoints.len()));
             let stanzas: String = (0..batch)
-                .map(|_| self.next_registration(attribute))
+                .map(|_| self.next_registration(of, attribute))
                 .collect();
             self.shared.write(stanzas.as_bytes()).unwrap();
             asked += batch;
@@ -116,13 +125,13 @@ impl Host {
         endpoints
     }
 
-    fn next_registration(&mut self, attribute: &str) -> String {
+    fn next_registration(&mut self, of: Option<usize>, attribute: &str) -> String {
         self.registered += 1;
         let n = self.registered;
         let mut digest = [0; 32];
         digest[..8].copy_from_slice(&n.to_le_bytes());
         let digest = STANDARD.encode(digest);
-        let (phone, namespace) = (phone(n), registration::NS);
+        let (phone, namespace) = (phone(of.unwrap_or(n)), registration::NS);
         format!(
             "<iq type='set' id='r{n}' from='{phone}' \
              to='{DOMAIN}'><register xmlns='{namespace}' application='{digest}' \

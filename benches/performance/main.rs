@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a measurement that fails ends the run")]
 
+mod attackers;
 mod bare;
 mod bare_postgres;
 mod bare_sqlite;

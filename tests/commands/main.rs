@@ -22,6 +22,7 @@ mod memory;
 mod metrics;
 mod outage;
 mod patience;
+mod pod;
 mod protocol;
 mod queue;
 mod registrations;
