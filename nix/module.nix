@@ -298,6 +298,10 @@ in
           RestartPreventExitStatus = 78;
           Sockets = "unified-push.socket unified-push-admin.socket";
           LimitNOFILE = cfg.settings.limits.connections + 1024;
+          # As contrib/systemd/unified-push.service has it; raise it with the settings under limits.
+          MemoryMax = lib.mkDefault "512M";
+          # A core would hold secrets.
+          LimitCORE = 0;
         }
         // lib.optionalAttrs (!knowsReload) { ExecReload = "kill -HUP $MAINPID"; };
     };

@@ -18,6 +18,7 @@ CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
     cargo build --locked --bin unified-push --target $target
 program=target/$target/debug/unified-push
 file $program | grep 'ARM aarch64.*static'
+tests/hardened.sh $program
 qemu-aarch64-static $program --version
 
 log=$(mktemp)

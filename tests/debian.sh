@@ -41,6 +41,10 @@ step "it is built"
 first=$(contrib/debian/build.sh "$program")
 second=$(contrib/debian/build.sh "$program" 99.0)
 echo "$first"
+step "its program is hardened"
+rm -rf $work/unpacked
+dpkg-deb --extract "$first" $work/unpacked
+tests/hardened.sh $work/unpacked/usr/bin/unified-push
 step "lintian finds no error"
 lintian --fail-on error --suppress-tags no-manual-page "$first" 2>$work/log || fail "$(cat $work/log)"
 echo none

@@ -100,6 +100,9 @@ others=$(cd "$mount" && find . -type f ! -path ./usr/local/bin/unified-push)
 [ -z "$others" ] || fail "it holds $others"
 readelf --program-headers "$program" | grep -q INTERP && fail "the program is not static"
 [ "$("$program" --version)" = "unified-push $version" ] || fail "another version"
+tests/hardened.sh "$program"
+# By contrib/remap.sh.
+grep -qaF -e /usr/local/cargo/ -e /src/target/ "$program" && fail "the program names the builder's directories"
 objcopy --dump-section .dep-v0="$bed/crates" "$program" /dev/null
 crates=$(python3 -c '
 import json, sys, zlib
@@ -132,6 +135,9 @@ status() {
 [ "$(status CapEff)$(status CapBnd)" = 00000000000000000000000000000000 ] || fail "has capabilities"
 [ "$(status THP_enabled)" = 0 ] || fail "takes huge pages"
 [ "$(status NoNewPrivs)" = 1 ] || fail "may gain privileges"
+grep -q '^Max core file size  *0  *0 ' "/proc/$process/limits" || fail "may write a core"
+[ "$(command podman inspect $NAME --format '{{.HostConfig.Memory}}')" = $((512 << 20)) ] ||
+    fail "has no bound of memory"
 
 echo "== push"
 start_phone

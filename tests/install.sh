@@ -28,6 +28,7 @@ step() {
 
 times=
 step check_scripts
+step tests/hardened.sh "$UNIFIED_PUSH"
 step tests/helm.sh
 step nix/check.sh
 step tests/debian.sh "$UNIFIED_PUSH"

@@ -4,7 +4,8 @@
 # build-essential.
 set -eu
 cd "$(dirname "$0")/../.."
-[ $# != 0 ] || cargo build --release --locked
+[ $# != 0 ] ||
+    RUSTFLAGS=$(contrib/remap.sh) CFLAGS=$(contrib/remap.sh --c) cargo build --release --locked
 program=${1:-target/release/unified-push}
 version=${2:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}
 maintainer="${DEBFULLNAME:-The unified-push package} <${DEBEMAIL:-$(id -un)@$(hostname)}>"

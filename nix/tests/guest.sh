@@ -92,6 +92,8 @@ status() {
 [ "$(status Seccomp) $(status NoNewPrivs)" = '2 1' ]
 [ "$(status CapEff) $(status CapBnd)" = '0000000000000000 0000000000000000' ]
 [ "$(status Uid | cut -f 1)" -ge 61184 ]
+[ "$(property LimitCORE) $(property MemoryMax)" = "0 $((512 << 20))" ]
+grep --quiet '^Max core file size  *0  *0 ' "/proc/$main/limits"
 [ "$(stat --format %a /var/lib/private/unified-push)" = 700 ]
 echo yes
 step "no secret is in its environment, its arguments or the store's configuration"

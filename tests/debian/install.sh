@@ -81,6 +81,8 @@ status() {
 [ "$(status Seccomp) $(status NoNewPrivs)" = '2 1' ]
 [ "$(status CapEff) $(status CapBnd)" = '0000000000000000 0000000000000000' ]
 [ "$(status Uid | cut -f 1)" -ge 61184 ]
+[ "$(property LimitCORE) $(property MemoryMax)" = "0 $((512 << 20))" ]
+grep --quiet '^Max core file size  *0  *0 ' "/proc/$(property MainPID)/limits"
 refute as_nobody cat /etc/unified-push/component-secret 2>/dev/null
 echo yes
 

@@ -19,7 +19,8 @@ async fn a_directory_that_cannot_be_written_is_named() {
     clinic.is_wrong("state_dir", "is read-only").await;
     clinic.before = disk("rw") + "head -c 100000 /dev/zero >\"$STATE/x\" 2>/dev/null || true\n";
     clinic.is_wrong("state_dir", "is full").await;
-    clinic.before = "mkdir -p \"$STATE\"\nmount -t tmpfs -o size=300k none \"$STATE\"\n".to_owned();
+    clinic.before =
+        "mkdir -p \"$STATE\"\nmount -t tmpfs -o size=300k,mode=700 none \"$STATE\"\n".to_owned();
     clinic.is_doubtful("state_dir", "0 MiB are free").await;
     clinic.before.clear();
     fs::remove_dir_all(clinic.bed.state_dir()).unwrap();
