@@ -49,8 +49,9 @@ impl Pushes {
 }
 
 impl Site {
-    /// Answers requests, and logs how that ended. A panic ends in a 500 that tells nothing.
-    pub(super) fn service(
+    /// Answers requests, and logs how that ended. A panic ends in a 500 that tells nothing. Public for
+    /// fuzzing, which does without a socket.
+    pub fn service(
         mut self,
         metrics: Arc<Metrics>,
     ) -> impl Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone
