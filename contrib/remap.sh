@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prints the flags with which a program names no directory of the machine that compiles it: for RUSTFLAGS,
-# or with --c for CFLAGS. To be run in the root of the sources.
+# or with --c for CFLAGS, which then hide those of .cargo/config.toml. To be run in the root of the sources.
 set -eu
 cargo=${CARGO_HOME:-$HOME/.cargo}
 source=$(pwd -P)

@@ -49,8 +49,11 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
+// For fuzzing.
+#[doc(hidden)]
+pub use self::attempts::{AttemptId, Replica, StanzaIds};
 use self::{
-    attempts::{Attempts, StanzaIds},
+    attempts::Attempts,
     phones::Phones,
     push::{Begun, admission::Admission},
     queue::Queue,

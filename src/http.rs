@@ -46,6 +46,7 @@ mod vapid;
 
 pub use admin::admin;
 pub use answer::NO_ENDPOINT;
+pub use client::Peer;
 pub use guesses::Guesses;
 pub use guests::Room;
 pub use listener::{BindError, Listener};

@@ -283,11 +283,12 @@ fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
 
 /// tests/debian/operate.sh loads those of docs/xmpp-servers.md into real servers.
 #[test]
-fn the_tests_that_the_page_on_subscriptions_names_exist() {
-    let text = read("docs/subscriptions.md");
+fn the_tests_that_the_pages_on_subscriptions_and_security_name_exist() {
+    let text = read("docs/subscriptions.md") + &read("docs/security.md");
+    let is_test = |name: &&str| name.matches('_').count() > 3 && !name.contains(['/', '.']);
     let named = text.split('`').skip(1).step_by(2);
-    let tests: Vec<&str> = named.filter(|name| name.matches('_').count() > 3).collect();
-    assert!(tests.len() > 5, "{tests:?}");
+    let tests: Vec<&str> = named.filter(is_test).collect();
+    assert!(tests.len() > 30, "{tests:?}");
     let search = |name: &str| {
         let mut grep = Command::new("grep");
         grep.args(["-rqw", &format!("fn {name}"), "src", "tests"]);
@@ -295,6 +296,26 @@ fn the_tests_that_the_page_on_subscriptions_names_exist() {
     };
     for test in tests {
         assert!(search(test), "{test}");
+    }
+}
+
+#[test]
+fn each_dependency_has_its_line() {
+    let manifest = read("Cargo.toml");
+    let page = read("docs/dependencies.md");
+    let (program, tests) = page.split_once("\n## The tests\n").unwrap();
+    for (section, listed) in [("dependencies", program), ("dev-dependencies", tests)] {
+        let (_, declared) = manifest.split_once(&format!("\n[{section}]\n")).unwrap();
+        let declared = declared.split("\n[").next().unwrap().lines();
+        let declared = declared.filter(|line| !line.starts_with('#'));
+        let declared = declared.filter_map(|line| Some(line.split_once(" = ")?.0));
+        let listed = listed.lines().filter_map(|line| line.strip_prefix("| `"));
+        let listed = listed.map(|line| line.split('`').next().unwrap());
+        assert_eq!(
+            listed.collect::<Vec<_>>(),
+            declared.collect::<Vec<_>>(),
+            "{section}"
+        );
     }
 }
 

@@ -15,9 +15,9 @@ build() {
     git archive HEAD | tar --extract --directory "$source"
     (
         cd "$source"
+        export CARGO_TARGET_DIR="$source.target" CARGO_INCREMENTAL=0
         # As contrib/debian/build.sh and the Containerfile do.
-        RUSTFLAGS="$(contrib/remap.sh)" CFLAGS="$(contrib/remap.sh --c)" CARGO_INCREMENTAL=0 \
-            CARGO_TARGET_DIR="$source.target" \
+        RUSTFLAGS="$(contrib/remap.sh)" CFLAGS="$(contrib/remap.sh --c)" \
             cargo build --locked --quiet --profile "$profile" --bin unified-push
     )
 }

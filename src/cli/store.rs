@@ -2,15 +2,8 @@
 
 pub mod error;
 
-use std::{
-    fs,
-    io::{self, IsTerminal},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
 use self::error::PlaceError;
@@ -50,9 +43,8 @@ pub async fn run(command: Command) -> Result<Exit, CliError> {
         drop(opening.take());
         shown.next(progress)
     });
-    let copied = copied.await;
-    shown.end();
-    let copied = copied?
+    let copied = copied.await?;
+    let copied = copied
         .into_iter()
         .map(|(rows, what)| format!("{rows} {what}"));
     let copied = copied.collect::<Vec<_>>().join(", ");
@@ -106,10 +98,9 @@ fn place(option: &'static str, text: &str) -> Result<Place, PlaceError> {
     }
 }
 
-/// A bar on a terminal, lines elsewhere. It has no colours.
+/// A line now and then.
 #[derive(Default)]
 struct Shown {
-    bar: Option<ProgressBar>,
     what: String,
     done: u64,
     of: u64,
@@ -128,23 +119,16 @@ impl Shown {
                 of,
                 done,
             } => {
-                self.end();
                 (self.what, self.of, self.done) = (format!("{doing} {rows}"), of, done);
-                match io::stderr().is_terminal() {
-                    true => self.bar = Some(bar(&self.what, of, done)),
-                    false => self.say(),
-                }
+                self.say();
             }
             Progress::Rows(rows) => {
                 self.done += rows;
-                match &self.bar {
-                    Some(bar) => bar.inc(rows),
-                    None if self.said.is_none_or(|said| said.elapsed() >= LINES) => self.say(),
-                    None => {}
+                if self.said.is_none_or(|said| said.elapsed() >= LINES) {
+                    self.say();
                 }
             }
             Progress::StartsOver => {
-                self.end();
                 eprintln!(
                     "the source has changed since the command was interrupted: starting over"
                 );
@@ -156,18 +140,4 @@ impl Shown {
         eprintln!("{}: {} of {}", self.what, self.done, self.of);
         self.said = Some(Instant::now());
     }
-
-    fn end(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish();
-        }
-    }
-}
-
-fn bar(what: &str, of: u64, done: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:30} {bar:30} {pos} of {len} ({eta} left)");
-    let bar = ProgressBar::new(of)
-        .with_message(what.to_owned())
-        .with_position(done);
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

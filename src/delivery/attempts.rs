@@ -16,13 +16,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use self::{
-    in_flight::{Asked, InFlight},
-    stanza_id::Replica,
-};
+use self::in_flight::{Asked, InFlight};
 pub use self::{
     in_flight::{Attempt, Heard, Verdict},
-    stanza_id::{AttemptId, StanzaIds},
+    stanza_id::{AttemptId, Replica, StanzaIds},
 };
 use crate::{
     link::{Answer, PushStanza, Sent},

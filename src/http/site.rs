@@ -89,8 +89,9 @@ impl Cors {
 }
 
 impl Site {
-    /// Answers a request, and logs how that ended. A panic ends in a 500 that tells nothing.
-    pub(super) fn answer(
+    /// Answers a request, and logs how that ended. A panic ends in a 500 that tells nothing. Public for
+    /// fuzzing, which does without a socket.
+    pub fn answer(
         self: &Arc<Self>,
         mut request: Request<Body>,
         peer: Peer,

@@ -10,6 +10,7 @@ mod dead_rows;
 mod large;
 mod messages;
 mod model;
+mod operations;
 mod outages;
 mod plans;
 mod poolers;

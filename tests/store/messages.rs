@@ -50,6 +50,16 @@ pub fn after(secs: u64) -> Timestamp {
     NOW.saturating_add(Duration::from_secs(secs))
 }
 
+/// Milliseconds.
+pub fn before(now: Timestamp, ago: u64) -> Timestamp {
+    Timestamp::from_millis(now.as_millis() - ago)
+}
+
+/// Milliseconds.
+pub fn ahead(now: Timestamp, millis: u64) -> Timestamp {
+    now.saturating_add(Duration::from_millis(millis))
+}
+
 pub fn full(jid: &str) -> Jid {
     Jid::new(jid).unwrap()
 }

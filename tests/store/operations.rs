@@ -1,0 +1,403 @@
+//! Operations on a store and on a plain list, which have to answer the same.
+
+use futures::future::join_all;
+use proptest::{collection::vec, prelude::*, sample::select};
+use unified_push::{
+    model::{
+        message::{Hold, Urgency},
+        registration::Registration,
+        revocation::Scope,
+        time::Timestamp,
+    },
+    store::{Caps, Claim, NewMessage, Store},
+};
+
+use crate::{messages::*, model::Model};
+
+/// After everything that happens.
+const END: Timestamp = Timestamp::from_secs(1_765_000_000);
+
+const ACCOUNTS: [&str; 2] = ["juliet@example.org", "romeo@example.org"];
+const OWNERS: [&str; 5] = [
+    BALCONY,
+    "juliet@example.org/garden",
+    ORCHARD,
+    "romeo@example.org/street",
+    "romeo@example.org",
+];
+
+/// Times are milliseconds, before or after the present. A serial may be that of a message that was
+/// never stored, or is no longer.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    Wait(u64),
+    Enqueue(Arrival, Caps),
+    /// At the same time, to one account; an engine may write them together.
+    EnqueueMany(Vec<Arrival>, Caps),
+    Claim {
+        owner: &'static str,
+        lease: u64,
+    },
+    Next {
+        done: u32,
+        owner: &'static str,
+        lease: u64,
+    },
+    Acknowledge(u32),
+    PutBack {
+        serial: u32,
+        attempt: u16,
+        owner: &'static str,
+        held: u64,
+    },
+    Asked(u32, u16),
+    Release {
+        owner: &'static str,
+        ago: u64,
+    },
+    Redirect(Phone),
+    OwnersWaiting(Option<&'static str>, u32),
+    IsWaiting(u32),
+    Cancel(u32),
+    DropWaiting(&'static str),
+    RevokeRegistration(Phone),
+    RevokeAccount {
+        account: &'static str,
+        ago: u64,
+    },
+    Purge,
+}
+
+/// A message as it arrives.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    phone: Phone,
+    topic: Option<&'static str>,
+    urgency: Urgency,
+    len: usize,
+    ago: u64,
+    sent: bool,
+    held: u64,
+    ttl: u64,
+}
+
+/// A registration.
+#[derive(Clone, Copy, Debug)]
+pub struct Phone {
+    owner: &'static str,
+    app: u8,
+    ago: u64,
+}
+
+impl Phone {
+    fn registration(self, now: Timestamp) -> Registration {
+        Registration {
+            issued: before(now, self.ago),
+            ..registration(self.owner, self.app)
+        }
+    }
+}
+
+pub fn operation() -> impl Strategy<Value = Operation> {
+    let owner = || select(&OWNERS[..]);
+    let account = || select(&ACCOUNTS[..]);
+    let phone = || {
+        let parts = (owner(), 1..3_u8, 0..40_u64);
+        parts.prop_map(|(owner, app, ago)| Phone { owner, app, ago })
+    };
+    let urgency = select(vec![
+        Urgency::VeryLow,
+        Urgency::Low,
+        Urgency::Normal,
+        Urgency::High,
+    ]);
+    let topic = proptest::option::of(select(&["mail", "news"][..]));
+    let arrival = (
+        phone(),
+        topic,
+        urgency,
+        1..200_usize,
+        0..20_u64,
+        any::<bool>(),
+        select(&[0, 0, 10, 30][..]),
+        1..100_u64,
+    );
+    let arrival = arrival.prop_map(
+        |(phone, topic, urgency, len, ago, sent, held, ttl)| Arrival {
+            phone,
+            topic,
+            urgency,
+            len,
+            ago,
+            sent,
+            held,
+            ttl,
+        },
+    );
+    let caps = (1..5_u32, 1..8_u32, select(&[1500, 4000, 1 << 20][..]));
+    let caps = caps.prop_map(|(per_endpoint, per_account, bytes)| Caps {
+        per_endpoint,
+        per_account,
+        bytes,
+    });
+    let many = (vec(arrival.clone(), 2..8), caps.clone(), account());
+    let many = many.prop_map(|(mut many, caps, account)| {
+        for arrival in &mut many {
+            let owners = OWNERS.iter().filter(|owner| owner.starts_with(account));
+            let owners: Vec<_> = owners.collect();
+            arrival.phone.owner = owners[arrival.len % owners.len()];
+        }
+        Operation::EnqueueMany(many, caps)
+    });
+    let serial = || 0..20_u32;
+    let put_back = (serial(), 0..3_u16, owner(), 0..50_u64);
+    let put_back = put_back.prop_map(|(serial, attempt, owner, held)| Operation::PutBack {
+        serial,
+        attempt,
+        owner,
+        held,
+    });
+    let claim = (owner(), 1..50_u64).prop_map(|(owner, lease)| Operation::Claim { owner, lease });
+    let next = (serial(), owner(), 1..50_u64).prop_map(|(done, owner, lease)| Operation::Next {
+        done,
+        owner,
+        lease,
+    });
+    let asked =
+        (serial(), 0..3_u16).prop_map(|(serial, attempt)| Operation::Asked(serial, attempt));
+    let release = (owner(), 0..60_u64).prop_map(|(owner, ago)| Operation::Release { owner, ago });
+    let page = (proptest::option::of(owner()), 0..4_u32);
+    let revoke_account = (account(), 0..40_u64);
+    let revoke_account =
+        revoke_account.prop_map(|(account, ago)| Operation::RevokeAccount { account, ago });
+    prop_oneof![
+        16 => (arrival, caps).prop_map(|(new, caps)| Operation::Enqueue(new, caps)),
+        3 => many,
+        8 => claim,
+        4 => next,
+        6 => (0..30_u64).prop_map(Operation::Wait),
+        4 => put_back,
+        3 => serial().prop_map(Operation::Acknowledge),
+        3 => asked,
+        3 => phone().prop_map(Operation::Redirect),
+        2 => release,
+        1 => page.prop_map(|(after, limit)| Operation::OwnersWaiting(after, limit)),
+        1 => serial().prop_map(Operation::IsWaiting),
+        1 => serial().prop_map(Operation::Cancel),
+        1 => account().prop_map(Operation::DropWaiting),
+        1 => phone().prop_map(Operation::RevokeRegistration),
+        1 => revoke_account,
+        1 => Just(Operation::Purge),
+    ]
+}
+
+/// Fails the test when an answer differs. Other messages that the store holds are gone afterwards.
+pub async fn compare(store: &Store, operations: &[Operation]) {
+    store.purge(END).await.unwrap();
+    let mut pair = Pair {
+        store,
+        model: Model::default(),
+        now: NOW,
+        arrived: 0,
+    };
+    for operation in operations {
+        pair.perform(operation).await;
+        pair.compare_views().await;
+    }
+    pair.compare_rows().await;
+    pair.drain().await;
+}
+
+struct Pair<'a> {
+    store: &'a Store,
+    model: Model,
+    now: Timestamp,
+    /// How many messages have arrived, which makes the next one's serial.
+    arrived: u32,
+}
+
+impl Pair<'_> {
+    async fn perform(&mut self, operation: &Operation) {
+        let Self {
+            store, model, now, ..
+        } = self;
+        let now = *now;
+        match operation.clone() {
+            Operation::Wait(millis) => self.now = ahead(now, millis),
+            Operation::Enqueue(arrival, caps) => {
+                let new = self.message(arrival);
+                let refused = self.model.refused_lately(&new, caps, now);
+                let expected = refused.unwrap_or_else(|| self.model.enqueue(&new, caps, now));
+                let answer = self.store.enqueue(new, caps, now).await.unwrap();
+                assert_eq!(answer, expected);
+            }
+            Operation::EnqueueMany(arrivals, caps) => {
+                let new: Vec<_> = arrivals.into_iter().map(|new| self.message(new)).collect();
+                let enqueued = new
+                    .iter()
+                    .map(|new| self.store.enqueue(new.clone(), caps, now));
+                let answers = join_all(enqueued).await;
+                for (new, answer) in new.iter().zip(answers) {
+                    let answer = answer.unwrap();
+                    // Whoever comes at the same time may be asked for or not.
+                    if self.model.refused_lately(new, caps, now).as_ref() != Some(&answer) {
+                        assert_eq!(answer, self.model.enqueue(new, caps, now));
+                    }
+                }
+            }
+            Operation::Claim { owner, lease } => {
+                self.claim(owner, lease).await;
+            }
+            Operation::Next { done, owner, lease } => {
+                let (owner, lease) = (full(owner), ahead(now, lease));
+                let answer = store.claim(Some(key(done)), &owner, now, lease).await;
+                let expected = (
+                    model.acknowledge(key(done)),
+                    model.claim(&owner, now, lease),
+                );
+                assert_eq!(answer.unwrap(), expected);
+            }
+            Operation::Acknowledge(serial) => {
+                let answer = store.acknowledge(key(serial)).await.unwrap();
+                assert_eq!(answer, model.acknowledge(key(serial)));
+            }
+            Operation::PutBack {
+                serial,
+                attempt,
+                owner,
+                held,
+            } => {
+                let hold = Hold::Until(ahead(now, held));
+                let asked = full(owner);
+                let put_back = store.put_back(key(serial), attempt, &asked, hold).await;
+                let expected = model.put_back(key(serial), attempt, &asked, hold);
+                assert_eq!(put_back.unwrap(), expected);
+            }
+            Operation::Asked(serial, attempt) => {
+                let answer = store.asked(key(serial), attempt).await.unwrap();
+                assert_eq!(answer, model.asked(key(serial), attempt));
+            }
+            Operation::Release { owner, ago } => {
+                let since = before(now, ago);
+                store.release(&full(owner), since).await.unwrap();
+                model.release(&full(owner), since);
+            }
+            Operation::Redirect(phone) => {
+                let to = phone.registration(now);
+                let moved = store.redirect(&to).await.unwrap();
+                assert_eq!(moved, model.redirect(&to));
+            }
+            Operation::OwnersWaiting(after, limit) => {
+                let after = after.map(full);
+                let answer = store.owners_waiting(after.as_ref(), limit).await.unwrap();
+                let expected = model.owners_waiting(after.as_ref(), limit as usize);
+                assert_eq!(answer, expected);
+            }
+            Operation::IsWaiting(serial) => {
+                let answer = store.is_waiting(id(serial), now).await.unwrap();
+                assert_eq!(answer, model.is_waiting(id(serial), now));
+            }
+            Operation::Cancel(serial) => {
+                let answer = store.cancel(id(serial)).await.unwrap();
+                assert_eq!(answer, model.cancel(id(serial)));
+            }
+            Operation::DropWaiting(account) => {
+                let answer = store.drop_waiting(&bare(account)).await.unwrap();
+                assert_eq!(answer, model.drop_waiting(&bare(account)));
+            }
+            Operation::RevokeRegistration(phone) => {
+                let registration = phone.registration(now);
+                let scope = Scope::Registration(registration.key());
+                self.revoke(scope, registration.issued).await;
+            }
+            Operation::RevokeAccount { account, ago } => {
+                self.revoke(Scope::Owner(bare(account)), before(now, ago))
+                    .await;
+            }
+            Operation::Purge => {
+                let answer = store.purge(now).await.unwrap();
+                assert_eq!(answer, model.purge(now));
+            }
+        }
+    }
+
+    fn message(&mut self, new: Arrival) -> NewMessage {
+        let serial = self.arrived;
+        self.arrived += 1;
+        let arrived = before(self.now, new.ago);
+        NewMessage {
+            key: key(serial),
+            id: id(serial),
+            registration: new.phone.registration(self.now),
+            topic: new.topic.and_then(topic),
+            urgency: new.urgency,
+            payload: payload(new.len),
+            arrived,
+            expires: ahead(self.now, new.ttl),
+            sent: new.sent.then_some(arrived),
+            hold: Hold::Until(ahead(self.now, new.held)),
+            try_at: self.now,
+        }
+    }
+
+    async fn claim(&mut self, owner: &str, lease: u64) -> Claim {
+        let (owner, lease) = (full(owner), ahead(self.now, lease));
+        let claimed = self.store.claim(None, &owner, self.now, lease).await;
+        let (_, answer) = claimed.unwrap();
+        assert_eq!(answer, self.model.claim(&owner, self.now, lease));
+        answer
+    }
+
+    async fn revoke(&mut self, scope: Scope, at: Timestamp) {
+        let expected = self.model.revoke(&scope, at);
+        let revoked = self.store.revoke(scope, at, END).await.unwrap();
+        assert_eq!(revoked.dropped, expected);
+    }
+
+    async fn compare_views(&self) {
+        let sizes = self.store.sizes().await.unwrap();
+        let sizes = (sizes.queued, sizes.queued_bytes, sizes.oldest);
+        assert_eq!(sizes, self.model.sizes());
+        let waiting = self.store.waiting(self.now).await.unwrap();
+        assert_eq!(waiting, self.model.waiting(self.now));
+        let owners = self.store.owners_waiting(None, 100).await.unwrap();
+        assert_eq!(owners, self.model.owners_waiting(None, 100));
+    }
+
+    async fn compare_rows(&self) {
+        for serial in 0..self.arrived {
+            let waits = self.store.is_waiting(id(serial), self.now).await.unwrap();
+            assert_eq!(waits, self.model.is_waiting(id(serial), self.now));
+            for attempt in 0..5 {
+                let asked = self.store.asked(key(serial), attempt).await.unwrap();
+                assert_eq!(asked, self.model.asked(key(serial), attempt));
+            }
+        }
+    }
+
+    /// Sends all that lives in its order, each message once its lease and its hold have ended.
+    async fn drain(&mut self) {
+        loop {
+            let mut next: Option<Timestamp> = None;
+            for owner in OWNERS {
+                loop {
+                    match self.claim(owner, 1000).await {
+                        Claim::Empty => break,
+                        Claim::Later(then) => {
+                            next = Some(next.map_or(then, |next| next.min(then)));
+                            break;
+                        }
+                        Claim::Message(claimed) => {
+                            assert!(self.store.acknowledge(claimed.key).await.unwrap());
+                            assert!(self.model.acknowledge(claimed.key));
+                        }
+                    }
+                }
+            }
+            match next {
+                Some(then) => self.now = then,
+                None => break,
+            }
+        }
+    }
+}
