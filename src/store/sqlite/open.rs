@@ -22,7 +22,7 @@ const FILE: &str = "unified-push.db";
 const LOCK: &str = "lock";
 
 /// Each brings the schema from its position in this list to the next.
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
