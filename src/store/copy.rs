@@ -10,6 +10,8 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
+use futures::TryStreamExt;
+
 use super::{
     error::{OpenError, StoreError, StoreResult},
     postgres::{PostgresTables, PostgresUrl},
@@ -46,6 +48,8 @@ pub enum Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
     Copying,
+    /// Making the indexes.
+    Indexing,
     Comparing,
 }
 
@@ -152,30 +156,31 @@ async fn transfer(
     target: &dyn Tables,
     progress: &mut impl FnMut(Progress),
 ) -> StoreResult<Result<Vec<(u64, &'static str)>, &'static Table>> {
-    let begins = |doing, table: &Table, of, done| Progress::Begins {
+    let begins = |doing, rows, of, done| Progress::Begins {
         doing,
-        rows: table.holds,
+        rows,
         of,
         done,
     };
     for table in TABLES {
         let (of, done) = (source.count(table).await?, target.count(table).await?);
-        progress(begins(Doing::Copying, table, of, done));
-        let mut last = target.last(table).await?;
-        loop {
-            let rows = source.rows(table, last.as_ref()).await?;
-            if rows.is_empty() {
-                break;
-            }
+        progress(begins(Doing::Copying, table.holds, of, done));
+        let mut pages = source.rows(table, target.last(table).await?);
+        while let Some(rows) = pages.try_next().await? {
             target.add(table, &rows).await?;
             progress(Progress::Rows(rows.len() as u64));
-            last = rows.into_iter().next_back();
         }
+    }
+    let indexes = target.indexes();
+    progress(begins(Doing::Indexing, "columns", indexes.len() as u64, 0));
+    for index in indexes {
+        target.make(index).await?;
+        progress(Progress::Rows(1));
     }
     let mut copied = Vec::new();
     for table in TABLES {
         let of = source.count(table).await?;
-        progress(begins(Doing::Comparing, table, of, 0));
+        progress(begins(Doing::Comparing, table.holds, of, 0));
         let (theirs, ours) = (
             sum(source, table, progress).await?,
             sum(target, table, &mut |_| {}).await?,
@@ -195,16 +200,12 @@ async fn sum(
     progress: &mut impl FnMut(Progress),
 ) -> StoreResult<(u64, Vec<u8>)> {
     let mut tally = Tally::new();
-    let mut last = None;
-    loop {
-        let rows = store.rows(table, last.as_ref()).await?;
-        if rows.is_empty() {
-            return Ok(tally.sum());
-        }
+    let mut pages = store.rows(table, None);
+    while let Some(rows) = pages.try_next().await? {
         rows.iter().for_each(|row| tally.add(row));
         progress(Progress::Rows(rows.len() as u64));
-        last = rows.into_iter().next_back();
     }
+    Ok(tally.sum())
 }
 
 impl Place {
@@ -239,6 +240,7 @@ impl fmt::Display for Doing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Copying => "copying",
+            Self::Indexing => "indexing",
             Self::Comparing => "comparing",
         })
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use futures::future::LocalBoxFuture;
+use futures::{future::LocalBoxFuture, stream::LocalBoxStream};
 use ring::digest::{Context, SHA256};
 
 use super::error::{OpenError, StoreResult};
@@ -114,6 +114,33 @@ pub const PAGE: usize = 5000;
 
 pub type Answer<'a, T> = LocalBoxFuture<'a, StoreResult<T>>;
 
+/// Rows in order, a [`PAGE`] at a time.
+pub type Pages<'a> = LocalBoxStream<'a, StoreResult<Vec<Row>>>;
+
+/// An index that a table has beside its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Index {
+    pub name: &'static str,
+    /// What makes it.
+    pub sql: &'static str,
+}
+
+/// All indexes that the migrations of an engine make.
+pub fn indexes(migrations: &[&'static str]) -> Vec<Index> {
+    let statements = migrations.iter().flat_map(|migration| migration.split(';'));
+    statements.filter_map(index).collect()
+}
+
+/// What makes an index, behind the comment about it.
+fn index(statement: &'static str) -> Option<Index> {
+    let begins = ["CREATE INDEX ", "CREATE UNIQUE INDEX "];
+    let begins = begins.iter().find_map(|begins| statement.find(begins))?;
+    let sql = &statement[begins..];
+    let (_, named) = sql.split_once(" INDEX ")?;
+    let name = named.split_whitespace().next()?;
+    Some(Index { name, sql })
+}
+
 /// The tables of one store, with nobody else about.
 pub trait Tables {
     /// What the store is called: to people, and to recognise it again when a copy is resumed.
@@ -125,11 +152,12 @@ pub trait Tables {
     /// How many rows there are; none in a table that the schema does not have yet.
     fn count(&self, table: &'static Table) -> Answer<'_, u64>;
 
-    /// Brings the schema to the present version, and notes from where a copy comes.
+    /// Brings the schema to the present version, takes the indexes away, and notes from where a copy
+    /// comes.
     fn begin<'a>(&'a self, from: &'a str) -> LocalBoxFuture<'a, Result<(), OpenError>>;
 
-    /// A [`PAGE`] of rows in order, from the first after this one.
-    fn rows<'a>(&'a self, table: &'static Table, after: Option<&'a Row>) -> Answer<'a, Vec<Row>>;
+    /// The rows in order, from the first after this one. Nothing else is asked meanwhile.
+    fn rows(&self, table: &'static Table, after: Option<Row>) -> Pages<'_>;
 
     /// The last row in order.
     fn last(&self, table: &'static Table) -> Answer<'_, Option<Row>>;
@@ -137,8 +165,14 @@ pub trait Tables {
     /// Adds rows, in one commit.
     fn add<'a>(&'a self, table: &'static Table, rows: &'a [Row]) -> Answer<'a, ()>;
 
-    /// Deletes all rows.
+    /// Deletes all rows, and takes the indexes away.
     fn clear(&self) -> Answer<'_, ()>;
+
+    /// Those that are to be made when all rows are there: row by row it takes several times as long.
+    fn indexes(&self) -> Vec<Index>;
+
+    /// Makes one, if it is not there.
+    fn make(&self, index: Index) -> Answer<'_, ()>;
 
     /// The present time by which the rows are dated, with what it takes to understand the times that
     /// others were told. None while nobody knows it, because the system's clock is wrong.

@@ -202,6 +202,8 @@ async fn a_password_that_changes_is_read_again() {
     administrator.execute(cut, &[]).await.unwrap();
     let taken = "store.url_file holds another one, which it takes";
     stores(&daemon, &endpoint, taken).await;
+    let log = daemon.log();
+    assert_eq!(log.matches(taken).count(), 1, "{log}");
 
     // A reload: a password that PostgreSQL refuses changes nothing, the right one counts at once.
     write_private(&file, &url.replace(PASSWORD, "a-wrong-password"));
@@ -217,8 +219,9 @@ async fn a_password_that_changes_is_read_again() {
     daemon.logged("INFO reloaded").await;
     administrator.execute(cut, &[]).await.unwrap();
     stores(&daemon, &endpoint, "INFO reloaded").await;
+    // Once more if a connection was made before the reload.
     let log = daemon.log();
-    assert_eq!(log.matches(taken).count(), 1, "{log}");
+    assert!((1..=2).contains(&log.matches(taken).count()), "{log}");
 
     // Another database takes a restart.
     write_private(&file, &changed.replace("/push", "/another"));

@@ -1,6 +1,9 @@
 //! `store copy`: all that a store holds, carried over to another one and back.
+//!
+//! How long a million of each takes, in the optimised program:
+//! `cargo test --release --test commands a_million -- --ignored --nocapture`.
 
-use std::path::Path;
+use std::{fs::File, path::Path, time::Duration};
 
 use rusqlite::Connection;
 use rustix::process::Signal;
@@ -11,6 +14,7 @@ use testbed::{
     http::{post, try_get},
     postgres::{PASSWORD, connect},
 };
+use tokio::time::Instant;
 
 use crate::outage::installed;
 
@@ -74,6 +78,22 @@ fn fill(database: &Path) {
     .unwrap();
 }
 
+/// What makes the tables, the indexes and the triggers.
+fn schema(database: &Path) -> Vec<String> {
+    let db = Connection::open(database).unwrap();
+    let sql = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name";
+    let mut statement = db.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+/// The indexes of a database of PostgreSQL's.
+async fn indexes(url: &str) -> Vec<String> {
+    let sql = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname";
+    let rows = connect(url).await.unwrap().query(sql, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
 /// All rows, but for the leases, which no copy has.
 fn contents(database: &Path) -> Vec<String> {
     let db = Connection::open(database).unwrap();
@@ -131,7 +151,15 @@ async fn store_copy_brings_all_to_postgresql_and_back() {
     let back = bed.path("back");
     let said = copy(&bed, &url, &sqlite(&back)).await.with(0);
     assert!(said.contains(SAME), "{said}");
-    assert_eq!(contents(&back.join("unified-push.db")), before);
+    let back = back.join("unified-push.db");
+    assert_eq!(contents(&back), before);
+    assert_eq!(schema(&back), schema(&bed.database()));
+    let made = bed
+        .config
+        .clone()
+        .text("store.url", &postgres.database().await);
+    bed.start_with(made.serve()).await.stop().await;
+    assert_eq!(indexes(&url).await, indexes(made.get("store.url")).await);
 
     bed.text("store.url", &url);
     let daemon = bed.start().await;
@@ -288,6 +316,71 @@ async fn killed<T>(bed: &Bed, from: &str, to: &str, begun: impl AsyncFn() -> Opt
     process.signal(Signal::KILL);
     let status = process.exit(PATIENCE).await;
     assert_eq!(status.code(), None, "{}", process.log());
+}
+
+/// With messages of a size that encrypted ones have in general.
+fn fill_with_a_million_of_each(database: &Path) {
+    let db = Connection::open(database).unwrap();
+    db.execute_batch(
+        "PRAGMA synchronous = OFF;
+         PRAGMA cache_size = -1048576;
+         CREATE TEMP TABLE account AS
+             WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000000)
+             SELECT n, printf('juliet-%07d@example.org', n) AS jid FROM n;
+         INSERT INTO revocations
+             SELECT jid, randomblob(32), randomblob(32), n, 4102444800000 FROM account;
+         INSERT INTO registrations
+             (id, key, generation, owner, jid, application, instance, issued, expires)
+             SELECT randomblob(32), x'0001020304050607', randomblob(16), jid,
+                 jid || '/Conversations.' || hex(randomblob(2)), randomblob(32), randomblob(32), n,
+                 4102444800000 + n FROM account;
+         INSERT INTO queue
+             SELECT n, randomblob(16), randomblob(16), jid, jid || '/Conversations.abcd',
+                 randomblob(32), randomblob(32), 1, 4102444800000, NULL, n % 4, randomblob(400), n,
+                 4102444800000 + n, 0, NULL, 0, 0 FROM account;",
+    )
+    .unwrap();
+}
+
+/// How long a copy takes.
+async fn timed(bed: &Bed, from: &str, to: &str) -> Duration {
+    const LIMIT: Duration = Duration::from_secs(1800);
+    let mut command = bed.command(&["store", "copy", "--from", from, "--to", to]);
+    let (said, log) = (bed.config.fresh("out"), bed.config.fresh("err"));
+    command.stdout(File::create(&said).unwrap());
+    let begun = Instant::now();
+    let mut process = Process::start_with(&mut command, &log).unwrap();
+    let status = process.exit(LIMIT).await;
+    let took = begun.elapsed();
+    let said = std::fs::read_to_string(said).unwrap();
+    println!("{took:.1?}\n{said}{}", process.log());
+    assert_eq!(status.code(), Some(0));
+    for part in [
+        "1000000 revocations",
+        "1000000 registrations",
+        "1000000 waiting messages",
+        SAME,
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    took
+}
+
+#[tokio::test]
+#[ignore = "takes minutes, and means little unless the program is optimised"]
+async fn a_million_of_each_is_copied_in_three_minutes() {
+    const MOST: Duration = Duration::from_secs(180);
+    if !installed() {
+        return;
+    }
+    let postgres = Postgres::start().await;
+    let bed = Bed::new().await;
+    bed.start().await.stop().await;
+    fill_with_a_million_of_each(&bed.database());
+    let (state_dir, url) = (sqlite(&bed.state_dir()), postgres.database().await);
+    let there = timed(&bed, &state_dir, &url).await;
+    let back = timed(&bed, &url, &sqlite(&bed.path("back"))).await;
+    assert!(there < MOST && back < MOST, "{there:?} {back:?}");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use super::{
 };
 
 /// Each brings the schema from its position in this list to the next.
-const MIGRATIONS: &[&str] = &[
+pub const MIGRATIONS: &[&str] = &[
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),

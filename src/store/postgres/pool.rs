@@ -13,6 +13,7 @@ use deadpool_postgres::{
     ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, PoolError, QueueMode,
     RecyclingMethod, Runtime, TimeoutType,
 };
+use futures::{Stream, TryStreamExt};
 use tokio::{
     sync::{Mutex, OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
@@ -67,7 +68,8 @@ impl Purpose {
         match self {
             Self::Serve => format!("{SESSION}; SELECT pg_try_advisory_lock_shared({TABLES_LOCK})"),
             Self::Copy => format!(
-                "{SESSION}; SET statement_timeout = '60s';
+                // All rows of a table, or an index of it, are one statement.
+                "{SESSION}; SET statement_timeout = 0;
                  SELECT pg_try_advisory_lock({TABLES_LOCK})"
             ),
         }
@@ -227,6 +229,17 @@ impl Connection {
         let statement = self.object().prepare_cached(sql).await?;
         let rows = self.object().query(&statement, values).await?;
         rows.iter().map(read).collect()
+    }
+
+    /// Every row as it comes, however many there are.
+    pub async fn stream<T: ToSql + Sync>(
+        &self,
+        sql: &str,
+        values: &[T],
+    ) -> Result<impl Stream<Item = Result<Row>> + use<T>> {
+        let statement = self.object().prepare_cached(sql).await?;
+        let rows = self.object().query_raw(&statement, values).await?;
+        Ok(rows.map_err(PostgresFailure::from))
     }
 
     /// The one row that a statement such as a count answers with.

@@ -71,14 +71,17 @@ impl Source {
             Err(error) if is_refused(&error) => error,
             done => return done,
         };
-        let Some(changed) = read_again(tried).await else {
+        let Some(changed) = read_again(tried.clone()).await else {
             return Err(refused);
         };
         let connected = changed.connect().await?;
-        info!(
-            "PostgreSQL refused the password, and store.url_file holds another one, which it takes"
-        );
-        self.0.set(Arc::new(changed));
+        // Or another connection, or a reload, has come first.
+        if Arc::ptr_eq(&tried, &self.target()) {
+            info!(
+                "PostgreSQL refused the password, and store.url_file holds another one, which it takes"
+            );
+            self.0.set(Arc::new(changed));
+        }
         Ok(connected)
     }
 

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use futures::{FutureExt, future::LocalBoxFuture};
+use futures::{
+    FutureExt, Stream, StreamExt, TryFutureExt, TryStreamExt, future::LocalBoxFuture,
+    stream::TryChunksError,
+};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
@@ -21,7 +24,7 @@ use crate::{
     model::{leads::Leads, time::Timestamp},
     store::{
         error::{OpenError, StoreError},
-        tables::{Answer, Kind, PAGE, Row, TABLES, Table, Tables, Value},
+        tables::{Answer, Index, Kind, PAGE, Pages, Row, TABLES, Table, Tables, Value, indexes},
     },
 };
 
@@ -74,29 +77,18 @@ impl PostgresTables {
         Ok(Self { db, url })
     }
 
-    async fn has(&self, table: &str) -> Result<bool> {
+    async fn has(&self, table_or_index: &str) -> Result<bool> {
         let sql = "SELECT to_regclass($1) IS NOT NULL";
-        self.db.value(sql, &[&table]).await
+        self.db.value(sql, &[&table_or_index]).await
     }
 
-    async fn rows_in(
+    /// All rows in order, from the first after this one: to ask for a page at a time would take a look
+    /// at the whole table for each, where no index has that order.
+    async fn rows_after(
         &self,
-        table: &Table,
+        table: &'static Table,
         after: Option<&Row>,
-        order: &str,
-        limit: usize,
-    ) -> Result<Vec<Row>> {
-        let place = after.map_or(&[][..], |row| table.place(row));
-        let place: Vec<&(dyn ToSql + Sync)> = place.iter().map(|value| value as _).collect();
-        let names: Vec<String> = table
-            .columns
-            .iter()
-            .map(|(name, kind)| kind.read(name))
-            .collect();
-        let by: Vec<String> = table
-            .order()
-            .map(|name| format!("{name} {order}"))
-            .collect();
+    ) -> Result<impl Stream<Item = Result<Row>> + use<>> {
         let beyond = match after {
             Some(_) => {
                 let names: Vec<_> = table.order().collect();
@@ -108,18 +100,38 @@ impl PostgresTables {
             None => String::new(),
         };
         let sql = format!(
-            "SELECT {} FROM unified_push_{} {beyond} ORDER BY {} LIMIT {limit}",
-            names.join(", "),
-            table.name,
-            by.join(", ")
+            "{} {beyond} ORDER BY {}",
+            select(table),
+            order(table, "ASC")
         );
-        let read = |row: &tokio_postgres::Row| {
-            let columns = table.columns.iter().enumerate();
-            columns
-                .map(|(index, (_, kind))| kind.value(row, index))
-                .collect()
-        };
-        self.db.list(&sql, &place, read).await
+        let place = after.map_or(&[][..], |row| table.place(row));
+        let rows = self.db.stream(&sql, place).await?;
+        Ok(rows.map(|row| read(table, &row?)))
+    }
+
+    async fn last_row(&self, table: &'static Table) -> Result<Option<Row>> {
+        let sql = format!(
+            "{} ORDER BY {} LIMIT 1",
+            select(table),
+            order(table, "DESC")
+        );
+        self.db.find(&sql, &[], |row| read(table, row)).await
+    }
+
+    async fn take_indexes_away(&self) -> Result<()> {
+        let names: Vec<_> = indexes(open::MIGRATIONS)
+            .iter()
+            .map(|index| index.name)
+            .collect();
+        let sql = format!("DROP INDEX IF EXISTS {}", names.join(", "));
+        self.db.batch(&sql).await
+    }
+
+    async fn make_index(&self, index: Index) -> Result<()> {
+        match self.has(index.name).await? {
+            true => Ok(()),
+            false => self.db.batch(index.sql).await,
+        }
     }
 
     async fn add_rows(&self, table: &Table, rows: &[Row]) -> Result<()> {
@@ -223,7 +235,8 @@ impl Tables for PostgresTables {
         let begun = async move {
             open::migrate(&self.db).await?;
             let sql = "INSERT INTO unified_push_copy (source) VALUES ($1)";
-            self.db.run(sql, &[&from]).await
+            self.db.run(sql, &[&from]).await?;
+            self.take_indexes_away().await
         };
         async {
             match begun.await {
@@ -234,12 +247,16 @@ impl Tables for PostgresTables {
         .boxed_local()
     }
 
-    fn rows<'a>(&'a self, table: &'static Table, after: Option<&'a Row>) -> Answer<'a, Vec<Row>> {
-        answer(self.rows_in(table, after, "ASC", PAGE))
+    fn rows(&self, table: &'static Table, after: Option<Row>) -> Pages<'_> {
+        let rows = async move { self.rows_after(table, after.as_ref()).await };
+        let pages = rows.try_flatten_stream().try_chunks(PAGE);
+        pages
+            .map_err(|TryChunksError(_, failure)| failure.into())
+            .boxed_local()
     }
 
     fn last(&self, table: &'static Table) -> Answer<'_, Option<Row>> {
-        answer(async { Ok(self.rows_in(table, None, "DESC", 1).await?.pop()) })
+        answer(self.last_row(table))
     }
 
     fn add<'a>(&'a self, table: &'static Table, rows: &'a [Row]) -> Answer<'a, ()> {
@@ -254,8 +271,17 @@ impl Tables for PostgresTables {
         answer(async move {
             self.db
                 .batch(&format!("TRUNCATE {}", names.join(", ")))
-                .await
+                .await?;
+            self.take_indexes_away().await
         })
+    }
+
+    fn indexes(&self) -> Vec<Index> {
+        indexes(open::MIGRATIONS)
+    }
+
+    fn make(&self, index: Index) -> Answer<'_, ()> {
+        answer(self.make_index(index))
     }
 
     fn time(&self) -> Answer<'_, Option<(Timestamp, Leads)>> {
@@ -270,6 +296,28 @@ impl Tables for PostgresTables {
     fn finish(&self, now: Timestamp, leads: Leads) -> Answer<'_, ()> {
         answer(self.end(now, leads))
     }
+}
+
+fn select(table: &Table) -> String {
+    let columns = table.columns.iter();
+    let columns: Vec<_> = columns.map(|(name, kind)| kind.read(name)).collect();
+    format!(
+        "SELECT {} FROM unified_push_{}",
+        columns.join(", "),
+        table.name
+    )
+}
+
+fn order(table: &Table, direction: &str) -> String {
+    let names = table.order().map(|name| format!("{name} {direction}"));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn read(table: &Table, row: &tokio_postgres::Row) -> Result<Row> {
+    let columns = table.columns.iter().enumerate();
+    columns
+        .map(|(index, (_, kind))| kind.value(row, index))
+        .collect()
 }
 
 fn answer<'a, T: 'a>(work: impl Future<Output = Result<T>> + 'a) -> Answer<'a, T> {

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use futures::{FutureExt, future::LocalBoxFuture};
+use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream};
 use rusqlite::{
     Connection, Result, ToSql, params_from_iter,
     types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef},
@@ -27,7 +27,7 @@ use crate::{
     },
     store::{
         error::{OpenError, StoreError},
-        tables::{Answer, PAGE, Row, TABLES, Table, Tables, Value},
+        tables::{Answer, Index, PAGE, Pages, Row, TABLES, Table, Tables, Value, indexes},
     },
 };
 
@@ -80,16 +80,32 @@ impl SqliteTables {
         })
     }
 
-    fn has(&self, table: &str) -> Result<bool> {
-        let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?";
-        self.db.one(sql, [table], |row| Ok(count(row, 0)? > 0))
+    fn has(&self, table_or_index: &str) -> Result<bool> {
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE name = ?";
+        self.db
+            .one(sql, [table_or_index], |row| Ok(count(row, 0)? > 0))
     }
 
     fn begin(&self, from: &str) -> std::result::Result<(), SqliteOpenError> {
         open::migrate(&self.path, &self.db)?;
         let noted = self.db.run("INSERT INTO copy (source) VALUES (?)", [from]);
-        noted.map_err(|source| open::failed(&self.path, source))?;
+        let noted = noted.and_then(|_| self.take_indexes_away());
+        noted.map_err(|source| open::failed(&self.path, source))
+    }
+
+    fn take_indexes_away(&self) -> Result<()> {
+        for Index { name, .. } in indexes(open::MIGRATIONS) {
+            self.db
+                .execute_batch(&format!("DROP INDEX IF EXISTS {name}"))?;
+        }
         Ok(())
+    }
+
+    fn make_index(&self, index: Index) -> Result<()> {
+        match self.has(index.name)? {
+            true => Ok(()),
+            false => self.db.execute_batch(index.sql),
+        }
     }
 
     fn rows(
@@ -145,6 +161,7 @@ impl SqliteTables {
         for table in TABLES {
             commit.run(&format!("DELETE FROM {}", table.name), [])?;
         }
+        self.take_indexes_away()?;
         commit.commit()
     }
 
@@ -189,8 +206,13 @@ impl Tables for SqliteTables {
         std::future::ready(self.begin(from).map_err(OpenError::from)).boxed_local()
     }
 
-    fn rows<'a>(&'a self, table: &'static Table, after: Option<&'a Row>) -> Answer<'a, Vec<Row>> {
-        done(self.rows(table, after, "ASC", PAGE))
+    fn rows(&self, table: &'static Table, after: Option<Row>) -> Pages<'_> {
+        let page = async move |after: Option<Row>| {
+            let rows = self.rows(table, after.as_ref(), "ASC", PAGE)?;
+            let last = rows.last().cloned();
+            Ok(last.map(|last| (rows, Some(last))))
+        };
+        stream::try_unfold(after, page).boxed_local()
     }
 
     fn last(&self, table: &'static Table) -> Answer<'_, Option<Row>> {
@@ -206,6 +228,14 @@ impl Tables for SqliteTables {
 
     fn clear(&self) -> Answer<'_, ()> {
         done(self.clear())
+    }
+
+    fn indexes(&self) -> Vec<Index> {
+        indexes(open::MIGRATIONS)
+    }
+
+    fn make(&self, index: Index) -> Answer<'_, ()> {
+        done(self.make_index(index))
     }
 
     fn time(&self) -> Answer<'_, Option<(Timestamp, Leads)>> {
