@@ -26,8 +26,8 @@ pub use self::{reload::Reloads, services::login, sockets::Sockets};
 use crate::{
     config::Config,
     http::{
-        self, BODY_TIMEOUT, BindError, Guesses, Listener, Public, Room, ServeSettings, Signatures,
-        Site,
+        self, BODY_TIMEOUT, BindError, Guesses, Late, Listener, Public, Room, ServeSettings,
+        Signatures, Site,
     },
     link::RegisterReply,
     metrics::Metrics,
@@ -47,6 +47,9 @@ use crate::{
 
 /// Health checks and scrapes come from a few places only.
 const ADMIN_CONNECTIONS: usize = 64;
+/// How many pushes at a time, to accounts that hold as many messages as they may, are refused late: more
+/// than a few clients can send. Each keeps its connection from giving way to others.
+const LATE_REFUSALS: usize = 2048;
 /// Files open beside HTTP connections: the admin's, the store, the link, the runtime.
 const OTHER_FILES: usize = ADMIN_CONNECTIONS + 64;
 
@@ -246,6 +249,7 @@ fn routes(config: &Config, services: &Services) -> Routes {
             rules: services.settings.rules.clone(),
             signatures: Signatures::new(&config.http.public_url, services.clock.clone()),
             guesses: Guesses::new(services.guesses.clone()),
+            full: Late::new(LATE_REFUSALS),
             questions: http::questions(),
             body_timeout: BODY_TIMEOUT,
             metrics: services.metrics.clone(),

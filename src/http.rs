@@ -32,6 +32,7 @@ mod connection;
 mod guesses;
 mod guests;
 mod headers;
+mod late;
 mod listener;
 mod locate;
 mod matrix;
@@ -49,6 +50,7 @@ pub use answer::NO_ENDPOINT;
 pub use client::Peer;
 pub use guesses::Guesses;
 pub use guests::Room;
+pub use late::Late;
 pub use listener::{BindError, Listener};
 pub use locate::PROBE;
 pub use message::questions;
@@ -111,6 +113,8 @@ pub struct Public<D> {
     pub signatures: Signatures,
     /// Tokens that fail authentication and messages that are not there, per client.
     pub guesses: Guesses,
+    /// Before the refusals of accounts that hold as many messages as they may.
+    pub full: Late,
     /// What the store is asked about messages at the moment.
     pub questions: Semaphore,
     pub body_timeout: Duration,

@@ -1,32 +1,29 @@
 //! Who asks for what does not exist: made-up endpoints and made-up messages. Everybody may a few times.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::response::Response;
-use tokio::{sync::Semaphore, time::sleep};
 
 use crate::{
-    http::{answer, client::ClientKey},
+    http::{answer, client::ClientKey, late::Late},
     metrics::PushResult,
     model::rate::Limiter,
 };
 
-/// How late a refusal comes: whoever asks on one connection, one question at a time, is slowed down.
-const LATE: Duration = Duration::from_secs(1);
-/// How many refusals are late at a time. Beyond it they come at once.
+/// How many refusals are late at a time.
 const LATE_AT_ONCE: usize = 256;
 
 pub struct Guesses {
     /// Its owner calls [`forget_idle`](Limiter::forget_idle) now and then.
     limiter: Arc<Limiter>,
-    late: Semaphore,
+    late: Late,
 }
 
 impl Guesses {
     pub fn new(limiter: Arc<Limiter>) -> Self {
         Self {
             limiter,
-            late: Semaphore::new(LATE_AT_ONCE),
+            late: Late::new(LATE_AT_ONCE),
         }
     }
 
@@ -35,9 +32,7 @@ impl Guesses {
         if self.limiter.admit(client) {
             return None;
         }
-        if let Ok(_late) = self.late.try_acquire() {
-            sleep(LATE).await;
-        }
+        self.late.wait().await;
         let (result, response) = answer::guessing();
         Some((result, answer::closing(response)))
     }

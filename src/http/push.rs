@@ -121,6 +121,10 @@ pub async fn deliver<D: Deliver>(
     {
         return refused;
     }
+    if outcome == Outcome::AccountFull {
+        // It holds nothing meanwhile but its connection.
+        public.full.wait().await;
+    }
     answer::outcome(&outcome, &public.public_url)
 }
 

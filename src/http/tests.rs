@@ -197,6 +197,7 @@ impl Fixture {
                 Arc::new(SystemClock),
             ),
             guesses: Guesses::new(Arc::new(Limiter::new("1/h, burst 3".parse().unwrap()))),
+            full: Late::new(1),
             questions: questions(),
             body_timeout: BODY_TIMEOUT,
             metrics: metrics.clone(),

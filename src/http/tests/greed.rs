@@ -1,9 +1,13 @@
 //! What a client that takes more than its share gets, and that the others notice nothing.
 
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use super::*;
-use crate::metrics::{ConnectionEnd, PushResult};
+use crate::{
+    http::late::LATE,
+    metrics::{ConnectionEnd, PushResult},
+};
 
 const HALF: &[u8] = b"POST /base/push/t HTTP/1.1\r\nHost: x\r\nTTL";
 
@@ -143,4 +147,18 @@ async fn health_checks_always_find_a_place() {
         assert_eq!(statuses(&answer), ["201"]);
     }
     drop(silent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_pushes_to_a_full_account_is_slowed_down() {
+    let fixture = Fixture::new();
+    let refused = async || {
+        let begun = Instant::now();
+        let answer = fixture.post("AccountFull").await;
+        assert_eq!(answer.status, 503);
+        begun.elapsed()
+    };
+    let (first, second) = tokio::join!(refused(), refused());
+    assert!(first >= LATE, "{first:?}");
+    assert!(second < LATE, "only so many are late at a time: {second:?}");
 }
