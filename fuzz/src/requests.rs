@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use unified_push::{
     delivery::{Message, Outcome, StoreFailed},
-    http::{self, BODY_TIMEOUT, Deliver, Guesses, Peer, Public, Rules, Signatures, Site},
+    http::{self, BODY_TIMEOUT, Deliver, Guesses, Late, Peer, Public, Rules, Signatures, Site},
     metrics::{LinkState, Metrics},
     model::{
         message::{MessageId, Ttl},
@@ -84,6 +84,7 @@ fn server() -> Server {
             "1000000/s, burst 1000000".parse().expect("a rate"),
         ))),
         questions: http::questions(),
+        full: Late::new(1),
         body_timeout: BODY_TIMEOUT,
         metrics,
         health: Health::new(watch::channel(LinkState::Up).1),
