@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -83,16 +84,26 @@ impl Bed {
 
     /// Runs a command to its end.
     pub async fn run(&self, arguments: &[&str]) -> Ended {
-        self.run_with(self.command(arguments), b"").await
+        self.run_within(PATIENCE, arguments).await
     }
 
-    pub async fn run_with(&self, mut command: Command, input: &[u8]) -> Ended {
+    /// Runs one that may take so long.
+    pub async fn run_within(&self, limit: Duration, arguments: &[&str]) -> Ended {
+        self.run_to_its_end(self.command(arguments), b"", limit)
+            .await
+    }
+
+    pub async fn run_with(&self, command: Command, input: &[u8]) -> Ended {
+        self.run_to_its_end(command, input, PATIENCE).await
+    }
+
+    async fn run_to_its_end(&self, mut command: Command, input: &[u8], limit: Duration) -> Ended {
         let [stdin, stdout, stderr] = ["in", "out", "err"].map(|ending| self.config.fresh(ending));
         fs::write(&stdin, input).unwrap();
         command.stdin(File::open(stdin).unwrap());
         command.stdout(File::create(&stdout).unwrap());
         let mut process = Process::start_with(&mut command, &stderr).unwrap();
-        let status = process.exit(PATIENCE).await;
+        let status = process.exit(limit).await;
         Ended {
             code: status.code(),
             stdout: fs::read_to_string(stdout).unwrap(),

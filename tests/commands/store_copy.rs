@@ -26,8 +26,9 @@ fn sqlite(state_dir: &Path) -> String {
 }
 
 async fn copy(bed: &Bed, from: &str, to: &str) -> Ended {
+    // On a machine that is busy, tens of thousands of rows take longer than other commands.
     let ended = bed
-        .run(&["store", "copy", "--from", from, "--to", to])
+        .run_within(4 * PATIENCE, &["store", "copy", "--from", from, "--to", to])
         .await;
     assert!(!format!("{ended:?}").contains(PASSWORD), "{ended:?}");
     ended

@@ -45,7 +45,7 @@ impl Carrier {
         command.arg("--config").arg(path).arg("-F");
         command.env("COMPONENT_SECRET", &account.secret);
         let process = Process::start(&mut command, &dir.path().join("output.log")).unwrap();
-        eventually("the carrier listens", PATIENCE, async || {
+        eventually("the carrier listens", 4 * PATIENCE, async || {
             TcpStream::connect(("127.0.0.1", components)).await.ok()
         })
         .await;
