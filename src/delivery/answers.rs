@@ -82,9 +82,8 @@ impl Delivery {
                 self.phones.spoke(from.as_str(), now);
                 self.phones.stood_in(from, now);
             }
-            Answer::Failed | Answer::Unreachable => {
-                self.attempt_failed(from, id.message, id.number).await;
-            }
+            Answer::Failed => self.attempt_failed(from, id.message, id.number).await,
+            Answer::Unreachable => self.phone_gone(from, id.message, id.number).await,
             Answer::NotRegistered => {
                 let asked = self.queue.asked(id.message, id.number).await;
                 if let Some(registration) = asked
@@ -104,6 +103,19 @@ impl Delivery {
         let put_back = self.queue.put_back(key, attempt, asked, Hold::Free);
         if let Some(owner) = put_back.await {
             self.phones.failed(&owner, Instant::now());
+        }
+    }
+
+    /// A message in the store met nobody: another resource that is there is tried at once.
+    pub(super) async fn phone_gone(&self, asked: &Jid, key: MessageKey, attempt: u16) {
+        let put_back = self.queue.put_back(key, attempt, asked, Hold::Free);
+        let Some(owner) = put_back.await else {
+            return;
+        };
+        let now = Instant::now();
+        match owner == *asked && self.phones.set_gone(asked, true) {
+            true => self.phones.message_waits(&owner, now),
+            false => self.phones.failed(&owner, now),
         }
     }
 

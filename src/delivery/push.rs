@@ -245,10 +245,11 @@ impl Delivery {
         push: &Push,
         attempt: Option<Attempt>,
     ) -> Outcome {
+        let asked = &push.registration.owner;
         match attempt.and_then(Attempt::close) {
             Some(Verdict::Acknowledged) => {
                 let (this, key) = (Arc::clone(self), push.key);
-                let owner = push.registration.owner.clone();
+                let owner = asked.clone();
                 self.tasks.spawn(async move {
                     this.queue.done(key).await;
                     // Only now, lest the message be claimed once more.
@@ -263,10 +264,8 @@ impl Delivery {
                     return Outcome::Revoked;
                 }
             }
-            Some(Verdict::Failed | Verdict::Unreachable) => {
-                let asked = &push.registration.owner;
-                self.attempt_failed(asked, push.key, 1).await;
-            }
+            Some(Verdict::Failed) => self.attempt_failed(asked, push.key, 1).await,
+            Some(Verdict::Unreachable) => self.phone_gone(asked, push.key, 1).await,
             Some(Verdict::RevocationFailed | Verdict::LinkLost | Verdict::Stopping) | None => {}
         }
         Outcome::Stored {

@@ -211,6 +211,18 @@ async fn a_resource_that_is_gone_is_replaced_by_one_that_announced_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_resource_that_is_found_to_be_gone_late_is_replaced_at_once() {
+    let (mut world, token) = World::with_endpoint().await;
+    world.delivery.presence(&jid(OTHER), true);
+    let first = world.unanswered(&token).await;
+    world.answer(&first, Answer::Unreachable);
+    let stanza = world.sent_now().await.expect("no pause is made");
+    assert_eq!(stanza.to, jid(OTHER));
+    world.answer(&stanza, Answer::Acknowledged);
+    world.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_resource_that_comes_serves_those_that_are_gone() {
     let (mut world, token) = World::with_endpoint().await;
     world.stored_after(&token, Answer::Unreachable).await;
