@@ -29,6 +29,9 @@ use crate::{
 const LISTEN: &str = "LISTEN unified_push";
 const NOTIFY: &str = "NOTIFY unified_push";
 
+/// A queue that was full stays so, though nothing holds it any more, until somebody asks for this.
+const EMPTY: &str = "SELECT pg_notification_queue_usage()";
+
 /// How many news may wait for the daemon. Beyond it they are dropped, and it looks itself.
 const QUEUE: usize = 1024;
 
@@ -245,7 +248,7 @@ async fn attend(source: &Source, inbox: &Inbox, heard: &mut bool) -> Why {
     let to_itself = serde_json::to_string(&Notice { by, news }).unwrap_or_default();
     let to_itself = format!("{NOTIFY}, '{to_itself}'");
     let lives = account::live(account::number_of_daemon(&inbox.instance));
-    let begin = format!("{lives}; {LISTEN}");
+    let begin = format!("{lives}; {LISTEN}; {EMPTY}");
     let probe = pin!(async {
         let mut statement = &begin;
         loop {
