@@ -38,7 +38,7 @@ mkdir -p "$tree/root/units"
 cp contrib/quadlet/unified-push.* "$tree/root/units"
 inside env QUADLET_UNIT_DIRS=/root/units /usr/libexec/podman/quadlet -dryrun >"$bed/units" 2>"$bed/quadlet.log" ||
     fail "quadlet: $(cat "$bed/quadlet.log")"
-for option in --read-only '--cap-drop all' --security-opt=no-new-privileges --memory=512m --ulimit=core=0:0; do
+for option in --read-only '--cap-drop all' --security-opt=no-new-privileges --memory=512m; do
     grep -q -e "^ExecStart=.*$option" "$bed/units" || fail "quadlet: no $option"
 done
 
