@@ -345,7 +345,7 @@ impl Delivery {
             // The link may be another replica's for as long as this one has none.
             let this = Arc::clone(self);
             self.tasks.spawn(async move {
-                this.queue.release_all(&quiet, doubtful).await;
+                this.queue.release_all(&quiet, doubtful.since()).await;
             });
         }
     }

@@ -13,7 +13,7 @@ use tracing::debug;
 use super::{
     Delivery,
     attempts::{Outgoing, Verdict},
-    phones::{Due, End, HOLD, PACE, Phones},
+    phones::{Due, End, HOLD, Held, PACE, Phones},
 };
 use crate::{
     model::message::{Hold, MessageKey},
@@ -132,7 +132,9 @@ impl Delivery {
     async fn claim(&self, phone: &Jid, done: &mut Option<MessageKey>) -> Result<Claim, StoreError> {
         let turn = self.queue.turn().await?;
         let mut first = self.phones.about_to_claim(phone);
-        if let Err(error) = self.queue.prepare(&turn, phone, &first).await {
+        let since = first.held.map(Held::since);
+        let prepared = self.queue.prepare(&turn, phone, &first.overtaken, since);
+        if let Err(error) = prepared.await {
             self.phones.before_next_claim(phone, first);
             return Err(error);
         }

@@ -18,7 +18,6 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::phones::{First, Held};
 use crate::{
     link::Answer,
     metrics::{Metrics, QueueEvent},
@@ -27,7 +26,7 @@ use crate::{
         registration::Registration,
         time::Timestamp,
     },
-    store::{Caps, Claim, Enqueued, NewMessage, News, Store, StoreError},
+    store::{Caps, Claim, Enqueued, NewMessage, News, Overtaken, Store, StoreError},
 };
 
 /// How many writes the store is asked for at a time; they share commits. Others wait in line: their
@@ -110,31 +109,34 @@ impl Queue {
         }
     }
 
-    /// What is to be done before the next message for this phone is claimed.
+    /// Before the next message for this phone is claimed: deletes what was overtaken, and nothing that was
+    /// sent at `since` or later is held any longer.
     pub async fn prepare(
         &self,
         _turn: &SemaphorePermit<'_>,
         phone: &Jid,
-        first: &First,
+        overtaken: &[Overtaken],
+        since: Option<Timestamp>,
     ) -> Result<(), StoreError> {
-        for overtaken in &first.overtaken {
+        for overtaken in overtaken {
             let replaced = self.store.overtake(overtaken).await?;
             self.metrics
                 .queue_events
                 .add(QueueEvent::Replaced, replaced);
         }
-        match first.held {
-            Some(held) => self.store.release(phone, held.since()).await,
+        match since {
+            Some(since) => self.store.release(phone, since).await,
             None => Ok(()),
         }
     }
 
-    /// Has the other replicas send what they would hold. What fails is done when this one has a link.
-    pub async fn release_all(&self, phones: &[Jid], held: Held) {
+    /// Has the other replicas send what these phones were sent at `since` or later, and what they would
+    /// hold. What fails is done when this one has a link.
+    pub async fn release_all(&self, phones: &[Jid], since: Timestamp) {
         for phone in phones {
             let released = async {
                 let _turn = self.turn().await?;
-                self.store.release(phone, held.since()).await
+                self.store.release(phone, since).await
             };
             if let Err(error) = released.await {
                 return debug!(%error, "what may be lost with the link could not be released");
@@ -179,8 +181,8 @@ impl Queue {
         }
     }
 
-    /// Ends the claim of an attempt at a phone. Gives whom the message is for now; None when the attempt was not the
-    /// latest, or the message cannot be put back, which is then free when its lease ends.
+    /// Ends the claim of an attempt at a phone. Gives whom the message is for now; None when the attempt
+    /// was not the latest, or the message cannot be put back, which is then free when its lease ends.
     pub async fn put_back(
         &self,
         key: MessageKey,

@@ -33,22 +33,21 @@ impl Exposed {
     /// None when nobody else can open the file, or there is none. A symbolic link is followed: what
     /// counts is the file that would be read.
     pub fn file(path: &Path) -> Option<Self> {
-        let file = fs::metadata(path).ok()?;
-        let access = (file.uid(), file.gid(), file.mode());
-        Some(Self {
-            path: path.to_owned(),
-            to: others(access, geteuid().as_raw(), 0o6)?,
-            owner: file.uid(),
-        })
+        Self::to_others(path, 0o6)
     }
 
     /// None when nobody else can put files into the directory.
     pub fn directory(path: &Path) -> Option<Self> {
+        Self::to_others(path, 0o2)
+    }
+
+    /// See [`others`].
+    fn to_others(path: &Path, bits: u32) -> Option<Self> {
         let file = fs::metadata(path).ok()?;
         let access = (file.uid(), file.gid(), file.mode());
         Some(Self {
             path: path.to_owned(),
-            to: others(access, geteuid().as_raw(), 0o2)?,
+            to: others(access, geteuid().as_raw(), bits)?,
             owner: file.uid(),
         })
     }

@@ -179,7 +179,8 @@ pub trait Engine {
     async fn pass_on(&self, from: &Jid, id: &str, answer: Answer) -> StoreResult<()>;
 
     /// Deletes what has expired, in steps between which others get their turn, and says how many
-    /// messages that were, with those that [`enqueue`](Self::enqueue) has deleted since. Several replicas may do it at once.
+    /// messages that were, with those that [`enqueue`](Self::enqueue) has deleted since. Several replicas
+    /// may do it at once.
     async fn purge(&self, now: Timestamp) -> StoreResult<u64>;
 
     /// How much the store holds.
