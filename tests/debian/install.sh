@@ -51,17 +51,7 @@ step "nor while the phone is away"
 $relay --away --during 'systemctl restart unified-push.service'
 step "nor while it reads its configuration anew"
 main=$(property MainPID)
-cat >reloads <<'EOF'
-#!/bin/sh
-# How often it has said that it reloaded.
-journalctl --no-pager --unit=unified-push.service --output=cat | grep --count '^reloaded' || true
-EOF
-chmod +x reloads
-# Signals that come at once may be one.
-$relay --during 'for i in 1 2 3; do
-    systemctl reload unified-push.service
-    until [ "$(./reloads)" = "$i" ]; do sleep 0.1; done
-done'
+reload
 [ "$(property MainPID) $(property ActiveState)" = "$main active" ]
 step "nor when it hangs"
 # For haste.

@@ -53,3 +53,18 @@ END
     journalctl --no-pager --unit=unified-push.service --grep='Watchdog timeout|watchdog' --output=cat |
         head -n 1
 }
+
+# It reads its configuration anew three times while pushes are sent. Each is awaited: signals that come at
+# once may be one.
+reload() {
+    cat >reload <<'END'
+for times in 1 2 3; do
+    systemctl reload unified-push.service
+    until [ "$(journalctl --no-pager --unit=unified-push.service --output=cat |
+        grep --count '^reloaded')" = "$times" ]; do
+        sleep 0.1
+    done
+done
+END
+    $relay --during 'sh ./reload'
+}
