@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet};
 
 use jid::BareJid;
 use tokio::time::Instant;
-use tokio_postgres::{Row, Statement};
+use tokio_postgres::Row;
 
 use super::{
     account,
     batch::{Arrival, Batch, Decided, Endpoint, Swept},
     columns::{as_i64, count, full_jid, owner_key},
     failure::Result,
-    pool::Connection,
+    pool::{Connection, Statement},
     queue::{DELETE, alive, count_deleted},
 };
 use crate::{

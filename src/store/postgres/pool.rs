@@ -1,6 +1,7 @@
 //! Connections: made, set up, shared, and thrown away when they did not end in order.
 
 use std::{
+    collections::HashMap,
     pin::pin,
     sync::{
         Arc,
@@ -19,7 +20,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_postgres::{
-    Row, SimpleQueryMessage, Statement,
+    Row, SimpleQueryMessage,
     binary_copy::BinaryCopyInWriter,
     types::{FromSql, ToSql, Type},
 };
@@ -31,6 +32,7 @@ use super::{
     floors::Floors,
     source::{CONNECT, Source},
 };
+use crate::model::sync::Current;
 
 /// How long a connection stays when nothing needs it.
 const IDLE: Duration = Duration::from_secs(60);
@@ -78,6 +80,23 @@ impl Purpose {
 
 pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
+/// It goes to the server with each use, in the one message: a statement that the server keeps by a
+/// name would, after a pooler's mode has changed, be another client's of the same name.
+pub struct Statement {
+    sql: String,
+    types: Vec<Type>,
+}
+
+impl Statement {
+    fn typed<'a>(&self, values: Parameters<'a>) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
+        let values = values.iter().copied();
+        values.zip(self.types.iter().cloned()).collect()
+    }
+}
+
+/// By their SQL, those whose types the server has said.
+type Statements = Current<HashMap<String, Arc<Statement>>>;
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Pool {
@@ -86,6 +105,7 @@ pub struct Pool {
     /// One for each connection that does something at the server, be it abandoned.
     busy: Arc<Semaphore>,
     floors: Arc<Floors>,
+    statements: Arc<Statements>,
     /// Held by whoever sees whether the server is worth waiting for.
     probing: Arc<Mutex<()>>,
 }
@@ -121,6 +141,7 @@ impl Pool {
             source: source.clone(),
             busy: Arc::new(Semaphore::new(connections)),
             floors,
+            statements: Arc::default(),
             probing: Arc::default(),
         }
     }
@@ -137,6 +158,7 @@ impl Pool {
             held: Some((object, permit)),
             source: self.source.clone(),
             floors: self.floors.clone(),
+            statements: self.statements.clone(),
             probing: self.probing.clone(),
             queued: AtomicI64::new(0),
         })
@@ -163,6 +185,7 @@ pub struct Connection {
     held: Option<(Object, OwnedSemaphorePermit)>,
     source: Source,
     floors: Arc<Floors>,
+    statements: Arc<Statements>,
     probing: Arc<Mutex<()>>,
     /// How many bytes more wait, as [`Caps::bytes`](crate::store::Caps::bytes) counts, through what
     /// was done with it.
@@ -188,23 +211,35 @@ impl Connection {
 
     /// What [`execute`](Self::execute) and [`query`](Self::query) take. Whoever has prepared all
     /// statements may begin several at once: they reach the server in this order, in one round trip.
-    pub async fn prepare(&self, sql: &str) -> Result<Statement> {
-        Ok(self.object().prepare_cached(sql).await?)
+    pub async fn prepare(&self, sql: &str) -> Result<Arc<Statement>> {
+        if let Some(known) = self.statements.read().get(sql) {
+            return Ok(known.clone());
+        }
+        let described = self.object().prepare(sql).await?;
+        let statement = Arc::new(Statement {
+            sql: sql.to_owned(),
+            types: described.params().to_vec(),
+        });
+        let mut known = self.statements.read().clone();
+        known.insert(sql.to_owned(), statement.clone());
+        self.statements.set(known);
+        Ok(statement)
     }
 
     /// How many rows were written.
     pub async fn execute(&self, statement: &Statement, values: Parameters<'_>) -> Result<u64> {
-        Ok(self.object().execute(statement, values).await?)
+        let values = statement.typed(values);
+        Ok(self.object().execute_typed(&statement.sql, &values).await?)
     }
 
     pub async fn query(&self, statement: &Statement, values: Parameters<'_>) -> Result<Vec<Row>> {
-        Ok(self.object().query(statement, values).await?)
+        let values = statement.typed(values);
+        Ok(self.object().query_typed(&statement.sql, &values).await?)
     }
 
     /// How many rows were written.
     pub async fn run(&self, sql: &str, values: Parameters<'_>) -> Result<u64> {
-        let statement = self.object().prepare_cached(sql).await?;
-        Ok(self.object().execute(&statement, values).await?)
+        self.execute(&*self.prepare(sql).await?, values).await
     }
 
     /// The one row, or none.
@@ -214,8 +249,9 @@ impl Connection {
         values: Parameters<'_>,
         read: impl FnOnce(&Row) -> Result<T>,
     ) -> Result<Option<T>> {
-        let statement = self.object().prepare_cached(sql).await?;
-        let row = self.object().query_opt(&statement, values).await?;
+        let statement = self.prepare(sql).await?;
+        let values = statement.typed(values);
+        let row = self.object().query_typed_opt(sql, &values).await?;
         row.as_ref().map(read).transpose()
     }
 
@@ -226,8 +262,7 @@ impl Connection {
         values: Parameters<'_>,
         read: impl FnMut(&Row) -> Result<T>,
     ) -> Result<Vec<T>> {
-        let statement = self.object().prepare_cached(sql).await?;
-        let rows = self.object().query(&statement, values).await?;
+        let rows = self.query(&*self.prepare(sql).await?, values).await?;
         rows.iter().map(read).collect()
     }
 
@@ -237,8 +272,9 @@ impl Connection {
         sql: &str,
         values: &[T],
     ) -> Result<impl Stream<Item = Result<Row>> + use<T>> {
-        let statement = self.object().prepare_cached(sql).await?;
-        let rows = self.object().query_raw(&statement, values).await?;
+        let statement = self.prepare(sql).await?;
+        let values = values.iter().zip(statement.types.iter().cloned());
+        let rows = self.object().query_typed_raw(sql, values).await?;
         Ok(rows.map_err(PostgresFailure::from))
     }
 
@@ -249,8 +285,9 @@ impl Connection {
         values: Parameters<'_>,
         read: impl FnOnce(&Row) -> Result<T>,
     ) -> Result<T> {
-        let statement = self.object().prepare_cached(sql).await?;
-        read(&self.object().query_one(&statement, values).await?)
+        let statement = self.prepare(sql).await?;
+        let values = statement.typed(values);
+        read(&self.object().query_typed_one(sql, &values).await?)
     }
 
     /// The one value of this row.

@@ -56,12 +56,12 @@ pub async fn find(db: &Connection, ids: &[TokenHash]) -> Result<Vec<Option<Found
     let sql = format!(
         "SELECT {REGISTRATION}, signer, revoked, id FROM unified_push_registrations WHERE id = ANY($1)"
     );
-    let mut rows = db.query(&db.prepare(&sql).await?, &[&ids]).await?;
+    let mut rows = db.query(&*db.prepare(&sql).await?, &[&ids]).await?;
     if rows.len() < ids.len() {
         // A pooler that spreads what is read over standbys does not do so with this one, and a
         // standby refuses it.
         let sql = format!("{sql} FOR KEY SHARE");
-        rows = db.query(&db.prepare(&sql).await?, &[&ids]).await?;
+        rows = db.query(&*db.prepare(&sql).await?, &[&ids]).await?;
     }
     let mut found = HashMap::new();
     for row in rows {
