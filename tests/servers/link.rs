@@ -171,7 +171,7 @@ async fn a_push_that_waits_when_the_link_is_lost_is_stored_at_once(bed: Rc<Bed>)
         assert!(took < Duration::from_secs(4), "{took:?}");
         location(&answer)
     };
-    let (kept, ()) = tokio::join!(answered, server.stop());
+    let (kept, ()) = tokio::join!(answered, server.kill());
     assert!(waits(&kept).await);
 
     server.start().await;
