@@ -15,6 +15,7 @@ mod floors;
 mod issuers;
 mod listen;
 mod open;
+mod open_error;
 mod opened;
 mod pool;
 mod pooler;
@@ -22,6 +23,7 @@ mod queue;
 mod registrations;
 mod remedy;
 mod revocations;
+mod schema;
 mod source;
 mod tables;
 mod tell;
@@ -56,7 +58,8 @@ use self::{
 };
 pub use self::{
     examine::{PostgresExamined, examine},
-    open::{PostgresOpenError, PostgresSettings},
+    open::PostgresSettings,
+    open_error::PostgresOpenError,
     tables::PostgresTables,
     tls::TlsSetupError,
     url::{PostgresUrl, PostgresUrlError},
@@ -103,7 +106,7 @@ impl Postgres {
             return Ok(());
         }
         let renewed = self.source.renew(url).await;
-        renewed.map_err(|failure| open::failed(failure, url))
+        renewed.map_err(|failure| open_error::failed(failure, url))
     }
 
     /// Why what other replicas say does not arrive; None until it is tried.
@@ -133,7 +136,7 @@ impl Postgres {
         url: &PostgresUrl,
         settings: PostgresSettings,
     ) -> Result<Self, PostgresOpenError> {
-        let source = Source::new(url).map_err(|failure| open::failed(failure, url))?;
+        let source = Source::new(url).map_err(|failure| open_error::failed(failure, url))?;
         // One listens.
         let pool = Pool::new(
             &source,

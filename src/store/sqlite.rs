@@ -9,9 +9,12 @@ mod examine;
 mod issuers;
 mod meanwhile;
 mod open;
+mod open_error;
 mod queue;
 mod registrations;
 mod revocations;
+mod schema;
+mod state_dir;
 mod statements;
 mod tables;
 #[cfg(test)]
@@ -34,7 +37,7 @@ use tokio::sync::RwLock;
 
 pub use self::{
     examine::{SqliteExamined, examine},
-    open::SqliteOpenError,
+    open_error::SqliteOpenError,
     tables::SqliteTables,
 };
 use self::{
@@ -81,20 +84,22 @@ pub struct Sqlite {
 impl Sqlite {
     /// The daemon's: makes what is missing, and keeps other daemons out.
     pub fn open(state_dir: &Path) -> Result<Self, SqliteOpenError> {
-        let path = open::make(state_dir)?;
-        Self::start(path, Some(open::lock(state_dir)?))
+        let path = state_dir::make(state_dir)?;
+        Self::start(path, Some(state_dir::lock(state_dir)?))
     }
 
     /// For the command line, which must not leave a database that belongs to another user.
     pub fn open_existing(state_dir: &Path) -> Result<Self, SqliteOpenError> {
-        Self::start(open::find(state_dir)?, None)
+        Self::start(state_dir::find(state_dir)?, None)
     }
 
     fn start(path: PathBuf, lock: Option<File>) -> Result<Self, SqliteOpenError> {
         let writing = open::connect(&path)?;
-        open::migrate(&path, &writing)?;
+        schema::migrate(&path, &writing)?;
         let copied_from = open::copied_from(&writing);
-        if let Some(copied_from) = copied_from.map_err(|source| open::failed(&path, source))? {
+        if let Some(copied_from) =
+            copied_from.map_err(|source| open_error::failed(&path, source))?
+        {
             return Err(SqliteOpenError::Unfinished { path, copied_from });
         }
         if lock.is_some() {
@@ -102,7 +107,7 @@ impl Sqlite {
             let _ = queue::void_claims(&writing);
         }
         let changes =
-            revocations::changes(&writing).map_err(|source| open::failed(&path, source))?;
+            revocations::changes(&writing).map_err(|source| open_error::failed(&path, source))?;
         let reading = open::connect(&path)?;
         Ok(Self {
             reader: Reader::start(reading).map_err(SqliteOpenError::Thread)?,
