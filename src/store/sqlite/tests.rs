@@ -1,10 +1,21 @@
 use std::time::Duration;
 
-use jid::Jid;
+use jid::{BareJid, Jid};
 use tempfile::TempDir;
 
 use super::{Sqlite as Store, *};
-use crate::{model::registration::Digest, store::registrations::Generation};
+use crate::{
+    model::{
+        registration::{Digest, Registration},
+        revocation::Scope,
+        secret::KeyId,
+        time::Timestamp,
+    },
+    store::{
+        engine::Engine,
+        registrations::{Found, Generation, Issuer, NewRegistration, TokenHash},
+    },
+};
 
 const NOW: Timestamp = Timestamp::from_secs(1_764_000_000);
 const WEEK: Duration = Duration::from_secs(7 * 86400);
