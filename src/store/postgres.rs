@@ -4,9 +4,11 @@
 
 mod account;
 mod batch;
+mod claim;
 mod clock;
 mod columns;
 mod counting;
+mod endpoints;
 mod engine;
 mod enqueue;
 mod examine;
@@ -79,7 +81,7 @@ pub struct Postgres {
     finds: Workers<TokenHash, Option<Found>>,
     lately: LatelyFound,
     enqueues: Workers<Arrival, Enqueued>,
-    claims: Workers<queue::Asked, (bool, Claim)>,
+    claims: Workers<claim::Asked, (bool, Claim)>,
     unsure: Unsure,
     acknowledgements: Workers<MessageKey, bool>,
     listener: Listener,
@@ -161,7 +163,7 @@ impl Postgres {
                     Ok(answers)
                 }
             }),
-            claims: workers!(work, |work, db, asked| queue::claim(db, by, asked)),
+            claims: workers!(work, |work, db, asked| claim::claim(db, by, asked)),
             unsure: Unsure::default(),
             acknowledgements: workers!(work, |work, db, keys| queue::acknowledge(db, keys)),
             listener: Listener::new(source, start.replica.clone(), work.clone()),

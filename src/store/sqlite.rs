@@ -3,6 +3,7 @@
 //!
 //! A write is answered when it is on the disk; those that wait at the same time share one commit.
 
+mod claim;
 mod columns;
 mod engine;
 mod enqueue;
@@ -91,7 +92,7 @@ impl Sqlite {
         }
         if lock.is_some() {
             // If the disk is full, say, they end by themselves: no reason not to start.
-            let _ = queue::void_claims(&writing);
+            let _ = claim::void_claims(&writing);
         }
         let changes =
             revocations::changes(&writing).map_err(|source| open_error::failed(&path, source))?;

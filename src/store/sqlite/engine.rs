@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use jid::{BareJid, Jid};
 use rusqlite::Connection;
 
-use super::{Sqlite, enqueue, issuers, queue, registrations, revocations, upkeep};
+use super::{Sqlite, claim, enqueue, issuers, queue, registrations, revocations, upkeep};
 use crate::{
     link::Answer,
     model::{
@@ -132,7 +132,7 @@ impl Engine for Sqlite {
         self.deliver(
             move |db| {
                 let was_there = done.map(|key| queue::acknowledge(db, key)).transpose()?;
-                let claim = queue::claim(db, &owner, now, lease)?;
+                let claim = claim::claim(db, &owner, now, lease)?;
                 Ok((was_there.unwrap_or(false), claim))
             },
             move |db, meanwhile| {

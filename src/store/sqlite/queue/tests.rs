@@ -10,7 +10,12 @@ use bytes::Bytes;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::{
-    super::{enqueue::enqueue, tests::connected, upkeep::purge_messages},
+    super::{
+        claim::{claim, void_claims},
+        enqueue::enqueue,
+        tests::connected,
+        upkeep::purge_messages,
+    },
     *,
 };
 use crate::{
@@ -22,7 +27,7 @@ use crate::{
     },
     store::{
         engine::Engine,
-        messages::{Caps, Enqueued, NewMessage},
+        messages::{Caps, Claim, Enqueued, NewMessage},
         sqlite::Sqlite,
     },
 };
