@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
 mod caps;
+mod claims;
 mod databases;
 mod dead_rows;
 mod large;
@@ -18,7 +19,9 @@ mod queue;
 mod random;
 mod registrations;
 mod replicas;
+mod revocations;
 mod round_trips;
+mod topics;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -60,9 +63,12 @@ fn main() -> ExitCode {
     let mut suite = Suite::from_args(None);
     let shared = Shared::default();
     let on_both = [
+        claims::tests(),
         queue::tests(),
+        topics::tests(),
         caps::tests(),
         registrations::tests(),
+        revocations::tests(),
         random::tests(),
     ];
     for test in on_both.concat() {
