@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::*;
+use super::{super::pause::FIRST_PAUSE, *};
 
 #[test]
 fn a_phone_that_comes_is_tried_at_once_and_its_held_messages_with_it() {
