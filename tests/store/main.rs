@@ -6,6 +6,7 @@
 
 mod caps;
 mod claims;
+mod clocks;
 mod databases;
 mod dead_rows;
 mod large;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         add_on_both(&mut suite, Suite::add_long, &test, &shared);
     }
     let on_postgres = [
+        clocks::tests(),
         databases::tests(),
         dead_rows::tests(),
         plans::tests(),
