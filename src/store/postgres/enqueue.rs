@@ -11,8 +11,8 @@ use super::{
 };
 use crate::store::{messages::Enqueued, rules};
 
-/// A transaction of its own. `waiting` is what waits, as [`Caps::bytes`] counts. Says besides how many
-/// messages of the accounts it has deleted that had expired.
+/// A transaction of its own. `waiting` is what waits, as [`Caps::bytes`](crate::store::Caps::bytes)
+/// counts. Says besides how many messages of the accounts it has deleted that had expired.
 pub async fn enqueue(
     db: &Connection,
     arrivals: &[Arrival],
