@@ -254,43 +254,43 @@ impl Config {
                 self.state_dir != started.state_dir,
             ),
             (
-                &options::STORE_URL.about,
+                &options::store::URL.about,
                 !self.store.is_same_place(&started.store),
             ),
             (
-                &options::STORE_CONNECTIONS.about,
+                &options::store::CONNECTIONS.about,
                 self.postgres.connections != started.postgres.connections,
             ),
             (
-                &options::REQUIRE_SYNCHRONOUS.about,
+                &options::store::REQUIRE_SYNCHRONOUS.about,
                 self.postgres.require_synchronous != started.postgres.require_synchronous,
             ),
             (
-                &options::DOMAIN.about,
+                &options::component::DOMAIN.about,
                 self.component.domain != started.component.domain,
             ),
             (
-                &options::HTTP_LISTEN.about,
+                &options::http::LISTEN.about,
                 self.http.listen != started.http.listen,
             ),
             (
-                &options::PUBLIC_URL.about,
+                &options::http::PUBLIC_URL.about,
                 self.http.public_url != started.http.public_url,
             ),
             (
-                &options::ADMIN_LISTEN.about,
+                &options::admin::LISTEN.about,
                 self.admin.listen != started.admin.listen,
             ),
             (
-                &options::CONNECTIONS.about,
+                &options::limits::CONNECTIONS.about,
                 self.limits.connections != started.limits.connections,
             ),
             (
-                &options::REQUEST_MEMORY.about,
+                &options::limits::REQUEST_MEMORY.about,
                 self.limits.request_memory != started.limits.request_memory,
             ),
             (
-                &options::LOG_FORMAT.about,
+                &options::log::FORMAT.about,
                 self.log.format != started.log.format,
             ),
         ];

@@ -61,7 +61,7 @@ impl Table {
     }
 
     /// Prints it and, if asked to, writes it into the file of its part, which is named as on the
-    /// command line. `docs/performance.md` shows a few of the rows; `tests/docs.rs` fails while they
+    /// command line. `docs/performance.md` shows a few of the rows; `tests/docs` fails while they
     /// differ.
     pub fn publish(&self, part: &str, write: bool) {
         println!("{}", self.0);

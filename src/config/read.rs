@@ -7,8 +7,17 @@ use figment::value::Value;
 use jid::BareJid;
 
 use super::{
-    Admin, Component, Config, Delivery, Http, Limits, Listen, Log, Store, imports, layers::Layer,
-    network, options::*, report::Problem, secrets, settings::Settings, tls,
+    Admin, Component, Config, Delivery, Http, Limits, Listen, Log, Store, imports,
+    layers::Layer,
+    network,
+    options::{
+        ACL, BACKEND, REGISTRATION_GRACE, REGISTRATION_TTL, SECRET, SECRET_FILE, STATE_DIR, VAPID,
+        admin, component, delivery, http, limits, log, store,
+    },
+    report::Problem,
+    secrets,
+    settings::Settings,
+    tls,
 };
 use crate::{
     model::{
@@ -26,7 +35,7 @@ const DAY: Duration = Duration::from_secs(86400);
 
 /// None when an option is wrong; the report may have problems all the same.
 pub fn config(settings: &mut Settings) -> Option<Config> {
-    if let Some(domain) = settings.get(&DOMAIN) {
+    if let Some(domain) = settings.get(&component::DOMAIN) {
         settings.derive(derived(&domain));
     }
     settings.check_each();
@@ -51,48 +60,48 @@ pub fn config(settings: &mut Settings) -> Option<Config> {
         state_dir: settings.get(&STATE_DIR)?,
         store: store?,
         postgres: PostgresSettings {
-            connections: whole(settings.get(&STORE_CONNECTIONS)?),
-            require_synchronous: settings.get(&REQUIRE_SYNCHRONOUS)?,
+            connections: whole(settings.get(&store::CONNECTIONS)?),
+            require_synchronous: settings.get(&store::REQUIRE_SYNCHRONOUS)?,
         },
         component: Component {
-            domain: settings.get(&DOMAIN)?,
-            host: settings.get(&HOST)?,
-            port: whole(settings.get(&PORT)?),
+            domain: settings.get(&component::DOMAIN)?,
+            host: settings.get(&component::HOST)?,
+            port: whole(settings.get(&component::PORT)?),
             tls: tls?,
             secret: component_secret?,
         },
         http: Http {
-            listen: settings.get(&HTTP_LISTEN)?,
-            public_url: settings.get(&PUBLIC_URL)?,
-            require_ttl: settings.get(&REQUIRE_TTL)?,
-            trusted_proxies: settings.get(&TRUSTED_PROXIES)?,
+            listen: settings.get(&http::LISTEN)?,
+            public_url: settings.get(&http::PUBLIC_URL)?,
+            require_ttl: settings.get(&http::REQUIRE_TTL)?,
+            trusted_proxies: settings.get(&http::TRUSTED_PROXIES)?,
         },
         admin: Admin {
-            listen: settings.get(&ADMIN_LISTEN)?,
+            listen: settings.get(&admin::LISTEN)?,
         },
         delivery: Delivery {
-            ack_timeout: settings.get(&ACK_TIMEOUT)?,
-            default_ttl: Ttl::from_secs(settings.get(&DEFAULT_TTL)?.as_secs()),
-            max_ttl: Ttl::from_secs(settings.get(&MAX_TTL)?.as_secs()),
-            min_ttl: Ttl::from_secs(settings.get(&MIN_TTL)?.as_secs()),
-            min_ttl_urgency: settings.get(&MIN_TTL_URGENCY)?,
-            max_queued_per_endpoint: whole(settings.get(&MAX_QUEUED_PER_ENDPOINT)?),
-            max_queued_per_jid: whole(settings.get(&MAX_QUEUED_PER_JID)?),
-            max_queued_bytes: settings.get(&MAX_QUEUED_BYTES)?,
+            ack_timeout: settings.get(&delivery::ACK_TIMEOUT)?,
+            default_ttl: Ttl::from_secs(settings.get(&delivery::DEFAULT_TTL)?.as_secs()),
+            max_ttl: Ttl::from_secs(settings.get(&delivery::MAX_TTL)?.as_secs()),
+            min_ttl: Ttl::from_secs(settings.get(&delivery::MIN_TTL)?.as_secs()),
+            min_ttl_urgency: settings.get(&delivery::MIN_TTL_URGENCY)?,
+            max_queued_per_endpoint: whole(settings.get(&delivery::MAX_QUEUED_PER_ENDPOINT)?),
+            max_queued_per_jid: whole(settings.get(&delivery::MAX_QUEUED_PER_JID)?),
+            max_queued_bytes: settings.get(&delivery::MAX_QUEUED_BYTES)?,
         },
         limits: Limits {
-            endpoint_rate: settings.get(&ENDPOINT_RATE)?,
-            client_guess_rate: settings.get(&CLIENT_GUESS_RATE)?,
-            registrations_per_jid: whole(settings.get(&REGISTRATIONS_PER_JID)?),
-            registration_rate: settings.get(&REGISTRATION_RATE)?,
-            in_flight_memory: settings.get(&IN_FLIGHT_MEMORY)?,
-            request_memory: settings.get(&REQUEST_MEMORY)?,
-            connections: whole(settings.get(&CONNECTIONS)?),
-            connections_per_client: whole(settings.get(&CONNECTIONS_PER_CLIENT)?),
+            endpoint_rate: settings.get(&limits::ENDPOINT_RATE)?,
+            client_guess_rate: settings.get(&limits::CLIENT_GUESS_RATE)?,
+            registrations_per_jid: whole(settings.get(&limits::REGISTRATIONS_PER_JID)?),
+            registration_rate: settings.get(&limits::REGISTRATION_RATE)?,
+            in_flight_memory: settings.get(&limits::IN_FLIGHT_MEMORY)?,
+            request_memory: settings.get(&limits::REQUEST_MEMORY)?,
+            connections: whole(settings.get(&limits::CONNECTIONS)?),
+            connections_per_client: whole(settings.get(&limits::CONNECTIONS_PER_CLIENT)?),
         },
         log: Log {
-            level: settings.get(&LOG_LEVEL)?,
-            format: settings.get(&LOG_FORMAT)?,
+            level: settings.get(&log::LEVEL)?,
+            format: settings.get(&log::FORMAT)?,
         },
     };
     drop_current_secret(settings, &mut config);
@@ -116,7 +125,7 @@ fn derived(domain: &BareJid) -> Layer {
     // As DNS has it: a URL is ASCII.
     let host = idna::domain_to_ascii(domain.as_str()).unwrap_or_else(|_| domain.to_string());
     let url = Value::from(format!("https://{host}"));
-    layer.put(PUBLIC_URL.about.path, url, "default");
+    layer.put(http::PUBLIC_URL.about.path, url, "default");
     layer
 }
 
@@ -141,7 +150,7 @@ fn check_together(settings: &mut Settings, store: Option<&Store>) {
              `unified-push gen-secret` prints one",
         ));
     }
-    if let (Some(acl), Some(domain)) = (settings.get(&ACL), settings.get(&DOMAIN))
+    if let (Some(acl), Some(domain)) = (settings.get(&ACL), settings.get(&component::DOMAIN))
         && let Some(entry) = acl.within(&domain)
     {
         let what = format!(
@@ -150,14 +159,14 @@ fn check_together(settings: &mut Settings, store: Option<&Store>) {
         let remedy = "write the domain of the accounts, such as \"example.org\"";
         settings.complain(&ACL.about, &what, remedy);
     }
-    let (http, admin) = (settings.get(&HTTP_LISTEN), settings.get(&ADMIN_LISTEN));
+    let (http, admin) = (settings.get(&http::LISTEN), settings.get(&admin::LISTEN));
     let any_port = matches!(&admin, Some(Listen::Tcp(address)) if address.port() == 0);
     if admin.is_some() && admin == http && !any_port {
         let remedy = "give each listener its own address";
-        settings.complain(&ADMIN_LISTEN.about, "is the same as http.listen", remedy);
+        settings.complain(&admin::LISTEN.about, "is the same as http.listen", remedy);
     }
-    for key in [&MIN_TTL, &DEFAULT_TTL] {
-        let ttls = settings.get(key).zip(settings.get(&MAX_TTL));
+    for key in [&delivery::MIN_TTL, &delivery::DEFAULT_TTL] {
+        let ttls = settings.get(key).zip(settings.get(&delivery::MAX_TTL));
         if ttls.is_some_and(|(ttl, max)| ttl > max) {
             let remedy = "lower it, or raise delivery.max_ttl";
             settings.complain(&key.about, "is more than delivery.max_ttl", remedy);
@@ -205,7 +214,7 @@ fn warn(settings: &mut Settings, config: &Config) {
         Host::Network(_) => {}
         Host::Unix(_) => {
             if settings
-                .find(&PORT.about)
+                .find(&component::PORT.about)
                 .is_some_and(|port| port.origin != "default")
             {
                 settings.warn("component.port: is not used with the Unix socket of component.host");

@@ -10,10 +10,7 @@ use super::{
     Store,
     forms::{As, Form},
     key::{About, Described, Key},
-    options::{
-        COMPONENT_SECRET, COMPONENT_SECRET_FILE, PREVIOUS_SECRETS, PREVIOUS_SECRETS_FILE, SECRET,
-        SECRET_FILE, STORE_URL, STORE_URL_FILE,
-    },
+    options::{PREVIOUS_SECRETS, PREVIOUS_SECRETS_FILE, SECRET, SECRET_FILE, component, store},
     settings::{Settings, expected},
     values::frame,
 };
@@ -29,7 +26,7 @@ const GENERATE: &str = "generate one with `unified-push gen-secret`";
 
 /// None when it is not set or wrong, and so are the others; if that is a fault, the report says so.
 pub fn component_secret(settings: &mut Settings) -> Option<Secret> {
-    let (about, secret) = secret(settings, &COMPONENT_SECRET, &COMPONENT_SECRET_FILE)?;
+    let (about, secret) = secret(settings, &component::SECRET, &component::SECRET_FILE)?;
     warn_of_frame(settings, about, "", secret.as_bytes());
     Some(secret)
 }
@@ -76,18 +73,18 @@ pub fn previous_secrets(settings: &mut Settings) -> Option<Vec<Secret>> {
 
 /// A URL, which usually holds a password.
 pub fn store(settings: &mut Settings) -> Option<Store> {
-    let (about, url, of_file) = match written(settings, &STORE_URL, &STORE_URL_FILE) {
+    let (about, url, of_file) = match written(settings, &store::URL, &store::URL_FILE) {
         // Set twice, or wrong, is a problem that the report has already.
-        None if settings.is_set(&STORE_URL.about) || settings.is_set(&STORE_URL_FILE.about) => {
+        None if settings.is_set(&store::URL.about) || settings.is_set(&store::URL_FILE.about) => {
             return None;
         }
         None => return Some(Store::Sqlite),
-        Some(Written::InPlace(url)) => (&STORE_URL.about, url, ""),
+        Some(Written::InPlace(url)) => (&store::URL.about, url, ""),
         Some(Written::InFile(content)) => {
             let content = Secret::from_file_content(content);
             // What is not UTF-8 is no URL either.
             let url = String::from_utf8_lossy(content.as_bytes()).into_owned();
-            (&STORE_URL_FILE.about, url, "names a file whose content ")
+            (&store::URL_FILE.about, url, "names a file whose content ")
         }
     };
     if url == "sqlite" {
@@ -102,9 +99,9 @@ pub fn store(settings: &mut Settings) -> Option<Store> {
                 return None;
             }
             if url.has_password() {
-                settings.warn_of_open_file(&STORE_URL.about, STORE_URL_FILE.about.name());
+                settings.warn_of_open_file(&store::URL.about, store::URL_FILE.about.name());
             }
-            let file = settings.find(&STORE_URL_FILE.about);
+            let file = settings.find(&store::URL_FILE.about);
             let file = file.and_then(|setting| setting.value.as_str().map(PathBuf::from));
             Some(Store::Postgres(match file {
                 Some(file) => url.kept_in(&place(settings, &file).0),
@@ -116,7 +113,7 @@ pub fn store(settings: &mut Settings) -> Option<Store> {
                 Some(frame) => frame.to_owned(),
                 None => error.to_string(),
             };
-            settings.complain(about, format!("{of_file}{what}"), expected(&STORE_URL));
+            settings.complain(about, format!("{of_file}{what}"), expected(&store::URL));
             None
         }
     }

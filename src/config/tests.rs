@@ -5,6 +5,7 @@ mod imports;
 mod layering;
 mod problems;
 mod secret_files;
+mod shown;
 mod store;
 
 use std::{ffi::OsString, fs, path::PathBuf};

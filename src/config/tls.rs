@@ -4,7 +4,7 @@ use rustls::pki_types::ServerName;
 
 use super::{
     key::About,
-    options::{HOST, TLS, TLS_CA_FILE, TLS_NAME},
+    options::component::{HOST, TLS, TLS_CA_FILE, TLS_NAME},
     secrets::place,
     settings::Settings,
 };

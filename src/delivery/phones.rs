@@ -29,6 +29,7 @@
 
 mod announced;
 mod elsewhere;
+mod pause;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -48,11 +49,7 @@ use self::{
 };
 use crate::{
     metrics::Metrics,
-    model::{
-        random::{Random, random_array},
-        sync::Mutex,
-        time::Timestamp,
-    },
+    model::{random::Random, sync::Mutex, time::Timestamp},
     store::Overtaken,
 };
 
@@ -60,9 +57,6 @@ use crate::{
 /// what a hibernating session was sent, and whatever is sent again arrives twice.
 pub const HOLD: Duration = Duration::from_secs(15 * 60);
 
-/// The pause after a temporary error, doubled with each up to the limit.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = HOLD;
 /// The pause after an error that the phone cannot cut short.
 pub const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -180,7 +174,7 @@ impl Phones {
         self.change(|table| {
             let known = table.enter(phone);
             known.fail(now);
-            let next = now + self.pause(known);
+            let next = now + pause::after(known.failures, &*self.random);
             table.schedule_by(phone.as_str(), next);
         });
     }
@@ -348,10 +342,12 @@ impl Phones {
                 _ if meanwhile.woken => now,
                 End::Failed => {
                     known.fail(now);
-                    now + self.pause(known)
+                    now + pause::after(known.failures, &*self.random)
                 }
                 // Counted already.
-                End::Later(_) | End::Unanswered if meanwhile.failed => now + self.pause(known),
+                End::Later(_) | End::Unanswered if meanwhile.failed => {
+                    now + pause::after(known.failures, &*self.random)
+                }
                 End::Unanswered => {
                     known.rest = Rest::Quiet;
                     now + HOLD
@@ -373,16 +369,6 @@ impl Phones {
         let is_busy =
             |phone: &Phone| phone.is_being_tried() || phone.next().is_some_and(|at| at <= now);
         self.table.lock().get(phone.as_str()).is_some_and(is_busy)
-    }
-
-    /// How long to wait after a temporary error: up to a quarter less, so that those who failed
-    /// together do not come back together.
-    fn pause(&self, phone: &Phone) -> Duration {
-        let doublings = phone.failures.saturating_sub(1).min(16);
-        let [random] = random_array(&*self.random);
-        (FIRST_PAUSE * 2u32.saturating_pow(doublings))
-            .min(LONGEST_PAUSE)
-            .mul_f64(1.0 - f64::from(random) / 1024.0)
     }
 
     fn change(&self, change: impl FnOnce(&mut Table)) {

@@ -4,9 +4,11 @@
 
 mod account;
 mod batch;
+mod claim;
 mod clock;
 mod columns;
 mod counting;
+mod endpoints;
 mod engine;
 mod enqueue;
 mod examine;
@@ -15,6 +17,7 @@ mod floors;
 mod issuers;
 mod listen;
 mod open;
+mod open_error;
 mod opened;
 mod pool;
 mod pooler;
@@ -22,6 +25,7 @@ mod queue;
 mod registrations;
 mod remedy;
 mod revocations;
+mod schema;
 mod source;
 mod tables;
 mod tell;
@@ -56,7 +60,8 @@ use self::{
 };
 pub use self::{
     examine::{PostgresExamined, examine},
-    open::{PostgresOpenError, PostgresSettings},
+    open::PostgresSettings,
+    open_error::PostgresOpenError,
     tables::PostgresTables,
     tls::TlsSetupError,
     url::{PostgresUrl, PostgresUrlError},
@@ -76,7 +81,7 @@ pub struct Postgres {
     finds: Workers<TokenHash, Option<Found>>,
     lately: LatelyFound,
     enqueues: Workers<Arrival, Enqueued>,
-    claims: Workers<queue::Asked, (bool, Claim)>,
+    claims: Workers<claim::Asked, (bool, Claim)>,
     unsure: Unsure,
     acknowledgements: Workers<MessageKey, bool>,
     listener: Listener,
@@ -103,7 +108,7 @@ impl Postgres {
             return Ok(());
         }
         let renewed = self.source.renew(url).await;
-        renewed.map_err(|failure| open::failed(failure, url))
+        renewed.map_err(|failure| open_error::failed(failure, url))
     }
 
     /// Why what other replicas say does not arrive; None until it is tried.
@@ -133,7 +138,7 @@ impl Postgres {
         url: &PostgresUrl,
         settings: PostgresSettings,
     ) -> Result<Self, PostgresOpenError> {
-        let source = Source::new(url).map_err(|failure| open::failed(failure, url))?;
+        let source = Source::new(url).map_err(|failure| open_error::failed(failure, url))?;
         // One listens.
         let pool = Pool::new(
             &source,
@@ -158,7 +163,7 @@ impl Postgres {
                     Ok(answers)
                 }
             }),
-            claims: workers!(work, |work, db, asked| queue::claim(db, by, asked)),
+            claims: workers!(work, |work, db, asked| claim::claim(db, by, asked)),
             unsure: Unsure::default(),
             acknowledgements: workers!(work, |work, db, keys| queue::acknowledge(db, keys)),
             listener: Listener::new(source, start.replica.clone(), work.clone()),

@@ -17,11 +17,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Account, PATIENCE, Random,
-    app::{Apps, Behaviour, Log, NS, Pair, Push, Refusal, Registered},
+    app::{Apps, Behaviour, Log, NS, Pair, Refusal, Registered},
     xml::Element,
 };
 
 mod link;
+mod phone;
+
+pub use self::phone::FakePhone;
 
 /// How long a phone without a connection is kept.
 pub const HIBERNATION: Duration = Duration::from_millis(1200);
@@ -31,13 +34,6 @@ pub struct FakeServer {
     pub port: u16,
     state: Arc<Mutex<State>>,
     _task: AbortOnDropHandle<()>,
-}
-
-/// A phone of a [`FakeServer`], online for as long as nothing else is said.
-pub struct FakePhone {
-    jid: String,
-    pushes: mpsc::Receiver<Push>,
-    state: Arc<Mutex<State>>,
 }
 
 struct State {
@@ -225,38 +221,6 @@ impl FakeServer {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
-    }
-}
-
-impl FakePhone {
-    pub async fn register(&self, application: &str) -> Result<Registered, Refusal> {
-        register(&self.state, &self.jid, &Pair::of(&self.jid, application)).await
-    }
-
-    /// Sends an IQ to the component and awaits its answer.
-    pub async fn ask(&self, kind: &str, content: &str) -> Element {
-        ask(&self.state, &self.jid, kind, content).await
-    }
-
-    pub fn announce(&self) {
-        self.state.lock().unwrap().announce(&self.jid);
-    }
-
-    pub fn behave(&self, behaviour: Behaviour) {
-        self.state.lock().unwrap().behave(&self.jid, behaviour);
-    }
-
-    /// Forgets its apps, as after they were uninstalled.
-    pub fn forget(&self) {
-        let mut state = self.state.lock().unwrap();
-        let session = state.sessions.get_mut(&self.jid);
-        session.expect("it is online").apps.known.clear();
-    }
-
-    /// The next push that arrives, acknowledged or not.
-    pub async fn push(&mut self) -> Push {
-        let push = timeout(PATIENCE, self.pushes.recv()).await;
-        push.expect("a push in time").expect("an open connection")
     }
 }
 

@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
 mod caps;
+mod claims;
+mod clocks;
 mod databases;
 mod dead_rows;
 mod large;
@@ -18,7 +20,9 @@ mod queue;
 mod random;
 mod registrations;
 mod replicas;
+mod revocations;
 mod round_trips;
+mod topics;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -60,9 +64,12 @@ fn main() -> ExitCode {
     let mut suite = Suite::from_args(None);
     let shared = Shared::default();
     let on_both = [
+        claims::tests(),
         queue::tests(),
+        topics::tests(),
         caps::tests(),
         registrations::tests(),
+        revocations::tests(),
         random::tests(),
     ];
     for test in on_both.concat() {
@@ -72,6 +79,7 @@ fn main() -> ExitCode {
         add_on_both(&mut suite, Suite::add_long, &test, &shared);
     }
     let on_postgres = [
+        clocks::tests(),
         databases::tests(),
         dead_rows::tests(),
         plans::tests(),

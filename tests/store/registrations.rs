@@ -1,4 +1,4 @@
-//! Registrations, revocations, and the secrets that issued tokens.
+//! Registrations, and the secrets that issued tokens.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use jid::BareJid;
 use testbed::tests;
 use unified_push::{
     model::{
-        registration::{Digest, Registration, RegistrationKey},
-        revocation::{Revocation, Scope},
+        registration::{Digest, Registration},
+        revocation::Scope,
         secret::KeyId,
         time::Timestamp,
         vapid::KeyHash,
@@ -20,7 +20,7 @@ use crate::{
     messages::{BALCONY, NOW, ORCHARD, after, full},
 };
 
-const WEEK: Duration = Duration::from_secs(7 * 86_400);
+pub const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const KEY: KeyId = KeyId::from_bytes([1; 8]);
 const OTHER_KEY: KeyId = KeyId::from_bytes([2; 8]);
 
@@ -31,12 +31,6 @@ pub fn tests() -> Vec<Test> {
         a_shorter_ttl_takes_nothing_back,
         another_app_phone_or_account_gets_its_own_row,
         what_has_expired_never_comes_back,
-        what_was_revoked_never_comes_back,
-        a_revocation_spares_what_was_registered_after_its_instant,
-        a_registration_lives_even_if_the_clock_was_set_back_behind_a_revocation,
-        an_owners_revocation_covers_all_of_the_account,
-        an_account_cannot_fill_the_list_with_revocations,
-        an_account_cannot_fill_the_store_with_what_was_revoked,
         a_registration_that_is_about_to_end_gets_a_new_url,
         a_new_secret_gets_a_new_row_beside_the_old_one,
         an_account_holds_so_many_and_no_more,
@@ -49,7 +43,7 @@ pub fn tests() -> Vec<Test> {
     ]
 }
 
-fn hash(serial: u8) -> TokenHash {
+pub fn hash(serial: u8) -> TokenHash {
     TokenHash::from_bytes([serial; 32])
 }
 
@@ -81,7 +75,7 @@ pub fn scope() -> Scope {
     Scope::Registration(romeo(0, NOW).registration.key())
 }
 
-fn stored(serial: u8, expires: Timestamp) -> Registered {
+pub fn stored(serial: u8, expires: Timestamp) -> Registered {
     Registered::Stored {
         generation: Generation::from_bytes([serial; 16]),
         expires,
@@ -143,73 +137,6 @@ async fn what_has_expired_never_comes_back(store: &Store) {
     let then = NOW.saturating_add(WEEK);
     let fresh = store.register(romeo(2, then)).await.unwrap();
     assert_eq!(fresh, stored(2, then.saturating_add(WEEK)));
-}
-
-async fn what_was_revoked_never_comes_back(store: &Store) {
-    store.register(romeo(1, NOW)).await.unwrap();
-    let revoked = store.revoke(scope(), after(1), NOW).await.unwrap();
-    // Until the last token under any secret has expired.
-    assert_eq!(revoked.revocation.until, NOW.saturating_add(WEEK));
-    assert!(found(store, 1).await.revoked);
-
-    let fresh = store.register(romeo(2, after(2))).await.unwrap();
-    assert_eq!(fresh, stored(2, after(2).saturating_add(WEEK)));
-    assert!(!found(store, 2).await.revoked);
-}
-
-async fn a_revocation_spares_what_was_registered_after_its_instant(store: &Store) {
-    store.register(romeo(1, NOW)).await.unwrap();
-    store.register(romeo(2, after(10))).await.unwrap();
-    store.revoke(scope(), after(9), NOW).await.unwrap();
-    assert!(!found(store, 1).await.revoked);
-}
-
-async fn a_registration_lives_even_if_the_clock_was_set_back_behind_a_revocation(store: &Store) {
-    let owner = Scope::Owner(BareJid::new("romeo@example.org").unwrap());
-    store.revoke(scope(), after(10), NOW).await.unwrap();
-    store.revoke(owner, after(20), NOW).await.unwrap();
-    store.register(romeo(1, NOW)).await.unwrap();
-    let issued = found(store, 1).await.registration.issued;
-    assert_eq!(issued.as_millis(), after(20).as_millis() + 1);
-}
-
-async fn an_owners_revocation_covers_all_of_the_account(store: &Store) {
-    store.register(romeo(1, NOW)).await.unwrap();
-    let second = new("romeo@example.org/x", 2, 2, NOW);
-    store.register(second).await.unwrap();
-    let juliet = new("juliet@example.org/x", 1, 3, NOW);
-    store.register(juliet).await.unwrap();
-    let owner = Scope::Owner(BareJid::new("romeo@example.org").unwrap());
-    store.revoke(owner, after(1), NOW).await.unwrap();
-    assert!(found(store, 1).await.revoked && found(store, 2).await.revoked);
-    assert!(!found(store, 3).await.revoked);
-}
-
-async fn an_account_cannot_fill_the_list_with_revocations(store: &Store) {
-    store.register(romeo(1, NOW)).await.unwrap();
-    let key = |app: u16| {
-        let mut application = [0xaa; 32];
-        application[..2].copy_from_slice(&app.to_be_bytes());
-        let key = romeo(0, NOW).registration.key();
-        Scope::Registration(RegistrationKey {
-            application: Digest::from_bytes(application),
-            ..key
-        })
-    };
-    let far = after(1).saturating_add(WEEK * 9);
-    store.revoke(key(0), after(1), far).await.unwrap();
-    for app in 1..1000 {
-        store.revoke(key(app), after(1), NOW).await.unwrap();
-    }
-    assert!(!found(store, 1).await.revoked);
-    let whole = store.revoke(key(1000), after(2), NOW).await.unwrap();
-    assert!(matches!(whole.revocation.scope, Scope::Owner(_)));
-    assert_eq!(
-        whole.revocation.until, far,
-        "as long as the longest that it takes in"
-    );
-    assert_eq!(store.revocations().await.unwrap(), [whole.revocation]);
-    assert!(found(store, 1).await.revoked);
 }
 
 async fn a_registration_that_is_about_to_end_gets_a_new_url(store: &Store) {
@@ -298,37 +225,6 @@ async fn what_was_renewed_longest_ago_is_told(store: &Store) {
     store.revoke(scope, after(8), after(8)).await.unwrap();
     assert_eq!(oldest(after(9)).await, Some((1, after(5))));
     assert_eq!(oldest(after(9).saturating_add(WEEK)).await, None);
-}
-
-async fn an_account_cannot_fill_the_store_with_what_was_revoked(store: &Store) {
-    let juliet = || new(BALCONY, 1, 255, NOW);
-    store.register(juliet()).await.unwrap();
-    let scope_of_juliet = Scope::Registration(juliet().registration.key());
-    let revoke = |scope, at| store.revoke(scope, at, at.saturating_add(WEEK));
-    revoke(scope_of_juliet, NOW).await.unwrap();
-    let rounds = 150;
-    for round in 1..=rounds {
-        let at = after(2 * u64::from(round));
-        store.register(romeo(round, at)).await.unwrap();
-        revoke(scope(), at).await.unwrap();
-    }
-    let of_romeo = store.sizes().await.unwrap().registrations - 1;
-    assert_eq!(of_romeo, 100);
-    assert_eq!(store.find(hash(rounds - 100)).await.unwrap(), None);
-    for serial in [rounds - 99, rounds, 255] {
-        assert!(found(store, serial).await.revoked, "{serial}");
-    }
-
-    // A token of any of them is refused by what is known of revocations, as long as it would live.
-    let revocations = store.revocations().await.unwrap();
-    let of_romeo = |known: &&Revocation| known.scope == scope();
-    let known = revocations.iter().find(of_romeo).expect("it is kept");
-    let last = after(2 * u64::from(rounds));
-    assert_eq!((known.at, known.until), (last, last.saturating_add(WEEK)));
-    // What lives is not counted among them.
-    let living = romeo(200, after(1000));
-    store.register(living).await.unwrap();
-    assert!(!found(store, 200).await.revoked);
 }
 
 async fn what_has_expired_is_purged(store: &Store) {

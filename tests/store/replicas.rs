@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use futures::future::join_all;
@@ -17,8 +14,6 @@ use unified_push::{
     model::{
         message::{Hold, MessageKey},
         registration::Registration,
-        time::{Clock, SystemClock, TimeSource, Timestamp},
-        timekeeper::Timekeeper,
     },
     store::{Caps, Claim, Enqueued, NewMessage, News, PostgresSettings, Store},
 };
@@ -26,8 +21,8 @@ use unified_push::{
 use crate::{
     PostgresTest,
     messages::{
-        AMPLE, BALCONY, NOW, ORCHARD, REPLACED, STORED, after, claim, claimed, full, key, message,
-        message_to, put, registration, size, topic,
+        AMPLE, BALCONY, NOW, ORCHARD, STORED, after, claim, claimed, full, key, message,
+        message_to, put, registration, size,
     },
     registrations::{found, romeo, scope},
 };
@@ -38,7 +33,6 @@ pub fn tests() -> Vec<PostgresTest> {
     tests![
         &what_one_stores_the_other_sends,
         no_two_send_to_one_phone_at_a_time,
-        a_lease_of_a_clock_that_was_ahead_does_not_last,
         a_claim_of_a_daemon_that_is_gone_is_retaken,
         a_claim_that_was_not_answered_is_retaken,
         news_reach_the_others_only,
@@ -48,12 +42,11 @@ pub fn tests() -> Vec<PostgresTest> {
         answers_are_passed_on,
         a_revocation_reaches_the_others,
         purges_at_once_delete_each_message_once,
-        all_go_by_the_databases_clock,
         the_cap_on_bytes_is_of_what_all_have_stored,
     ]
 }
 
-async fn two(postgres: &Postgres) -> [Store; 2] {
+pub async fn two(postgres: &Postgres) -> [Store; 2] {
     let url = postgres.database().await.parse().unwrap();
     let connect = async || {
         Store::connect(&url, PostgresSettings::default())
@@ -89,24 +82,6 @@ async fn what_one_stores_the_other_sends(postgres: &Postgres) {
     ));
     assert!(a.acknowledge(claimed.key).await.unwrap());
     assert_eq!(claim(&b, ORCHARD, after(1)).await, Claim::Empty);
-}
-
-async fn a_lease_of_a_clock_that_was_ahead_does_not_last(postgres: &Postgres) {
-    const HOURS: u64 = 6 * 3600;
-    let [gone, here] = two(postgres).await;
-    put(&gone, message(1)).await;
-    let claimed = claim(&gone, ORCHARD, after(HOURS)).await;
-    assert!(matches!(claimed, Claim::Message(_)), "{claimed:?}");
-    // The clock is right again, and the daemon that had the message was killed.
-    drop(gone);
-    let Claim::Message(again) = claim(&here, ORCHARD, after(1)).await else {
-        panic!("it waits for hours")
-    };
-    assert_eq!(again.payload, message(1).payload);
-    assert!(matches!(
-        claim(&here, ORCHARD, after(2)).await,
-        Claim::Later(_)
-    ));
 }
 
 async fn a_claim_of_a_daemon_that_is_gone_is_retaken(postgres: &Postgres) {
@@ -355,60 +330,4 @@ async fn the_cap_on_bytes_is_of_what_all_have_stored(postgres: &Postgres) {
         (stored == STORED).then_some(())
     })
     .await;
-}
-
-/// A computer whose clock is set by so many milliseconds, anew whenever it is told.
-#[derive(Clone)]
-struct Computer(Arc<AtomicI64>);
-
-impl Computer {
-    fn new(wrong: i64) -> Self {
-        Self(Arc::new(AtomicI64::new(wrong)))
-    }
-
-    async fn clock(&self, store: &Store) -> Arc<dyn Clock> {
-        let keeper = Timekeeper::new(self.clone(), store.time_origin().await.unwrap());
-        store.clock(Arc::new(keeper)).await.unwrap()
-    }
-}
-
-impl TimeSource for Computer {
-    fn wall(&self) -> Timestamp {
-        SystemClock.now().shifted(self.0.load(Ordering::Relaxed))
-    }
-
-    fn since_boot(&self) -> std::time::Duration {
-        SystemClock.since_boot()
-    }
-
-    fn boot(&self) -> Option<String> {
-        SystemClock.boot()
-    }
-}
-
-async fn all_go_by_the_databases_clock(postgres: &Postgres) {
-    let [a, b] = two(postgres).await;
-    let machine = Computer::new(90_000);
-    let ahead = machine.clock(&a).await;
-    let behind = Computer::new(-90_000).clock(&b).await;
-    let difference = ahead.now().as_millis().abs_diff(behind.now().as_millis());
-    assert!(difference < 1000, "{difference}");
-    let of_server = SystemClock.now().as_millis();
-    assert!(ahead.now().as_millis().abs_diff(of_server) < 1000);
-    // The message that is stored last, by the daemon that is behind, is the one that stays.
-    for (store, clock, expected) in [(&a, &ahead, STORED), (&b, &behind, REPLACED)] {
-        let now = clock.now();
-        let message = NewMessage {
-            topic: topic("mail"),
-            arrived: now,
-            expires: now.saturating_add(std::time::Duration::from_secs(30)),
-            ..message(u32::from(expected == REPLACED))
-        };
-        assert_eq!(store.enqueue(message, AMPLE, now).await.unwrap(), expected);
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    }
-    // And the one that is ahead does not take it for expired, nor when its clock is set.
-    machine.0.store(6 * 3_600_000, Ordering::Relaxed);
-    let claimed = claim(&a, ORCHARD, ahead.now()).await;
-    assert!(matches!(claimed, Claim::Message(_)), "{claimed:?}");
 }

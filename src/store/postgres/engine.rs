@@ -6,8 +6,8 @@ use jid::{BareJid, Jid};
 use tokio::time::Instant;
 
 use super::{
-    Postgres, batch::Arrival, columns::as_i64, failure::PostgresFailure, issuers, pool::Connection,
-    queue, registrations, revocations, upkeep,
+    Postgres, batch::Arrival, claim, columns::as_i64, failure::PostgresFailure, issuers,
+    pool::Connection, queue, registrations, revocations, upkeep,
 };
 use crate::{
     link::Answer,
@@ -191,7 +191,7 @@ impl Engine for Postgres {
         lease: Timestamp,
     ) -> StoreResult<(bool, Claim)> {
         let (asking, retakes) = self.unsure.ask(owner);
-        let asked = queue::Asked {
+        let asked = claim::Asked {
             done,
             owner: owner.clone(),
             now,

@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     failure::{PostgresFailure, Result},
-    open::{self, PostgresOpenError},
+    open_error::{self, PostgresOpenError},
     pooler,
     source::Source,
     url::PostgresUrl,
@@ -58,7 +58,7 @@ pub async fn examine(
     let asked = timeout(LIMIT, ask(url)).await;
     asked
         .unwrap_or(Err(PostgresFailure::TooSlow))
-        .map_err(|failure| open::failed(failure, url))
+        .map_err(|failure| open_error::failed(failure, url))
 }
 
 async fn ask(url: &PostgresUrl) -> Result<PostgresExamined> {

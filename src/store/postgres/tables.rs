@@ -14,9 +14,10 @@ use super::{
     clock,
     columns::{count, owner_key},
     failure::{PostgresFailure, Result},
-    open::{self, PostgresOpenError},
+    open,
+    open_error::{self, PostgresOpenError},
     pool::{Connection, Pool, Purpose},
-    pooler,
+    pooler, schema,
     source::Source,
     url::PostgresUrl,
 };
@@ -46,15 +47,15 @@ impl PostgresTables {
     /// To copy from: what is there, brought to the present schema.
     pub async fn source(url: &PostgresUrl) -> std::result::Result<Self, PostgresOpenError> {
         let this = Self::target(url).await?;
-        match open::migrate(&this.db).await {
+        match schema::migrate(&this.db).await {
             Ok(_) => Ok(this),
-            Err(failure) => Err(open::failed(failure, url)),
+            Err(failure) => Err(open_error::failed(failure, url)),
         }
     }
 
     /// To copy to: changes nothing yet.
     pub async fn target(url: &PostgresUrl) -> std::result::Result<Self, PostgresOpenError> {
-        let failed = |failure| open::failed(failure, url);
+        let failed = |failure| open_error::failed(failure, url);
         let source = Source::new(url).map_err(failed)?;
         pooler::check(&source).await.map_err(failed)?;
         let pool = Pool::new(&source, 1, Purpose::Copy);
@@ -68,7 +69,7 @@ impl PostgresTables {
                 other => break other.map_err(failed)?,
             }
         };
-        let (found, known) = (open::version(&db).await.map_err(failed)?, open::known());
+        let (found, known) = (schema::version(&db).await.map_err(failed)?, schema::known());
         if found > known {
             let url = url.clone();
             return Err(PostgresOpenError::Newer { url, found, known });
@@ -119,7 +120,7 @@ impl PostgresTables {
     }
 
     async fn take_indexes_away(&self) -> Result<()> {
-        let names: Vec<_> = indexes(open::MIGRATIONS)
+        let names: Vec<_> = indexes(schema::MIGRATIONS)
             .iter()
             .map(|index| index.name)
             .collect();
@@ -233,7 +234,7 @@ impl Tables for PostgresTables {
         from: &'a str,
     ) -> LocalBoxFuture<'a, std::result::Result<(), OpenError>> {
         let begun = async move {
-            open::migrate(&self.db).await?;
+            schema::migrate(&self.db).await?;
             let sql = "INSERT INTO unified_push_copy (source) VALUES ($1)";
             self.db.run(sql, &[&from]).await?;
             self.take_indexes_away().await
@@ -241,7 +242,7 @@ impl Tables for PostgresTables {
         async {
             match begun.await {
                 Ok(_) => Ok(()),
-                Err(failure) => Err(open::failed(failure, &self.url).into()),
+                Err(failure) => Err(open_error::failed(failure, &self.url).into()),
             }
         }
         .boxed_local()
@@ -277,7 +278,7 @@ impl Tables for PostgresTables {
     }
 
     fn indexes(&self) -> Vec<Index> {
-        indexes(open::MIGRATIONS)
+        indexes(schema::MIGRATIONS)
     }
 
     fn make(&self, index: Index) -> Answer<'_, ()> {

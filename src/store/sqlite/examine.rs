@@ -8,7 +8,11 @@ use std::{
 
 use rustix::fs::statvfs;
 
-use super::open::{self, SqliteOpenError};
+use super::{
+    open,
+    open_error::{self, SqliteOpenError},
+    state_dir,
+};
 
 /// What was found in a directory that serves.
 #[derive(Debug)]
@@ -27,12 +31,12 @@ pub fn examine(state_dir: &Path, in_use: bool) -> Result<SqliteExamined, SqliteO
         make_and_remove(state_dir)?;
         return Ok(found(state_dir.parent().unwrap_or(state_dir), None));
     }
-    open::check_writing(state_dir)?;
+    state_dir::check_writing(state_dir)?;
     if !in_use {
         // Given back at once.
-        drop(open::lock(state_dir)?);
+        drop(state_dir::lock(state_dir)?);
     }
-    let version = match open::find(state_dir) {
+    let version = match state_dir::find(state_dir) {
         Err(SqliteOpenError::Missing { .. }) => None,
         found => Some(version(&found?)?),
     };
@@ -42,7 +46,7 @@ pub fn examine(state_dir: &Path, in_use: bool) -> Result<SqliteExamined, SqliteO
 /// As the daemon would make it.
 fn make_and_remove(state_dir: &Path) -> Result<(), SqliteOpenError> {
     let made = DirBuilder::new().mode(0o700).create(state_dir);
-    made.map_err(|source| open::no_directory(state_dir, source))?;
+    made.map_err(|source| open_error::no_directory(state_dir, source))?;
     // Nothing depends on it.
     let _ = fs::remove_dir(state_dir);
     Ok(())
@@ -53,7 +57,7 @@ fn version(path: &Path) -> Result<String, SqliteOpenError> {
     // Reads the file, too.
     let sql = "SELECT sqlite_version() FROM (SELECT count(*) FROM sqlite_schema)";
     db.query_row(sql, [], |row| row.get(0))
-        .map_err(|source| open::failed(path, source))
+        .map_err(|source| open_error::failed(path, source))
 }
 
 fn found(directory: &Path, version: Option<String>) -> SqliteExamined {

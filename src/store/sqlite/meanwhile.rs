@@ -67,7 +67,7 @@ fn waiting(row: &Row<'_>) -> Result<(MessageKey, Sent)> {
     Ok((row.get(0)?, sent))
 }
 
-/// The methods do what the functions of the same names do in `queue`, on what the database says
+/// The methods do what the functions of the same names do in `claim` and `queue`, on what the database says
 /// together with what is remembered. They only read the database.
 impl Meanwhile {
     pub fn claim(

@@ -15,7 +15,9 @@ use rusqlite::{
 
 use super::{
     columns::count,
-    open::{self, SqliteOpenError},
+    open,
+    open_error::{self, SqliteOpenError},
+    schema, state_dir,
     statements::Statements,
     upkeep,
 };
@@ -42,16 +44,16 @@ pub struct SqliteTables {
 impl SqliteTables {
     /// To copy from: what is there, brought to the present schema. No command writes meanwhile.
     pub fn source(state_dir: &Path, time: Arc<dyn TimeSource>) -> Result<Self, SqliteOpenError> {
-        let this = Self::open(open::find(state_dir)?, state_dir, time)?;
-        open::migrate(&this.path, &this.db)?;
+        let this = Self::open(state_dir::find(state_dir)?, state_dir, time)?;
+        schema::migrate(&this.path, &this.db)?;
         let begun = this.db.execute_batch("BEGIN IMMEDIATE");
-        begun.map_err(|source| open::failed(&this.path, source))?;
+        begun.map_err(|source| open_error::failed(&this.path, source))?;
         Ok(this)
     }
 
     /// To copy to: makes the file where it is missing, and changes nothing in one that is there.
     pub fn target(state_dir: &Path, time: Arc<dyn TimeSource>) -> Result<Self, SqliteOpenError> {
-        let this = Self::open(open::make(state_dir)?, state_dir, time)?;
+        let this = Self::open(state_dir::make(state_dir)?, state_dir, time)?;
         // What root has made is for the daemon to write. If root may not give it, the daemon will say so.
         if let (Ok(directory), Ok(file)) = (fs::metadata(state_dir), fs::metadata(&this.path))
             && directory.uid() != file.uid()
@@ -67,11 +69,11 @@ impl SqliteTables {
         state_dir: &Path,
         time: Arc<dyn TimeSource>,
     ) -> Result<Self, SqliteOpenError> {
-        let lock = open::lock(state_dir)?;
+        let lock = state_dir::lock(state_dir)?;
         let db = open::connect(&path)?;
         // 128 MiB: rows come in an order that is none to most indexes.
         let cache = db.pragma_update(None, "cache_size", -131_072);
-        cache.map_err(|source| open::failed(&path, source))?;
+        cache.map_err(|source| open_error::failed(&path, source))?;
         Ok(Self {
             path: path.canonicalize().unwrap_or(path),
             db,
@@ -87,14 +89,14 @@ impl SqliteTables {
     }
 
     fn begin(&self, from: &str) -> std::result::Result<(), SqliteOpenError> {
-        open::migrate(&self.path, &self.db)?;
+        schema::migrate(&self.path, &self.db)?;
         let noted = self.db.run("INSERT INTO copy (source) VALUES (?)", [from]);
         let noted = noted.and_then(|_| self.take_indexes_away());
-        noted.map_err(|source| open::failed(&self.path, source))
+        noted.map_err(|source| open_error::failed(&self.path, source))
     }
 
     fn take_indexes_away(&self) -> Result<()> {
-        for Index { name, .. } in indexes(open::MIGRATIONS) {
+        for Index { name, .. } in indexes(schema::MIGRATIONS) {
             self.db
                 .execute_batch(&format!("DROP INDEX IF EXISTS {name}"))?;
         }
@@ -231,7 +233,7 @@ impl Tables for SqliteTables {
     }
 
     fn indexes(&self) -> Vec<Index> {
-        indexes(open::MIGRATIONS)
+        indexes(schema::MIGRATIONS)
     }
 
     fn make(&self, index: Index) -> Answer<'_, ()> {
@@ -307,7 +309,7 @@ mod tests {
     fn each_column_of_the_schema_is_copied() {
         let dir = tempfile::tempdir().unwrap();
         let target = SqliteTables::target(dir.path(), Arc::new(SystemClock)).unwrap();
-        open::migrate(&target.path, &target.db).unwrap();
+        schema::migrate(&target.path, &target.db).unwrap();
         let sql = "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c
              WHERE t.type = 'table'";
         let of_schema = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));

@@ -1,15 +1,34 @@
 use std::time::Duration;
 
-use jid::Jid;
+use jid::{BareJid, Jid};
 use tempfile::TempDir;
 
 use super::{Sqlite as Store, *};
-use crate::{model::registration::Digest, store::registrations::Generation};
+use crate::{
+    model::{
+        registration::{Digest, Registration},
+        revocation::Scope,
+        secret::KeyId,
+        time::Timestamp,
+    },
+    store::{
+        engine::Engine,
+        registrations::{Found, Generation, Issuer, NewRegistration, TokenHash},
+    },
+};
 
 const NOW: Timestamp = Timestamp::from_secs(1_764_000_000);
 const WEEK: Duration = Duration::from_secs(7 * 86400);
 const KEY: KeyId = KeyId::from_bytes([1; 8]);
 const OTHER_KEY: KeyId = KeyId::from_bytes([2; 8]);
+
+/// A connection to a database that is made if it is missing, and brought to the present schema.
+pub fn connected(state_dir: &Path) -> Result<Connection, SqliteOpenError> {
+    let path = state_dir::make(state_dir)?;
+    let db = open::connect(&path)?;
+    schema::migrate(&path, &db)?;
+    Ok(db)
+}
 
 fn after(secs: u64) -> Timestamp {
     NOW.saturating_add(Duration::from_secs(secs))

@@ -1,12 +1,12 @@
 //! What has to be done now and then: delete what has expired, count, see that it works.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use rusqlite::{Connection, Result};
 
 use super::{
     columns::{count, unreadable},
-    open, queue,
+    queue,
     statements::Statements,
 };
 use crate::{
@@ -55,8 +55,19 @@ pub fn sizes(db: &Connection, path: &Path) -> Result<Sizes> {
         queued,
         queued_bytes,
         oldest: queue::oldest(db)?,
-        bytes: open::file_bytes(path),
+        bytes: file_bytes(path),
     })
+}
+
+/// Bytes on the disk, with the log.
+fn file_bytes(path: &Path) -> u64 {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    [path, Path::new(&log)]
+        .iter()
+        .filter_map(|file| fs::metadata(file).ok())
+        .map(|metadata| metadata.len())
+        .sum()
 }
 
 /// What the daemon knew of the time when it last ran.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,7 +10,12 @@ use bytes::Bytes;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::{
-    super::{enqueue::enqueue, open, upkeep::purge_messages},
+    super::{
+        claim::{claim, void_claims},
+        enqueue::enqueue,
+        tests::connected,
+        upkeep::purge_messages,
+    },
     *,
 };
 use crate::{
@@ -23,7 +27,7 @@ use crate::{
     },
     store::{
         engine::Engine,
-        messages::{Caps, Enqueued, NewMessage},
+        messages::{Caps, Claim, Enqueued, NewMessage},
         sqlite::Sqlite,
     },
 };
@@ -61,13 +65,6 @@ fn message(serial: u16, topic: Option<&str>) -> NewMessage {
         hold: Hold::Until(NOW),
         try_at: NOW,
     }
-}
-
-fn database(dir: &Path) -> Connection {
-    let path = open::make(dir).unwrap();
-    let db = open::connect(&path).unwrap();
-    open::migrate(&path, &db).unwrap();
-    db
 }
 
 /// Runs each statement at least once; but for [`waiting`], which reads everything.
@@ -112,7 +109,7 @@ fn everything(db: &Connection) {
 #[test]
 fn no_statement_reads_the_whole_queue_or_sorts_it() {
     let dir = tempfile::tempdir().unwrap();
-    let mut db = database(dir.path());
+    let mut db = connected(dir.path()).unwrap();
     let seen = Arc::new(Mutex::new(BTreeSet::new()));
     let note = {
         let seen = seen.clone();
@@ -151,7 +148,7 @@ fn plan(db: &Connection, sql: &str) -> Vec<String> {
 #[test]
 fn attempts_are_counted_no_further_than_a_stanzas_id_can_tell() {
     let dir = tempfile::tempdir().unwrap();
-    let db = database(dir.path());
+    let db = connected(dir.path()).unwrap();
     let message = message(1, None);
     enqueue(&db, &message, CAPS, NOW).unwrap();
     db.execute("UPDATE queue SET attempts = 65534", []).unwrap();
