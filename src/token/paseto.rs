@@ -61,7 +61,7 @@ fn decrypt(key: &Key, token: &UntrustedToken<Local, V4>) -> Option<String> {
 #[derive(Deserialize)]
 struct Claims {
     #[serde(flatten)]
-    subject: Subject,
+    subject: Subject<'static>,
     /// RFC 3339, as are all times in PASETO; with milliseconds.
     iat: String,
     exp: String,
