@@ -303,6 +303,11 @@ impl Tokens {
     }
 }
 
+/// A part of a token, which has neither padding nor bits that are left over.
+fn decode(part: &str) -> Option<Vec<u8>> {
+    base64_simd::URL_SAFE_NO_PAD.decode_to_vec(part).ok()
+}
+
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens")

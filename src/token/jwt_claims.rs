@@ -5,13 +5,13 @@
 
 use std::borrow::Cow;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 use signature::Verifier;
 
 use super::{
     claims::{Said, Subject, seconds, timestamp},
+    decode,
     hs256::Hs256,
 };
 use crate::model::{
@@ -63,8 +63,8 @@ impl<'a> Unverified<'a> {
     pub fn read(token: &'a str) -> Option<Self> {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, claims) = message.split_once('.')?;
-        let header = decode(header)?;
-        let header: Header = serde_json::from_slice(&header).ok()?;
+        let header = text(header)?;
+        let header: Header = serde_json::from_str(&header).ok()?;
         (header.alg == "HS256").then_some(Self {
             key: header.kid,
             message,
@@ -74,16 +74,16 @@ impl<'a> Unverified<'a> {
     }
 
     /// What it says, as JSON, if this key signed it.
-    pub fn verify(&self, key: &Hs256) -> Option<Vec<u8>> {
+    pub fn verify(&self, key: &Hs256) -> Option<String> {
         let signature = decode(self.signature)?;
         key.verify(self.message.as_bytes(), &signature).ok()?;
-        decode(self.claims)
+        text(self.claims)
     }
 
     /// The same for an endpoint. `id` is the key's.
     pub fn open(&self, key: &Hs256, id: KeyId) -> Option<Said> {
         let claims = self.verify(key)?;
-        let claims: Claims = serde_json::from_slice(&claims).ok()?;
+        let claims: Claims = serde_json::from_str(&claims).ok()?;
         let subject = Subject::new(claims.sub, claims.application, claims.instance);
         // Without a date of issue, any revocation is later.
         let issued = claims.iat.map_or(Timestamp::from_millis(0), timestamp);
@@ -99,6 +99,6 @@ impl<'a> Unverified<'a> {
     }
 }
 
-fn decode(part: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(part).ok()
+fn text(part: &str) -> Option<String> {
+    String::from_utf8(decode(part)?).ok()
 }

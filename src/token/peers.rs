@@ -129,7 +129,7 @@ impl Import {
             }
             Key::Ejabberd(key) => {
                 let claims = Unverified::read(token)?.verify(key)?;
-                let Short { o, a, i, e } = serde_json::from_slice(&claims).ok()?;
+                let Short { o, a, i, e } = serde_json::from_str(&claims).ok()?;
                 let subject = Subject::new(o, a, i);
                 Claims { subject, exp: e }.said(self.id, seconds)
             }
