@@ -29,6 +29,7 @@
 
 mod announced;
 mod elsewhere;
+mod phone;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -44,7 +45,8 @@ use tokio::{
 
 use self::{
     announced::Announced,
-    table::{Meanwhile, Phone, Rest, Table},
+    phone::{Meanwhile, Phone, Rest},
+    table::Table,
 };
 use crate::{
     metrics::Metrics,
@@ -168,19 +170,14 @@ impl Phones {
 
     /// A push was left unanswered: the phone is quiet from now on.
     pub fn left_unanswered(&self, phone: &Jid, now: Instant) {
-        self.change(|table| {
-            table.enter(phone).rest = Rest::Quiet;
-            table.schedule(phone.as_str(), now + HOLD);
-        });
+        self.change(|table| table.leave_quiet(phone, now + HOLD));
     }
 
     /// A message met a temporary error, perhaps late, when it was held: it is tried anew, but no
     /// later than it would be.
     pub fn failed(&self, phone: &Jid, now: Instant) {
         self.change(|table| {
-            let known = table.enter(phone);
-            known.fail(now);
-            let next = now + self.pause(known);
+            let next = now + self.pause(table.fail(phone, now));
             table.schedule_by(phone.as_str(), next);
         });
     }
@@ -246,21 +243,11 @@ impl Phones {
         gone && self.announced.other_than(phone).is_some()
     }
 
-    /// Starts with one attempt at each phone, paced. None is left alone any more: its server may be
-    /// a new one.
+    /// Starts with one attempt at each phone, paced.
     pub fn link_up(&self, now: Instant) {
         self.change(|table| {
             table.link_up = true;
-            let names: Vec<_> = table.phones.keys().cloned().collect();
-            let mut at = now;
-            for phone in table.phones.values_mut() {
-                phone.not_before = None;
-                phone.rest = Rest::No;
-            }
-            for name in names {
-                table.schedule(&name, at);
-                at += PACE;
-            }
+            table.begin_tour(now);
         });
     }
 
@@ -272,11 +259,7 @@ impl Phones {
         let mut quiet = Vec::new();
         self.change(|table| {
             quiet = table.quiet_since(now, DOUBTFUL);
-            table.link_down();
-            for phone in table.phones.values_mut() {
-                phone.release(Some(doubtful));
-                phone.note(|meanwhile| meanwhile.woken = true);
-            }
+            table.link_down(doubtful);
         });
         (quiet, doubtful)
     }
@@ -303,7 +286,7 @@ impl Phones {
             return First::default();
         };
         known.note(|meanwhile| *meanwhile = Meanwhile::default());
-        std::mem::take(&mut known.first)
+        known.take_first()
     }
 
     /// The store could not be told, or is to be told again.
@@ -320,11 +303,12 @@ impl Phones {
     pub fn round_ended(&self, phone: &Jid, end: End, now: Instant) {
         let name = phone.as_str();
         self.change(|table| {
+            let link_up = table.link_up;
             let Some(known) = table.get_mut(name) else {
                 return;
             };
             let meanwhile = known.end_turn();
-            if end == End::Failed {
+            if end == End::Failed && link_up {
                 known.pause(now);
             }
             let next = match end {
@@ -365,7 +349,7 @@ impl Phones {
 
     /// When a phone is tried next; None when it is not known, or its turn has no time.
     pub fn next_turn(&self, phone: &Jid) -> Option<Instant> {
-        self.table.lock().get(phone.as_str())?.next()
+        self.table.lock().next_turn(phone.as_str())
     }
 
     #[cfg(test)]
@@ -378,7 +362,7 @@ impl Phones {
     /// How long to wait after a temporary error: up to a quarter less, so that those who failed
     /// together do not come back together.
     fn pause(&self, phone: &Phone) -> Duration {
-        let doublings = phone.failures.saturating_sub(1).min(16);
+        let doublings = phone.failures().saturating_sub(1).min(16);
         let [random] = random_array(&*self.random);
         (FIRST_PAUSE * 2u32.saturating_pow(doublings))
             .min(LONGEST_PAUSE)
