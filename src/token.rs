@@ -7,6 +7,7 @@ mod claims;
 mod compact;
 mod hs256;
 mod inspect;
+mod issue;
 mod issuers;
 mod jwt;
 mod jwt_claims;
@@ -27,10 +28,9 @@ use std::{
     time::Duration,
 };
 
-use jid::{BareJid, Jid};
-
 pub use self::{
     inspect::{InspectError, Inspection},
+    issue::{IssueError, Issued},
     issuers::{IssuersError, KeyIds, check_issuers},
     keyring::Keyring,
     length::length,
@@ -48,26 +48,17 @@ use self::{
 };
 use crate::{
     model::{
-        random::{Random, random_array},
-        registration::{Digest, Registration, RegistrationKey},
+        random::Random,
+        registration::{Registration, RegistrationKey},
         revocation::{Revocation, RevocationList, Scope},
         sync::Current,
         time::{Clock, Timestamp},
-        vapid::KeyHash,
     },
-    store::{Generation, NewRegistration, Registered, Store, StoreError},
+    store::{Generation, NewRegistration, Store, StoreError},
 };
 
 /// Longer is none of ours, since an endpoint has at most 1000 bytes. Nor is it likely Prosody's.
 const MAX_TOKEN: usize = 2048;
-
-/// How far ahead an issuer's life is recorded, so that the stateless back ends write once in so
-/// long and not for each registration.
-const NOTE_AHEAD: Duration = Duration::from_secs(86400);
-
-/// At its limit an account ends what it renewed longest ago to register something new, unless that was
-/// so lately: what is registered in a rush must not displace itself.
-const DISPLACED_AFTER: Duration = Duration::from_secs(86400);
 
 /// How long revocations are kept at least while endpoints of other servers are accepted: nobody here
 /// knows how long these live, and one that has answered 404 must not come back.
@@ -141,17 +132,6 @@ struct Inner {
     random: Arc<dyn Random>,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-pub struct Issued {
-    pub token: String,
-    /// What it stands for.
-    pub registration: Registration,
-    /// When it expires as the phone is told, in whole seconds. It is accepted longer.
-    pub told: Timestamp,
-    /// Another registration of the account gave way, and so many of its messages were dropped.
-    pub displaced: Option<u64>,
-}
-
 /// What became of registrations that were imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Imported {
@@ -160,17 +140,6 @@ pub struct Imported {
     pub known: usize,
     /// Their grace is over, too.
     pub expired: usize,
-}
-
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum IssueError {
-    #[error("the account holds as many registrations as it may")]
-    TooMany,
-    /// What expires could not be told.
-    #[error("the system's clock is wrong")]
-    ClockWrong,
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -215,138 +184,6 @@ impl Tokens {
         self.0.policy.set(policy);
         // Some may be of a secret that is gone.
         self.0.opened.forget_all();
-    }
-
-    /// `signer` is the only key that may sign messages to the endpoint. With [`Backend::Storage`] a
-    /// renewal changes it; the other tokens each keep their own.
-    pub async fn issue(
-        &self,
-        owner: &Jid,
-        application: Digest,
-        instance: Digest,
-        signer: Option<KeyHash>,
-    ) -> Result<Issued, IssueError> {
-        let clock = &self.0.clock;
-        // First: it takes note when the system's clock was set.
-        let wall = clock.wall().ok_or(IssueError::ClockWrong)?;
-        let now = clock.now();
-        let (keyring, policy) = (self.keyring(), *self.0.policy.read());
-        let told = Timestamp::from_secs(wall.saturating_add(policy.ttl).as_secs());
-        let registration = Registration {
-            owner: owner.clone(),
-            application,
-            instance,
-            issued: now,
-            expires: clock.to_ours(told, now).saturating_add(policy.grace),
-        };
-        if policy.backend == Backend::Storage {
-            return self
-                .issue_stored(&keyring, registration, signer, policy)
-                .await;
-        }
-        let registration = self.dated(&keyring, registration).await?;
-        // These carry what the phone is told, as Prosody's do.
-        let as_told = Registration {
-            expires: told,
-            ..registration.clone()
-        };
-        let token = match policy.backend {
-            Backend::Jwt => jwt::sign(keyring.current(), &as_told, signer, &*self.0.random),
-            _ => paseto::seal(keyring.current(), &as_told, signer),
-        };
-        Ok(Issued {
-            token,
-            registration,
-            told,
-            displaced: None,
-        })
-    }
-
-    /// Before a stateless token is made: dates it after its revocations, and records that the
-    /// secret has issued.
-    async fn dated(
-        &self,
-        keyring: &Keyring,
-        registration: Registration,
-    ) -> Result<Registration, StoreError> {
-        let (revocations, noted_until) = (&self.0.revocations, &keyring.noted_until);
-        if registration.expires.as_millis() > noted_until.load(Ordering::Relaxed) {
-            let until = registration.expires.saturating_add(NOTE_AHEAD);
-            let key = keyring.current().id;
-            self.0.store.note_issuer(key, until).await?;
-            noted_until.fetch_max(until.as_millis(), Ordering::Relaxed);
-        }
-        let issued = revocations.issue_time(&registration.key(), registration.issued);
-        Ok(Registration {
-            issued,
-            ..registration
-        })
-    }
-
-    async fn issue_stored(
-        &self,
-        keyring: &Keyring,
-        registration: Registration,
-        signer: Option<KeyHash>,
-        policy: Policy,
-    ) -> Result<Issued, IssueError> {
-        let key = keyring.current();
-        let owner = registration.key();
-        let generation = Generation::from_bytes(random_array(&*self.0.random));
-        let live_until = registration.expires.saturating_add(NOTE_AHEAD);
-        let new = NewRegistration {
-            key: key.id,
-            generation,
-            id: stored::TokenId::new(key, &owner, &generation).hash(),
-            limit: policy.registrations_per_jid,
-            live_until,
-            registration: registration.clone(),
-            signer,
-        };
-        let mut displaced = None;
-        let mut registered = self.0.store.register(new.clone()).await?;
-        if registered == Registered::TooMany {
-            displaced = self
-                .make_room(owner.owner.clone(), registration.issued)
-                .await?;
-            if displaced.is_some() {
-                registered = self.0.store.register(new).await?;
-            }
-        }
-        match registered {
-            Registered::Stored {
-                generation,
-                expires,
-            } => {
-                let token = stored::TokenId::new(key, &owner, &generation).token(key);
-                let told = self.0.clock.to_wall(expires.saturating_sub(policy.grace));
-                // It may be at another resource now, or have another key.
-                self.0.opened.forget(&token);
-                Ok(Issued {
-                    token,
-                    registration: Registration {
-                        expires,
-                        ..registration
-                    },
-                    told: Timestamp::from_secs(told.as_secs()),
-                    displaced,
-                })
-            }
-            Registered::TooMany => Err(IssueError::TooMany),
-        }
-    }
-
-    /// Revokes what the account renewed longest ago, if it is old enough to give way, and says how many
-    /// messages were dropped with it. What is renewed meanwhile lives.
-    async fn make_room(&self, owner: BareJid, now: Timestamp) -> Result<Option<u64>, StoreError> {
-        let found = self.0.store.longest_unrenewed(&owner, now).await?;
-        let Some(oldest) = found.filter(|oldest| oldest.issued.until(now) >= DISPLACED_AFTER)
-        else {
-            return Ok(None);
-        };
-        let scope = Scope::Registration(oldest.key());
-        let dropped = self.revoke(scope, oldest.issued, oldest.expires).await?;
-        Ok(Some(dropped))
     }
 
     /// What a token stands for, if it lives.
@@ -466,11 +303,9 @@ impl Tokens {
     }
 }
 
-/// A token is a bearer secret.
-impl fmt::Debug for Issued {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Issued(until {})", self.registration.expires)
-    }
+/// A part of a token, which has neither padding nor bits that are left over.
+fn decode(part: &str) -> Option<Vec<u8>> {
+    base64_simd::URL_SAFE_NO_PAD.decode_to_vec(part).ok()
 }
 
 impl fmt::Debug for Tokens {

@@ -20,11 +20,13 @@ const CONNECTIONS: usize = 10_000;
 const IN_FLIGHT: usize = 100_000;
 
 pub async fn run(options: &Options) {
-    // First, since it measures this process.
+    // First, since these measure this process.
     let in_flight = in_flight::memory(IN_FLIGHT, 200).await;
+    let phones = if options.quick { MILLION / 10 } else { MILLION };
+    let (of_phone, link_up) = in_flight::waiting(phones).await;
     let binary = fs::metadata(&options.daemon).unwrap().len();
     let empty = starts(options, None).await;
-    let million = state_with(if options.quick { MILLION / 10 } else { MILLION });
+    let million = state_with(phones);
     let full = starts(options, Some(million.path())).await;
     let (idle, connected) = connections(options).await;
     let per_connection = (connected.all - idle.all) / CONNECTIONS as u64;
@@ -69,6 +71,16 @@ pub async fn run(options: &Options) {
                 in_flight / IN_FLIGHT as u64
             ),
             "250 MiB",
+        ],
+        [
+            &format!("{present} phones that messages wait for"),
+            &format!("{of_phone} bytes each"),
+            "200 bytes",
+        ],
+        [
+            "link up for these",
+            &format!("{:.3} ms", link_up * 1000.0),
+            "10 ms",
         ],
     ] {
         table.row(&[what, figure, aim]);

@@ -1,4 +1,5 @@
-//! Memory of pushes that wait for their phones: tokens, tables, timers and tasks, without HTTP.
+//! Memory of pushes that wait for their phones: tokens, tables, timers and tasks, without HTTP. And of
+//! phones that messages wait for.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,6 +10,7 @@ use testbed::SECRET;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
+    time::Instant,
 };
 use unified_push::{
     delivery::{Delivery, Dependencies, Message, Outcome, Settings},
@@ -29,7 +31,7 @@ use unified_push::{
     token::{Backend, Keyring, Policy, Tokens},
 };
 
-use crate::measured::resident;
+use crate::{measured::resident, rows::waiting_phones};
 
 const PHONES: usize = 100;
 const DAY: Duration = Duration::from_secs(86_400);
@@ -45,7 +47,11 @@ pub struct Bench {
 
 impl Bench {
     pub async fn new(backend: Backend) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::on(tempfile::tempdir().unwrap(), backend).await
+    }
+
+    /// With a store that is there already.
+    async fn on(dir: TempDir, backend: Backend) -> Self {
         let secret = Secret::new(SECRET);
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
         let policy = Policy {
@@ -154,4 +160,18 @@ pub async fn memory(count: usize, body: usize) -> u64 {
         assert!(matches!(ended.unwrap(), Outcome::Acknowledged { .. }));
     }
     waiting
+}
+
+/// The bytes that this process grew by for each of so many phones that messages wait for, and the seconds
+/// that the link's coming up took.
+pub async fn waiting(phones: u32) -> (u64, f64) {
+    let bench = Bench::on(waiting_phones(phones), Backend::Paseto).await;
+    // What SQLite keeps of its file is there before.
+    bench.tokens.purge().await.unwrap();
+    let before = resident(std::process::id()).own;
+    bench.delivery.recover().await.unwrap();
+    let each = (resident(std::process::id()).own - before) / u64::from(phones);
+    let start = Instant::now();
+    bench.delivery.link_up();
+    (each, start.elapsed().as_secs_f64())
 }

@@ -93,7 +93,7 @@ enum Part {
     Floods,
     /// Instructions per push, counted by valgrind
     HotPath {
-        /// Fail when a count is more than 10 % above the committed one
+        /// Fail when a count is more than 5 % above the committed one
         #[arg(long)]
         check: bool,
     },

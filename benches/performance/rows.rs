@@ -29,7 +29,12 @@ pub fn state_with(count: u32) -> TempDir {
 
 /// One whose store holds that many messages, 500 for each phone, all of them held.
 pub fn queue_with(count: u32) -> TempDir {
-    filled(|db, now| fill_queue(db, count, now))
+    filled(|db, now| fill_queue(db, count, 500, now))
+}
+
+/// One whose store holds a message for each of that many phones.
+pub fn waiting_phones(count: u32) -> TempDir {
+    filled(|db, now| fill_queue(db, count, 1, now))
 }
 
 /// Puts the same into an empty database.
@@ -86,16 +91,16 @@ fn fill_registrations(db: &Connection, count: u32, now: i64) -> rusqlite::Result
     )
 }
 
-fn fill_queue(db: &Connection, count: u32, now: i64) -> rusqlite::Result<usize> {
+fn fill_queue(db: &Connection, count: u32, of_each: u32, now: i64) -> rusqlite::Result<usize> {
     db.execute(
         "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1)
          INSERT INTO queue
              (key, id, account, owner, application, instance, issued, registration_expires, topic,
               urgency, payload, arrived, expires, attempts, sent, held_until)
-         SELECT randomblob(16), randomblob(16), 'waiting-' || n / 500 || '@example.org',
-             'waiting-' || n / 500 || '@example.org/Conversations.AbCd',
+         SELECT randomblob(16), randomblob(16), 'waiting-' || n / ?3 || '@example.org',
+             'waiting-' || n / ?3 || '@example.org/Conversations.AbCd',
              zeroblob(32), zeroblob(32), ?2, ?2 + 604800000, NULL,
              2, randomblob(200), ?2 + n, ?2 + 604800000, 1, ?2, ?2 + 604800000 FROM numbers",
-        (count, now),
+        (count, now, of_each),
     )
 }

@@ -30,6 +30,7 @@
 mod announced;
 mod elsewhere;
 mod pause;
+mod phone;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -45,7 +46,8 @@ use tokio::{
 
 use self::{
     announced::Announced,
-    table::{Meanwhile, Phone, Rest, Table},
+    phone::{Meanwhile, Phone, Rest},
+    table::Table,
 };
 use crate::{
     metrics::Metrics,
@@ -162,19 +164,15 @@ impl Phones {
 
     /// A push was left unanswered: the phone is quiet from now on.
     pub fn left_unanswered(&self, phone: &Jid, now: Instant) {
-        self.change(|table| {
-            table.enter(phone).rest = Rest::Quiet;
-            table.schedule(phone.as_str(), now + HOLD);
-        });
+        self.change(|table| table.leave_quiet(phone, now + HOLD));
     }
 
     /// A message met a temporary error, perhaps late, when it was held: it is tried anew, but no
     /// later than it would be.
     pub fn failed(&self, phone: &Jid, now: Instant) {
         self.change(|table| {
-            let known = table.enter(phone);
-            known.fail(now);
-            let next = now + pause::after(known.failures, &*self.random);
+            let failures = table.fail(phone, now).failures();
+            let next = now + pause::after(failures, &*self.random);
             table.schedule_by(phone.as_str(), next);
         });
     }
@@ -240,21 +238,11 @@ impl Phones {
         gone && self.announced.other_than(phone).is_some()
     }
 
-    /// Starts with one attempt at each phone, paced. None is left alone any more: its server may be
-    /// a new one.
+    /// Starts with one attempt at each phone, paced.
     pub fn link_up(&self, now: Instant) {
         self.change(|table| {
             table.link_up = true;
-            let names: Vec<_> = table.phones.keys().cloned().collect();
-            let mut at = now;
-            for phone in table.phones.values_mut() {
-                phone.not_before = None;
-                phone.rest = Rest::No;
-            }
-            for name in names {
-                table.schedule(&name, at);
-                at += PACE;
-            }
+            table.begin_tour(now);
         });
     }
 
@@ -266,11 +254,7 @@ impl Phones {
         let mut quiet = Vec::new();
         self.change(|table| {
             quiet = table.quiet_since(now, DOUBTFUL);
-            table.link_down();
-            for phone in table.phones.values_mut() {
-                phone.release(Some(doubtful));
-                phone.note(|meanwhile| meanwhile.woken = true);
-            }
+            table.link_down(doubtful);
         });
         (quiet, doubtful)
     }
@@ -297,7 +281,7 @@ impl Phones {
             return First::default();
         };
         known.note(|meanwhile| *meanwhile = Meanwhile::default());
-        std::mem::take(&mut known.first)
+        known.take_first()
     }
 
     /// The store could not be told, or is to be told again.
@@ -314,11 +298,12 @@ impl Phones {
     pub fn round_ended(&self, phone: &Jid, end: End, now: Instant) {
         let name = phone.as_str();
         self.change(|table| {
+            let link_up = table.link_up;
             let Some(known) = table.get_mut(name) else {
                 return;
             };
             let meanwhile = known.end_turn();
-            if end == End::Failed {
+            if end == End::Failed && link_up {
                 known.pause(now);
             }
             let next = match end {
@@ -342,11 +327,11 @@ impl Phones {
                 _ if meanwhile.woken => now,
                 End::Failed => {
                     known.fail(now);
-                    now + pause::after(known.failures, &*self.random)
+                    now + pause::after(known.failures(), &*self.random)
                 }
                 // Counted already.
                 End::Later(_) | End::Unanswered if meanwhile.failed => {
-                    now + pause::after(known.failures, &*self.random)
+                    now + pause::after(known.failures(), &*self.random)
                 }
                 End::Unanswered => {
                     known.rest = Rest::Quiet;
@@ -361,7 +346,7 @@ impl Phones {
 
     /// When a phone is tried next; None when it is not known, or its turn has no time.
     pub fn next_turn(&self, phone: &Jid) -> Option<Instant> {
-        self.table.lock().get(phone.as_str())?.next()
+        self.table.lock().next_turn(phone.as_str())
     }
 
     #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64_simd::STANDARD;
 use jid::{BareJid, Jid};
 
 use crate::model::time::Timestamp;
@@ -45,14 +45,16 @@ impl Digest {
     /// Parses an attribute of a register stanza.
     pub fn parse(text: Option<&str>) -> Result<Self, DigestError> {
         let text = text.ok_or(DigestError::Missing)?;
-        let bytes = STANDARD.decode(text).map_err(|_| DigestError::NotBase64)?;
+        let bytes = STANDARD
+            .decode_to_vec(text)
+            .map_err(|_| DigestError::NotBase64)?;
         let bytes = bytes.try_into().map_err(|_| DigestError::WrongLength)?;
         Ok(Self(bytes))
     }
 
     /// Standard base64, as the phone sent it.
     pub fn to_base64(self) -> String {
-        STANDARD.encode(self.0)
+        STANDARD.encode_to_string(self.0)
     }
 }
 
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn digests_are_base64_of_exactly_32_bytes() {
-        let good = STANDARD.encode([7; 32]);
+        let good = STANDARD.encode_to_string([7; 32]);
         assert_eq!(Digest::parse(Some(&good)), Ok(Digest([7; 32])));
         assert_eq!(Digest::parse(None), Err(DigestError::Missing));
         for bad in [
@@ -114,16 +116,21 @@ mod tests {
             &good[..43],
             &format!(" {good}"),
             &format!("{good}\n"),
+            // Its last bits say nothing, so they have one spelling.
+            &good.replace("c=", "d="),
+            "=",
+            "====",
+            "A===",
         ] {
             assert!(Digest::parse(Some(bad)).is_err(), "{bad:?}");
         }
-        let short = STANDARD.encode([7; 31]);
+        let short = STANDARD.encode_to_string([7; 31]);
         assert_eq!(Digest::parse(Some(&short)), Err(DigestError::WrongLength));
     }
 
     #[test]
     fn the_url_safe_alphabet_is_refused() {
-        let url_safe = STANDARD.encode([0xff; 32]).replace('/', "_");
+        let url_safe = STANDARD.encode_to_string([0xff; 32]).replace('/', "_");
         assert_eq!(Digest::parse(Some(&url_safe)), Err(DigestError::NotBase64));
     }
 }

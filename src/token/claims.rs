@@ -1,5 +1,7 @@
 //! What PASETO and JWT tokens say, and how they say it under Prosody's names.
 
+use std::borrow::Cow;
+
 use jid::Jid;
 use serde::Deserialize;
 use serde_json::Number;
@@ -21,27 +23,31 @@ pub(super) struct Said {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Subject {
-    pub sub: String,
-    pub application: String,
-    pub instance: String,
+pub(super) struct Subject<'a> {
+    pub sub: Cow<'a, str>,
+    pub application: Cow<'a, str>,
+    pub instance: Cow<'a, str>,
 }
 
-impl Subject {
-    pub(super) fn new(sub: String, application: String, instance: String) -> Self {
+impl<'a> Subject<'a> {
+    pub(super) fn new(
+        sub: impl Into<Cow<'a, str>>,
+        application: impl Into<Cow<'a, str>>,
+        instance: impl Into<Cow<'a, str>>,
+    ) -> Self {
         Self {
-            sub,
-            application,
-            instance,
+            sub: sub.into(),
+            application: application.into(),
+            instance: instance.into(),
         }
     }
 
-    pub(super) fn of(registration: &Registration) -> Self {
-        Self {
-            sub: registration.owner.to_string(),
-            application: registration.application.to_base64(),
-            instance: registration.instance.to_base64(),
-        }
+    pub(super) fn of(registration: &'a Registration) -> Self {
+        Self::new(
+            registration.owner.as_str(),
+            registration.application.to_base64(),
+            registration.instance.to_base64(),
+        )
     }
 
     /// None when the claims make no registration, whoever signed them.

@@ -26,9 +26,15 @@ pub(super) fn install() {
     });
 }
 
-struct Hs256(hmac::Key);
+/// A secret that signs and verifies. It is kept: to set one up hashes two blocks.
+#[derive(Clone)]
+pub(super) struct Hs256(hmac::Key);
 
 impl Hs256 {
+    pub(super) fn from_secret(secret: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
     fn signer(algorithm: Algorithm, key: &EncodingKey) -> Result<Self, Error> {
         Self::new(algorithm, key.family(), key.as_bytes())
     }
@@ -41,7 +47,7 @@ impl Hs256 {
         if algorithm != Algorithm::HS256 || family != AlgorithmFamily::Hmac {
             return Err(ErrorKind::InvalidAlgorithm.into());
         }
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, key)))
+        Ok(Self::from_secret(key))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use memchr::memchr_iter;
+
 use super::{
     Backend, Format, Inner, MAX_TOKEN, Tokens,
     claims::Said,
@@ -80,7 +82,7 @@ impl Tokens {
             Backend::Jwt => jwt::open(keyring, token),
             Backend::Storage => {
                 if let Some(row) = self.row(token).await? {
-                    return self.look_up(token, row, miss).await;
+                    return self.look_up(row, miss).await;
                 }
                 None
             }
@@ -109,7 +111,7 @@ impl Tokens {
                 signer,
             },
         };
-        opened.insert(token, content.clone(), miss);
+        opened.insert(content.clone(), miss);
         Ok(self.judge(content, false))
     }
 
@@ -133,7 +135,7 @@ impl Tokens {
         }))
     }
 
-    async fn look_up(&self, token: &str, row: Row, miss: Miss) -> Result<Inspection, InspectError> {
+    async fn look_up(&self, row: Row, miss: Miss) -> Result<Inspection, InspectError> {
         let Inner { opened, store, .. } = &*self.0;
         let Row { format, key, id } = row;
         let Some(row) = store.find(id).await? else {
@@ -159,7 +161,7 @@ impl Tokens {
         };
         // Of what another replica registers anew nobody tells.
         if !row.revoked && !store.is_shared() {
-            opened.insert(token, content.clone(), miss);
+            opened.insert(content.clone(), miss);
         }
         Ok(self.judge(content, row.revoked))
     }
@@ -192,7 +194,7 @@ pub(super) struct Row {
 fn form(token: &str) -> Backend {
     if token.starts_with(paseto::PREFIX) {
         Backend::Paseto
-    } else if token.starts_with("eyJ") && token.matches('.').count() == 2 {
+    } else if token.starts_with("eyJ") && memchr_iter(b'.', token.as_bytes()).count() == 2 {
         Backend::Jwt
     } else {
         Backend::Storage

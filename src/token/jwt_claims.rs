@@ -1,14 +1,19 @@
 //! What a JWT says (RFC 7519), ours or Prosody's, once its signature is verified.
 //!
-//! Its parts are read here, once each: jsonwebtoken, which verifies the signature, would read the header
-//! and the claims twice.
+//! Its parts are read here, once each: jsonwebtoken would read the header and the claims twice, and set its
+//! key up for each token.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey, crypto};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use serde_json::Number;
+use signature::Verifier;
 
-use super::claims::{Said, Subject, seconds, timestamp};
+use super::{
+    claims::{Said, Subject, seconds, timestamp},
+    decode,
+    hs256::Hs256,
+};
 use crate::model::{
     secret::KeyId,
     time::Timestamp,
@@ -16,11 +21,14 @@ use crate::model::{
 };
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct Claims {
+pub(super) struct Claims<'a> {
     // Not one field that is flattened: serde would read them into a map first.
-    pub sub: String,
-    pub application: String,
-    pub instance: String,
+    #[serde(borrow)]
+    pub sub: Cow<'a, str>,
+    #[serde(borrow)]
+    pub application: Cow<'a, str>,
+    #[serde(borrow)]
+    pub instance: Cow<'a, str>,
     /// Seconds.
     pub exp: Number,
     /// Seconds, to the millisecond.
@@ -55,7 +63,8 @@ impl<'a> Unverified<'a> {
     pub fn read(token: &'a str) -> Option<Self> {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, claims) = message.split_once('.')?;
-        let header: Header = json(header)?;
+        let header = text(header)?;
+        let header: Header = serde_json::from_str(&header).ok()?;
         (header.alg == "HS256").then_some(Self {
             key: header.kid,
             message,
@@ -64,16 +73,17 @@ impl<'a> Unverified<'a> {
         })
     }
 
-    /// What it says, if this key signed it.
-    pub fn verify<C: DeserializeOwned>(&self, key: &DecodingKey) -> Option<C> {
-        let message = self.message.as_bytes();
-        let signed = crypto::verify(self.signature, message, key, Algorithm::HS256);
-        signed.ok()?.then(|| json(self.claims)).flatten()
+    /// What it says, as JSON, if this key signed it.
+    pub fn verify(&self, key: &Hs256) -> Option<String> {
+        let signature = decode(self.signature)?;
+        key.verify(self.message.as_bytes(), &signature).ok()?;
+        text(self.claims)
     }
 
     /// The same for an endpoint. `id` is the key's.
-    pub fn open(&self, key: &DecodingKey, id: KeyId) -> Option<Said> {
-        let claims: Claims = self.verify(key)?;
+    pub fn open(&self, key: &Hs256, id: KeyId) -> Option<Said> {
+        let claims = self.verify(key)?;
+        let claims: Claims = serde_json::from_str(&claims).ok()?;
         let subject = Subject::new(claims.sub, claims.application, claims.instance);
         // Without a date of issue, any revocation is later.
         let issued = claims.iat.map_or(Timestamp::from_millis(0), timestamp);
@@ -89,6 +99,6 @@ impl<'a> Unverified<'a> {
     }
 }
 
-fn json<T: DeserializeOwned>(part: &str) -> Option<T> {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+fn text(part: &str) -> Option<String> {
+    String::from_utf8(decode(part)?).ok()
 }

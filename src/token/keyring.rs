@@ -2,13 +2,13 @@
 
 use std::{fmt, sync::atomic::AtomicU64};
 
-use jsonwebtoken::{DecodingKey, EncodingKey};
+use jsonwebtoken::EncodingKey;
 use pasetors::{keys::SymmetricKey, version4::V4};
 use ring::hmac;
 
 use super::{
     claims::Said,
-    hs256,
+    hs256::{self, Hs256},
     peers::{Import, Peer, prosody_ids},
     proof,
 };
@@ -27,7 +27,7 @@ pub(super) struct Key {
     pub id: KeyId,
     pub paseto: SymmetricKey<V4>,
     pub jwt_sign: EncodingKey,
-    pub jwt_verify: DecodingKey,
+    pub jwt_verify: Hs256,
     /// Makes the half of a storage token that names its row.
     pub stored_name: hmac::Key,
     /// Makes the half that shows that the first one is ours.
@@ -91,7 +91,7 @@ impl Key {
             paseto: SymmetricKey::from(&*paseto).expect("a v4 key has 32 bytes"),
             // As Prosody does, so that its endpoints move here with its secret.
             jwt_sign: EncodingKey::from_secret(secret.as_bytes()),
-            jwt_verify: DecodingKey::from_secret(secret.as_bytes()),
+            jwt_verify: Hs256::from_secret(secret.as_bytes()),
             stored_name: mac("endpoint/storage-name/v1"),
             stored_tag: mac("endpoint/storage-tag/v1"),
             proof: proof::key(secret),

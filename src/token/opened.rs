@@ -59,7 +59,10 @@ pub struct Endpoint {
 /// A token was not known when so much had changed: what is read from the store may be older than
 /// the next change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Miss(u64);
+pub(super) struct Miss {
+    hash: u128,
+    changes: u64,
+}
 
 impl Content {
     fn bytes(&self) -> usize {
@@ -80,28 +83,29 @@ impl Opened {
     }
 
     pub(super) fn get(&self, token: &str) -> Result<Content, Miss> {
-        self.with(token, |known, hash| {
-            let content = known.tokens.get(&hash).cloned();
-            content.ok_or(Miss(known.changes))
-        })
+        let hash = self.hash(token);
+        let known = &mut *self.known.lock();
+        let changes = known.changes;
+        let content = known.tokens.get(&hash).cloned();
+        content.ok_or(Miss { hash, changes })
     }
 
-    /// Remembers what a token says, unless something has changed since the miss.
-    pub(super) fn insert(&self, token: &str, content: Content, miss: Miss) {
-        self.with(token, |known, hash| {
-            if known.changes == miss.0 {
-                known.insert(hash, content);
-            }
-        });
+    /// Remembers what the missed token says, unless something has changed since.
+    pub(super) fn insert(&self, content: Content, miss: Miss) {
+        let mut known = self.known.lock();
+        if known.changes == miss.changes {
+            known.insert(miss.hash, content);
+        }
     }
 
     /// The store says something else now, or may.
     pub(super) fn forget(&self, token: &str) -> Miss {
-        self.with(token, |known, hash| {
-            known.remove(hash);
-            known.changes += 1;
-            Miss(known.changes)
-        })
+        let hash = self.hash(token);
+        let mut known = self.known.lock();
+        known.remove(hash);
+        known.changes += 1;
+        let changes = known.changes;
+        Miss { hash, changes }
     }
 
     /// The store may say something else now.
@@ -112,11 +116,10 @@ impl Opened {
         known.changes += 1;
     }
 
-    fn with<T>(&self, token: &str, work: impl FnOnce(&mut Known, u128) -> T) -> T {
+    fn hash(&self, token: &str) -> u128 {
         let mut hasher = self.hasher;
         hasher.write(token.as_bytes());
-        let hash = hasher.finish128().as_u128();
-        work(&mut self.known.lock(), hash)
+        hasher.finish128().as_u128()
     }
 }
 
@@ -182,7 +185,7 @@ mod tests {
         let room = BUDGET / one.bytes();
         for number in 0..=room {
             let token = number.to_string();
-            opened.insert(&token, one.clone(), miss(&opened, &token));
+            opened.insert(one.clone(), miss(&opened, &token));
         }
         assert_eq!(opened.known.lock().tokens.len(), room);
         miss(&opened, "0");
@@ -195,7 +198,7 @@ mod tests {
             owner: Jid::new(&owner).unwrap(),
             ..Registration::clone(&one.endpoint.registration)
         });
-        opened.insert("long", long.clone(), miss(&opened, "long"));
+        opened.insert(long.clone(), miss(&opened, "long"));
         assert_eq!(opened.get("1"), Ok(one));
         for forgotten in ["2", "3", "4"] {
             miss(&opened, forgotten);
@@ -215,14 +218,14 @@ mod tests {
         let opened = opened();
         let reading = miss(&opened, "token");
         opened.forget("token");
-        opened.insert("token", content(), reading);
+        opened.insert(content(), reading);
         let reading = miss(&opened, "token");
-        opened.insert("token", content(), reading);
+        opened.insert(content(), reading);
         assert_eq!(opened.get("token"), Ok(content()));
         opened.forget("token");
         let reading = miss(&opened, "token");
         opened.forget_all();
-        opened.insert("token", content(), reading);
+        opened.insert(content(), reading);
         miss(&opened, "token");
     }
 }

@@ -11,7 +11,6 @@ mod v3_local;
 
 use std::fmt;
 
-use jsonwebtoken::DecodingKey;
 use pasetors::{
     Local,
     keys::SymmetricKey,
@@ -24,7 +23,7 @@ use serde_json::Number;
 pub use self::key::KeyError;
 use super::{
     claims::{Said, Subject, milliseconds, seconds},
-    hs256,
+    hs256::Hs256,
     jwt_claims::Unverified,
 };
 use crate::model::{secret::KeyId, time::Timestamp};
@@ -78,22 +77,21 @@ pub struct Import {
 #[derive(Clone)]
 enum Key {
     ProsodyPaseto(v3_local::Key),
-    ProsodyJwt(DecodingKey),
+    ProsodyJwt(Hs256),
     Up(SymmetricKey<V2>),
-    Ejabberd(DecodingKey),
+    Ejabberd(Hs256),
 }
 
 impl Import {
     /// The key as the peer writes it, or the file that the peer keeps it in.
     pub fn new(peer: Peer, written: &[u8]) -> Result<Self, KeyError> {
-        hs256::install();
         let secret = key::read(peer, written)?;
         let bytes = secret.as_bytes();
         let key = match peer {
             Peer::ProsodyPaseto => Key::ProsodyPaseto(v3_local::Key(key::exactly_32(bytes)?)),
-            Peer::ProsodyJwt => Key::ProsodyJwt(DecodingKey::from_secret(bytes)),
+            Peer::ProsodyJwt => Key::ProsodyJwt(Hs256::from_secret(bytes)),
             Peer::Up => Key::Up(SymmetricKey::from(bytes).map_err(|_| KeyError::Length)?),
-            Peer::Ejabberd => Key::Ejabberd(DecodingKey::from_secret(bytes)),
+            Peer::Ejabberd => Key::Ejabberd(Hs256::from_secret(bytes)),
             Peer::ProsodyStorage => return Err(KeyError::None),
         };
         Ok(Self {
@@ -130,7 +128,8 @@ impl Import {
                 claims.said(self.id, milliseconds)
             }
             Key::Ejabberd(key) => {
-                let Short { o, a, i, e } = Unverified::read(token)?.verify(key)?;
+                let claims = Unverified::read(token)?.verify(key)?;
+                let Short { o, a, i, e } = serde_json::from_str(&claims).ok()?;
                 let subject = Subject::new(o, a, i);
                 Claims { subject, exp: e }.said(self.id, seconds)
             }
@@ -141,7 +140,7 @@ impl Import {
 #[derive(Deserialize)]
 struct Claims {
     #[serde(flatten)]
-    subject: Subject,
+    subject: Subject<'static>,
     exp: Number,
 }
 

@@ -9,7 +9,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::{digest, hmac};
 use subtle::ConstantTimeEq;
 
-use super::keyring::{Key, Keyring};
+use super::{
+    decode,
+    keyring::{Key, Keyring},
+};
 use crate::{
     model::{registration::RegistrationKey, secret::KeyId},
     store::{Generation, TokenHash},
@@ -51,7 +54,7 @@ impl TokenId {
 
 /// None unless one of our keys made it.
 pub(super) fn verify(keyring: &Keyring, token: &str) -> Option<(KeyId, TokenId)> {
-    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+    let bytes = decode(token)?;
     let (name, tag) = bytes.split_at_checked(NAME)?;
     let name = TokenId(name.try_into().ok()?);
     let key = keyring.all().find(|key| name.tag(key).ct_eq(tag).into())?;

@@ -6,13 +6,12 @@ mod storage;
 
 use std::fs;
 
+use jid::Jid;
 use tempfile::TempDir;
 
-use super::*;
+use super::{issue::NOTE_AHEAD, *};
 use crate::{
-    model::{
-        random::SystemRandom, registration::RegistrationKey, secret::Secret, time::ManualClock,
-    },
+    model::{random::SystemRandom, registration::Digest, secret::Secret, time::ManualClock},
     store::{Issuer, Sizes},
 };
 

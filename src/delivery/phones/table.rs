@@ -1,8 +1,11 @@
-//! What is known of each phone that messages wait for, and in which order the phones are due.
+//! The phones that messages wait for, and in which order they are due.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Range,
+    ops::{
+        Bound::{Excluded, Unbounded},
+        Range,
+    },
     sync::Arc,
     time::Duration,
 };
@@ -10,8 +13,10 @@ use std::{
 use jid::Jid;
 use tokio::time::Instant;
 
-use super::{First, HOLD, Held, LEAST_PAUSE};
-use crate::store::Overtaken;
+use super::{
+    HOLD, Held, PACE,
+    phone::{Meanwhile, Phone, Rest, Turn},
+};
 
 /// A full JID.
 pub type Name = Arc<str>;
@@ -23,140 +28,23 @@ pub struct Table {
     due: BTreeSet<(Instant, Name)>,
     /// The phones whose resource is not there: another one of the account stands in.
     gone: BTreeSet<Name>,
+    /// Of the first attempts after the link has come back.
+    tour: Option<Tour>,
     pub link_up: bool,
 }
 
-#[derive(Default)]
-pub struct Phone {
-    turn: Turn,
-    pub rest: Rest,
-    /// Temporary errors in a row. They outlast the rest: a new link ends it, but the next error
-    /// makes the pause longer still.
-    pub failures: u32,
-    /// The next attempt is no earlier, whatever the phone says: one that answers with an error and
-    /// announces itself, again and again, would keep the daemon busy.
-    pub not_before: Option<Instant>,
-    pub first: First,
-    /// Messages that are being stored.
-    pub writing: u32,
-    /// The store has messages for it, as far as is known.
-    pub kept: bool,
-}
-
-#[derive(Default)]
-enum Turn {
-    /// The link is down, or the first message is not stored yet.
-    #[default]
-    Unscheduled,
-    At(Instant),
-    /// It is being tried, by whoever took it with [`Table::pop`].
-    Trying(Meanwhile),
-}
-
-/// Whether a phone is left alone. What is stored for it then waits with the rest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rest {
-    #[default]
-    No,
-    /// It left a message unanswered, and has said nothing since.
-    Quiet,
-    /// It answered with a temporary error.
-    Failing,
+/// Goes through the phones in their order. To give each its time at once would take long when very many
+/// wait, and memory.
+struct Tour {
+    /// Whose turn was last.
+    last: Option<Name>,
+    /// When the next one's is.
+    at: Instant,
 }
 
 /// How many phones are woken at once for whoever stands in for them: an account may have very many. When
 /// one of them was served, the next are woken.
 const WOKEN_AT_ONCE: usize = 32;
-
-/// What has happened to a phone since the store was last asked for its next message, and may have
-/// changed the store's reply or how the attempt ended.
-#[derive(Clone, Copy, Default)]
-pub struct Meanwhile {
-    /// A message was stored.
-    pub stored: bool,
-    /// An attempt failed, and was counted.
-    pub failed: bool,
-    /// The phone spoke, or the link was lost: nothing that was learnt before counts any more.
-    pub woken: bool,
-}
-
-impl Phone {
-    /// The store may have a new message; it is `kept` if it surely has.
-    pub fn store_changed(&mut self, kept: bool) {
-        self.kept |= kept;
-        self.note(|meanwhile| meanwhile.stored = true);
-    }
-
-    /// There was an error now.
-    pub fn pause(&mut self, now: Instant) {
-        self.not_before = Some(now + LEAST_PAUSE);
-    }
-
-    /// A temporary error.
-    pub fn fail(&mut self, now: Instant) {
-        self.pause(now);
-        self.failures = self.failures.saturating_add(1);
-        self.rest = Rest::Failing;
-        self.note(|meanwhile| meanwhile.failed = true);
-    }
-
-    pub fn wake(&mut self) {
-        self.failures = 0;
-        self.rest = Rest::No;
-        self.note(|meanwhile| meanwhile.woken = true);
-    }
-
-    pub fn release(&mut self, held: Option<Held>) {
-        self.first.held = self.first.held.into_iter().chain(held).min();
-    }
-
-    /// The latest push counts of each topic; of a phone with very many topics the earlier ones are
-    /// given up.
-    pub fn overtake(&mut self, overtaken: Overtaken) {
-        const MOST: usize = 32;
-        let known = &mut self.first.overtaken;
-        let same =
-            |of: &Overtaken| of.endpoint == overtaken.endpoint && of.topic == overtaken.topic;
-        match known.iter_mut().find(|known| same(known)) {
-            Some(known) => known.before = known.before.max(overtaken.before),
-            None => {
-                if known.len() == MOST {
-                    known.remove(0);
-                }
-                known.push(overtaken);
-            }
-        }
-    }
-
-    /// Notes what happens to a phone while it is being tried.
-    pub fn note(&mut self, note: impl FnOnce(&mut Meanwhile)) {
-        if let Turn::Trying(meanwhile) = &mut self.turn {
-            note(meanwhile);
-        }
-    }
-
-    /// Nobody tries it any more.
-    pub fn end_turn(&mut self) -> Meanwhile {
-        let Turn::Trying(meanwhile) = self.turn else {
-            return Meanwhile::default();
-        };
-        self.turn = Turn::Unscheduled;
-        meanwhile
-    }
-
-    /// When it is tried; None when it has no time.
-    pub fn next(&self) -> Option<Instant> {
-        match self.turn {
-            Turn::At(at) => Some(at),
-            Turn::Unscheduled | Turn::Trying(_) => None,
-        }
-    }
-
-    #[cfg(test)]
-    pub fn is_being_tried(&self) -> bool {
-        matches!(self.turn, Turn::Trying(_))
-    }
-}
 
 /// Where the full JIDs of the same account are.
 fn resources_of(phone: &Jid) -> Range<Name> {
@@ -176,6 +64,27 @@ impl Table {
 
     pub fn enter(&mut self, phone: &Jid) -> &mut Phone {
         self.phones.entry(phone.as_str().into()).or_default()
+    }
+
+    /// It left a message unanswered. Without a link none is left alone: it is tried when there is one.
+    pub fn leave_quiet(&mut self, phone: &Jid, until: Instant) {
+        let link_up = self.link_up;
+        let known = self.enter(phone);
+        if link_up {
+            known.leave_alone(Rest::Quiet);
+            self.schedule(phone.as_str(), until);
+        }
+    }
+
+    /// A temporary error.
+    pub fn fail(&mut self, phone: &Jid, now: Instant) -> &Phone {
+        let link_up = self.link_up;
+        let known = self.enter(phone);
+        match link_up {
+            true => known.fail(now),
+            false => known.count_failure(),
+        }
+        known
     }
 
     pub fn remove(&mut self, phone: &str) {
@@ -243,21 +152,70 @@ impl Table {
     }
 
     pub fn first_due(&self) -> Option<Instant> {
+        let tour = self.tour.iter().map(|tour| tour.at);
+        self.first_scheduled().into_iter().chain(tour).min()
+    }
+
+    fn first_scheduled(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
     /// Takes the phone that is due first. It has no other turn until [`Phone::end_turn`].
     pub fn pop(&mut self, now: Instant) -> Option<Jid> {
         while self.first_due().is_some_and(|at| at <= now) {
-            let (_, name) = self.due.pop_first()?;
-            if let Some(phone) = self.phones.get_mut(&name)
+            let scheduled = self.first_scheduled();
+            let name = match self.tour.take() {
+                Some(tour) if scheduled.is_none_or(|at| tour.at <= at) => self.go_on(tour),
+                tour => {
+                    self.tour = tour;
+                    self.due.pop_first().map(|(_, name)| name)
+                }
+            };
+            if let Some(name) = name
+                && let Some(phone) = self.phones.get_mut(&name)
                 && let Ok(jid) = Jid::new(&name)
             {
                 phone.turn = Turn::Trying(Meanwhile::default());
+                phone.asked = true;
                 return Some(jid);
             }
         }
         None
+    }
+
+    /// The link is up: every phone that waits is tried once, paced.
+    pub fn begin_tour(&mut self, at: Instant) {
+        let tour = Tour { last: None, at };
+        self.tour = (!self.phones.is_empty()).then_some(tour);
+    }
+
+    /// The next phone of a tour; None when that one is to be tried at another time.
+    fn go_on(&mut self, tour: Tour) -> Option<Name> {
+        let last = tour.last.as_deref().map_or(Unbounded, Excluded);
+        let mut phones = self.phones.range::<str, _>((last, Unbounded));
+        let (name, phone) = phones.next()?;
+        let (name, its_turn) = (name.clone(), phone.is_to_be_toured());
+        let scheduled = phone.next();
+        if phones.next().is_some() {
+            self.tour = Some(Tour {
+                last: Some(name.clone()),
+                at: tour.at + PACE,
+            });
+        }
+        if let Some(at) = scheduled.filter(|_| its_turn) {
+            self.due.remove(&(at, name.clone()));
+        }
+        its_turn.then_some(name)
+    }
+
+    /// When a phone is tried, at the earliest; None when it has no time.
+    pub fn next_turn(&self, phone: &str) -> Option<Instant> {
+        let known = self.get(phone)?;
+        let tour = self.tour.iter().filter(|tour| {
+            known.is_to_be_toured() && tour.last.as_deref().is_none_or(|last| last < phone)
+        });
+        let tour = tour.map(|tour| tour.at);
+        known.next().into_iter().chain(tour).min()
     }
 
     /// Sets the time of a phone's turn. A phone that is being tried, or that cannot be reached, gets
@@ -270,7 +228,7 @@ impl Table {
         let Some(phone) = self.phones.get_mut(&name) else {
             return;
         };
-        let at = phone.not_before.map_or(at, |earliest| earliest.max(at));
+        let at = phone.not_before().map_or(at, |earliest| earliest.max(at));
         if !self.link_up || matches!(phone.turn, Turn::Trying(_)) {
             return;
         }
@@ -303,20 +261,19 @@ impl Table {
     }
 
     /// Nobody can be reached, so no turn has a time.
-    pub fn link_down(&mut self) {
+    pub fn link_down(&mut self, doubtful: Held) {
         self.link_up = false;
+        self.tour = None;
         self.due.clear();
         for phone in self.phones.values_mut() {
-            if let Turn::At(_) = phone.turn {
-                phone.turn = Turn::Unscheduled;
-            }
+            phone.link_down(doubtful);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::LEAST_PAUSE, *};
 
     fn romeo(resource: u32) -> Jid {
         Jid::new(&format!("romeo@example.org/{resource}")).unwrap()
@@ -359,6 +316,39 @@ mod tests {
         assert_eq!(served, 1000, "each has its turn");
         assert!(table.gone.is_empty());
         assert!(!table.knows_account_of(&newcomer));
+    }
+
+    #[test]
+    fn a_tour_tries_each_once_and_keeps_no_times() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        for resource in 0..9 {
+            table.enter(&romeo(resource)).kept = true;
+        }
+        table.link_up = true;
+        table.begin_tour(now);
+        assert!(table.due.is_empty(), "however many wait");
+        assert_eq!(table.next_turn(romeo(8).as_str()), Some(now));
+
+        // One speaks, for one a message is being stored, and one is away.
+        table.wake(romeo(5).as_str(), now);
+        table.enter(&romeo(6)).writing = 1;
+        table.leave_quiet(&romeo(7), now + HOLD);
+        // What waits for this one is another's at the moment, who may give it back.
+        table.schedule(romeo(8).as_str(), now + HOLD);
+        assert_eq!(table.pop(now), Some(romeo(0)));
+        assert_eq!(table.pop(now), Some(romeo(5)));
+        assert_eq!(table.pop(now), None, "they are paced");
+        let rest = [1, 2, 3, 4, 8].map(romeo);
+        assert_eq!(due(&mut table, now + PACE * 8), rest);
+        assert_eq!(table.first_due(), Some(now + HOLD));
+        assert_eq!(due(&mut table, now + HOLD), [romeo(7)]);
+        assert_eq!(table.first_due(), None);
+    }
+
+    /// A million may wait.
+    #[test]
+    fn a_phone_takes_little_memory() {
+        assert!(size_of::<Phone>() <= 32, "{}", size_of::<Phone>());
     }
 
     #[test]

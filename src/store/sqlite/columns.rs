@@ -90,14 +90,14 @@ pub fn scope(row: &Row<'_>) -> rusqlite::Result<Scope> {
 }
 
 pub fn bare_jid(row: &Row<'_>, index: usize) -> rusqlite::Result<BareJid> {
-    let text: String = row.get(index)?;
-    BareJid::new(&text).map_err(|e| unreadable(index, e))
+    let text = row.get_ref(index)?.as_str()?;
+    BareJid::new(text).map_err(|e| unreadable(index, e))
 }
 
 /// As somebody registered, in general with a resource.
 pub fn full_jid(row: &Row<'_>, index: usize) -> rusqlite::Result<Jid> {
-    let text: String = row.get(index)?;
-    Jid::new(&text).map_err(|e| unreadable(index, e))
+    let text = row.get_ref(index)?.as_str()?;
+    Jid::new(text).map_err(|e| unreadable(index, e))
 }
 
 pub fn unreadable(index: usize, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {

@@ -1,6 +1,8 @@
 //! Registrations of the back end `storage`. Each function runs inside whatever transaction its
 //! caller holds.
 
+use std::sync::LazyLock;
+
 use jid::BareJid;
 use rusqlite::{Connection, Result};
 
@@ -48,8 +50,11 @@ pub fn import(db: &Connection, new: &[NewRegistration]) -> Result<usize> {
 }
 
 pub fn find(db: &Connection, id: &TokenHash) -> Result<Option<Found>> {
-    let sql = format!("SELECT {REGISTRATION}, signer, revoked FROM registrations WHERE id = ?");
-    db.find(&sql, [id], |row| {
+    // Each push may ask.
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        format!("SELECT {REGISTRATION}, signer, revoked FROM registrations WHERE id = ?")
+    });
+    db.find(&SQL, [id], |row| {
         Ok(Found {
             registration: registration(row)?,
             signer: row.get(5)?,
