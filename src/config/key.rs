@@ -45,7 +45,7 @@ pub enum Fallback {
     Derived(&'static str),
 }
 
-/// A [`Key`] of whatever type.
+/// A key of whatever type.
 pub trait Described: Sync {
     fn about(&self) -> &About;
 

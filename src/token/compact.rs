@@ -43,7 +43,7 @@ pub(super) fn write(registration: &Registration, signer: Option<KeyHash>) -> Vec
     message
 }
 
-/// None for anything that [`write`] does not make of a registration.
+/// None for anything that [`write()`] does not make of a registration.
 pub(super) fn read(message: &str) -> Option<(Registration, Option<KeyHash>)> {
     let (version, rest) = message.as_bytes().split_first()?;
     let length = match *version {
