@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use tempfile::TempDir;
 use tokio::{net::TcpStream, time::sleep};
 use unified_push::token::Backend;
 
@@ -12,7 +13,7 @@ use crate::{
     load::{exchange, requests},
     measured::{Resident, resident},
     report::{Spread, Table, mib},
-    rows::{MILLION, state_with},
+    rows::{MILLION, state_with, waiting_phones},
 };
 
 const STARTS: usize = 9;
@@ -20,15 +21,20 @@ const CONNECTIONS: usize = 10_000;
 const IN_FLIGHT: usize = 100_000;
 
 pub async fn run(options: &Options) {
-    // First, since these measure this process.
+    // First, since it measures this process.
     let in_flight = in_flight::memory(IN_FLIGHT, 200).await;
     let phones = if options.quick { MILLION / 10 } else { MILLION };
-    let (of_phone, link_up) = in_flight::waiting(phones).await;
     let binary = fs::metadata(&options.daemon).unwrap().len();
     let empty = starts(options, None).await;
     let million = state_with(phones);
     let full = starts(options, Some(million.path())).await;
     let (idle, connected) = connections(options).await;
+    let waiting = waiting_phones(phones);
+    let of_phone = memory_with(options, &waiting)
+        .await
+        .saturating_sub(idle.own)
+        / u64::from(phones);
+    let link_up = in_flight::link_up(waiting, phones).await;
     let per_connection = (connected.all - idle.all) / CONNECTIONS as u64;
     let present = if options.quick {
         "100,000"
@@ -102,6 +108,16 @@ async fn starts(options: &Options, state_dir: Option<&Path>) -> Spread {
         daemon.stop().await;
     }
     Spread::of(times)
+}
+
+/// The daemon's own memory when phones wait.
+async fn memory_with(options: &Options, waiting: &TempDir) -> u64 {
+    let start = Start::new(&options.daemon, Backend::Paseto).on(waiting.path());
+    let (daemon, _host) = start.run().await;
+    sleep(Duration::from_secs(1)).await;
+    let own = resident(daemon.pid()).own;
+    daemon.stop().await;
+    own
 }
 
 /// Memory when idle, and when there are many connections that have pushed once and are kept.

@@ -1,5 +1,5 @@
-//! Memory of pushes that wait for their phones: tokens, tables, timers and tasks, without HTTP. And of
-//! phones that messages wait for.
+//! What waits for phones, without HTTP: the memory of pushes, in tokens, tables, timers and tasks, and how
+//! long the link's coming up takes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ use unified_push::{
     token::{Backend, Keyring, Policy, Tokens},
 };
 
-use crate::{measured::resident, rows::waiting_phones};
+use crate::measured::resident;
 
 const PHONES: usize = 100;
 const DAY: Duration = Duration::from_secs(86_400);
@@ -41,6 +41,7 @@ pub struct Bench {
     pub delivery: Arc<Delivery>,
     pub tokens: Tokens,
     pub pushes: mpsc::Receiver<PushStanza>,
+    metrics: Arc<Metrics>,
     _link: watch::Sender<LinkState>,
     _dir: TempDir,
 }
@@ -70,6 +71,7 @@ impl Bench {
             random.clone(),
         );
         let tokens = tokens.await.unwrap();
+        let metrics = Arc::new(Metrics::new());
         let (sender, pushes) = mpsc::channel(1024);
         let (_link, link) = watch::channel(LinkState::Up);
         let settings = Settings {
@@ -94,12 +96,13 @@ impl Bench {
             link,
             clock,
             random,
-            metrics: Arc::new(Metrics::new()),
+            metrics: metrics.clone(),
         };
         Self {
             delivery: Arc::new(Delivery::new(settings, &secret, &[], with)),
             tokens,
             pushes,
+            metrics,
             _link,
             _dir: dir,
         }
@@ -162,16 +165,12 @@ pub async fn memory(count: usize, body: usize) -> u64 {
     waiting
 }
 
-/// The bytes that this process grew by for each of so many phones that messages wait for, and the seconds
-/// that the link's coming up took.
-pub async fn waiting(phones: u32) -> (u64, f64) {
-    let bench = Bench::on(waiting_phones(phones), Backend::Paseto).await;
-    // What SQLite keeps of its file is there before.
-    bench.tokens.purge().await.unwrap();
-    let before = resident(std::process::id()).own;
+/// The seconds that the link's coming up takes when messages wait for that many phones.
+pub async fn link_up(state_dir: TempDir, phones: u32) -> f64 {
+    let bench = Bench::on(state_dir, Backend::Paseto).await;
     bench.delivery.recover().await.unwrap();
-    let each = (resident(std::process::id()).own - before) / u64::from(phones);
+    assert_eq!(bench.metrics.phones_waiting.get(), i64::from(phones));
     let start = Instant::now();
     bench.delivery.link_up();
-    (each, start.elapsed().as_secs_f64())
+    start.elapsed().as_secs_f64()
 }

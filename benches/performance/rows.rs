@@ -84,21 +84,22 @@ fn fill_registrations(db: &Connection, count: u32, now: i64) -> rusqlite::Result
         "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1)
          INSERT INTO registrations
              (id, key, generation, owner, jid, application, instance, issued, expires)
-         SELECT randomblob(32), ?2, randomblob(16), 'owner-' || n / 4 || '@example.org',
-             'owner-' || n / 4 || '@example.org/Conversations.AbCd',
+         SELECT randomblob(32), ?2, randomblob(16), 'owner-' || (n / 4) || '@example.org',
+             'owner-' || (n / 4) || '@example.org/Conversations.AbCd',
              randomblob(32), randomblob(32), ?3, ?3 + 604800000 FROM numbers",
         (count, Secret::new(SECRET).id().as_bytes(), now),
     )
 }
 
+// In SQLite || binds stronger than /.
 fn fill_queue(db: &Connection, count: u32, of_each: u32, now: i64) -> rusqlite::Result<usize> {
     db.execute(
         "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1)
          INSERT INTO queue
              (key, id, account, owner, application, instance, issued, registration_expires, topic,
               urgency, payload, arrived, expires, attempts, sent, held_until)
-         SELECT randomblob(16), randomblob(16), 'waiting-' || n / ?3 || '@example.org',
-             'waiting-' || n / ?3 || '@example.org/Conversations.AbCd',
+         SELECT randomblob(16), randomblob(16), 'waiting-' || (n / ?3) || '@example.org',
+             'waiting-' || (n / ?3) || '@example.org/Conversations.AbCd',
              zeroblob(32), zeroblob(32), ?2, ?2 + 604800000, NULL,
              2, randomblob(200), ?2 + n, ?2 + 604800000, 1, ?2, ?2 + 604800000 FROM numbers",
         (count, now, of_each),
