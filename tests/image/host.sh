@@ -7,7 +7,10 @@ export PODMAN_IGNORE_CGROUPSV1_WARNING=1
 # Where the limits or the cgroups are those of a container already, podman's own defaults ask for
 # more than there is. $1: an image to try, $2: a directory for the remedy.
 fit_podman() {
-    command podman run --rm "$1" true >/dev/null 2>&1 && return
+    # Newer versions ask for less when they run a container than when they build an image.
+    command podman run --rm "$1" true >/dev/null 2>&1 &&
+        tried=$(printf 'FROM %s\nRUN true\n' "$1" | command podman build --quiet - 2>/dev/null) &&
+        command podman rmi "$tried" >/dev/null && return
     modest_podman >"$2/containers.conf"
     export CONTAINERS_CONF="$2/containers.conf"
 }
