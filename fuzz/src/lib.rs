@@ -21,6 +21,8 @@ mod messages;
 mod model;
 #[path = "../../tests/store/operations.rs"]
 mod operations;
+#[path = "../../tests/store/strategy.rs"]
+mod strategy;
 
 use std::future::Future;
 

@@ -9,10 +9,7 @@ use ring::digest::{SHA256, digest};
 use tempfile::TempDir;
 use unified_push::store::Store;
 
-use crate::{
-    operations::{compare, operation},
-    wait,
-};
+use crate::{operations::compare, strategy::operation, wait};
 
 struct Opened {
     store: Store,

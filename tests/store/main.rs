@@ -22,6 +22,7 @@ mod registrations;
 mod replicas;
 mod revocations;
 mod round_trips;
+mod strategy;
 mod topics;
 
 use std::{process::ExitCode, sync::Arc};

@@ -1,7 +1,5 @@
 //! Operations on a store and on a plain list, which have to answer the same.
 
-mod strategy;
-
 use futures::future::join_all;
 use unified_push::{
     model::{
@@ -13,14 +11,13 @@ use unified_push::{
     store::{Caps, Claim, NewMessage, Store},
 };
 
-pub use self::strategy::operation;
 use crate::{messages::*, model::Model};
 
 /// After everything that happens.
 const END: Timestamp = Timestamp::from_secs(1_765_000_000);
 
-const ACCOUNTS: [&str; 2] = ["juliet@example.org", "romeo@example.org"];
-const OWNERS: [&str; 5] = [
+pub const ACCOUNTS: [&str; 2] = ["juliet@example.org", "romeo@example.org"];
+pub const OWNERS: [&str; 5] = [
     BALCONY,
     "juliet@example.org/garden",
     ORCHARD,
@@ -73,22 +70,22 @@ pub enum Operation {
 /// A message as it arrives.
 #[derive(Clone, Debug)]
 pub struct Arrival {
-    phone: Phone,
-    topic: Option<&'static str>,
-    urgency: Urgency,
-    len: usize,
-    ago: u64,
-    sent: bool,
-    held: u64,
-    ttl: u64,
+    pub phone: Phone,
+    pub topic: Option<&'static str>,
+    pub urgency: Urgency,
+    pub len: usize,
+    pub ago: u64,
+    pub sent: bool,
+    pub held: u64,
+    pub ttl: u64,
 }
 
 /// A registration.
 #[derive(Clone, Copy, Debug)]
 pub struct Phone {
-    owner: &'static str,
-    app: u8,
-    ago: u64,
+    pub owner: &'static str,
+    pub app: u8,
+    pub ago: u64,
 }
 
 impl Phone {

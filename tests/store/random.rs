@@ -8,10 +8,7 @@ use testbed::tests;
 use tokio::{runtime::Handle, task::block_in_place};
 use unified_push::store::Store;
 
-use crate::{
-    Test,
-    operations::{compare, operation},
-};
+use crate::{Test, operations::compare, strategy::operation};
 
 pub fn tests() -> Vec<Test> {
     tests![&random_operations_get_the_models_answers]

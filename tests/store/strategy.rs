@@ -1,8 +1,9 @@
 //! Which operations are tried, and how often.
 
 use proptest::{collection::vec, prelude::*, sample::select};
+use unified_push::{model::message::Urgency, store::Caps};
 
-use super::*;
+use crate::operations::{ACCOUNTS, Arrival, OWNERS, Operation, Phone};
 
 pub fn operation() -> impl Strategy<Value = Operation> {
     let owner = || select(&OWNERS[..]);
