@@ -70,7 +70,8 @@ podman() {
 
 stand_in_builder $BUILDER >/dev/null
 fit_podman $BUILDER "$bed"
-command podman network create --subnet 10.77.6.0/24 $NETWORK >/dev/null
+# Names are not asked for, and Debian 13's netavark fails without the server that would know them.
+command podman network create --disable-dns --subnet 10.77.6.0/24 $NETWORK >/dev/null
 gateway=$(command podman network inspect $NETWORK --format '{{(index .Subnets 0).Gateway}}')
 
 echo "== build"
