@@ -42,7 +42,7 @@ pub struct Asked {
 
 /// How many messages of an account are looked through for a claim. Where there are more, an index has
 /// them in order, with all that was delivered.
-const FEW: i64 = 32;
+const FEW: i64 = 128;
 
 /// How long a claim lasts at least when its daemon gives no sign of life, which may have lost a
 /// connection only: it makes a new one in that time.

@@ -44,14 +44,12 @@ const WIND_UP: Duration = Duration::from_millis(500);
 const MOST_CANCELS: u32 = 20;
 
 /// On each connection, whatever the server's defaults are: a commit that was answered is on the
-/// disk, what waits for a lock waits for no longer than the daemon does, a transaction that the daemon
-/// forgot does not stay open, and the first rows of an index are read in its order, not all of them
-/// sorted: what is looked for was written lately, so it lies in memory.
+/// disk, what waits for a lock waits for no longer than the daemon does, and a transaction that the
+/// daemon forgot does not stay open.
 const SESSION: &str = "SET synchronous_commit = on;
     SET statement_timeout = '2500ms';
     SET idle_in_transaction_session_timeout = '10s';
     SET default_transaction_isolation = 'read committed';
-    SET random_page_cost = 1.1;
     SET client_min_messages = 'warning'";
 
 /// Shared by all connections of daemons and commands, so that `store copy` has the tables for itself
