@@ -171,8 +171,7 @@ impl Phones {
     /// later than it would be.
     pub fn failed(&self, phone: &Jid, now: Instant) {
         self.change(|table| {
-            let failures = table.fail(phone, now).failures();
-            let next = now + pause::after(failures, &*self.random);
+            let next = now + self.pause(table.fail(phone, now));
             table.schedule_by(phone.as_str(), next);
         });
     }
@@ -327,12 +326,10 @@ impl Phones {
                 _ if meanwhile.woken => now,
                 End::Failed => {
                     known.fail(now);
-                    now + pause::after(known.failures(), &*self.random)
+                    now + self.pause(known)
                 }
                 // Counted already.
-                End::Later(_) | End::Unanswered if meanwhile.failed => {
-                    now + pause::after(known.failures(), &*self.random)
-                }
+                End::Later(_) | End::Unanswered if meanwhile.failed => now + self.pause(known),
                 End::Unanswered => {
                     known.rest = Rest::Quiet;
                     now + HOLD
@@ -354,6 +351,10 @@ impl Phones {
         let is_busy =
             |phone: &Phone| phone.is_being_tried() || phone.next().is_some_and(|at| at <= now);
         self.table.lock().get(phone.as_str()).is_some_and(is_busy)
+    }
+
+    fn pause(&self, phone: &Phone) -> Duration {
+        pause::after(phone.failures(), &*self.random)
     }
 
     fn change(&self, change: impl FnOnce(&mut Table)) {

@@ -229,7 +229,7 @@ impl Table {
             return;
         };
         let at = phone.not_before().map_or(at, |earliest| earliest.max(at));
-        if !self.link_up || matches!(phone.turn, Turn::Trying(_)) {
+        if !self.link_up || phone.is_being_tried() {
             return;
         }
         if let Some(before) = phone.next() {

@@ -88,8 +88,9 @@ pub struct Statement {
 }
 
 impl Statement {
-    fn typed<'a>(&self, values: Parameters<'a>) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
-        let values = values.iter().copied();
+    /// As many values as there are parameters.
+    fn typed<V>(&self, values: impl ExactSizeIterator<Item = V>) -> Vec<(V, Type)> {
+        debug_assert_eq!(values.len(), self.types.len(), "{}", self.sql);
         values.zip(self.types.iter().cloned()).collect()
     }
 }
@@ -228,12 +229,12 @@ impl Connection {
 
     /// How many rows were written.
     pub async fn execute(&self, statement: &Statement, values: Parameters<'_>) -> Result<u64> {
-        let values = statement.typed(values);
+        let values = statement.typed(values.iter().copied());
         Ok(self.object().execute_typed(&statement.sql, &values).await?)
     }
 
     pub async fn query(&self, statement: &Statement, values: Parameters<'_>) -> Result<Vec<Row>> {
-        let values = statement.typed(values);
+        let values = statement.typed(values.iter().copied());
         Ok(self.object().query_typed(&statement.sql, &values).await?)
     }
 
@@ -250,7 +251,7 @@ impl Connection {
         read: impl FnOnce(&Row) -> Result<T>,
     ) -> Result<Option<T>> {
         let statement = self.prepare(sql).await?;
-        let values = statement.typed(values);
+        let values = statement.typed(values.iter().copied());
         let row = self.object().query_typed_opt(sql, &values).await?;
         row.as_ref().map(read).transpose()
     }
@@ -273,7 +274,7 @@ impl Connection {
         values: &[T],
     ) -> Result<impl Stream<Item = Result<Row>> + use<T>> {
         let statement = self.prepare(sql).await?;
-        let values = values.iter().zip(statement.types.iter().cloned());
+        let values = statement.typed(values.iter());
         let rows = self.object().query_typed_raw(sql, values).await?;
         Ok(rows.map_err(PostgresFailure::from))
     }
@@ -286,7 +287,7 @@ impl Connection {
         read: impl FnOnce(&Row) -> Result<T>,
     ) -> Result<T> {
         let statement = self.prepare(sql).await?;
-        let values = statement.typed(values);
+        let values = statement.typed(values.iter().copied());
         read(&self.object().query_typed_one(sql, &values).await?)
     }
 
