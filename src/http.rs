@@ -41,6 +41,7 @@ mod page;
 mod push;
 mod serve;
 mod site;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod vapid;

@@ -1,5 +1,5 @@
-//! One connection: its requests in turn, every wait bounded, and a close after which its client can
-//! still read the answer.
+//! One connection: its requests in turn, every wait bounded. Between its requests it costs little: what
+//! reads them is given up after a moment, and made anew.
 
 use std::{
     convert::Infallible,
@@ -22,25 +22,24 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
     task::yield_now,
-    time::{Instant, Sleep, sleep, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::http::{Site, client::Peer, guests::Guest, listener::Accepted};
+use crate::http::{
+    Site,
+    client::Peer,
+    guests::{Call, Guest},
+    listener::Accepted,
+    socket::Socket,
+};
 
 /// Bytes of request line and headers; more gets 431. It is what the reader's buffer grows to as well.
 const MAX_HEADER: usize = 8 * 1024;
-/// What is still read, and thrown away, from a client that was refused while it was writing: a socket
-/// that is closed on unread bytes is reset, and the answer is lost on the way.
-const LINGER_BYTES: usize = 4 * 1024 * 1024;
-/// How long the client may be silent meanwhile, and how long all of it may take.
-const LINGER_PAUSE: Duration = Duration::from_secs(2);
-const LINGER: Duration = Duration::from_secs(15);
-
 /// What every connection gets a copy of.
 #[derive(Clone)]
 pub struct Connection {
@@ -51,25 +50,32 @@ pub struct Connection {
     pub shutdown: CancellationToken,
 }
 
+/// A client's connection of either kind.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// Waits for a byte, or the end.
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl Stream for TcpStream {
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        self.readable()
+    }
+}
+
+impl Stream for UnixStream {
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        self.readable()
+    }
+}
+
 impl Connection {
     pub async fn run(self, accepted: Accepted, guest: Guest) {
         match accepted {
-            Accepted::Tcp(stream, ip) => {
-                if let Err(error) = self.tune(&stream) {
-                    debug!(%error, "the connection is gone already");
-                    return;
-                }
-                if self.is_silent(&guest, stream.readable()).await {
-                    return;
-                }
-                self.talk(stream, Peer::Ip(ip), guest).await;
-            }
-            Accepted::Unix(stream) => {
-                if self.is_silent(&guest, stream.readable()).await {
-                    return;
-                }
-                self.talk(stream, Peer::Local, guest).await;
-            }
+            Accepted::Tcp(stream, ip) => match self.tune(&stream) {
+                Ok(()) => self.serve(stream, Peer::Ip(ip), guest).await,
+                Err(error) => debug!(%error, "the connection is gone already"),
+            },
+            Accepted::Unix(stream) => self.serve(stream, Peer::Local, guest).await,
         }
     }
 
@@ -79,48 +85,68 @@ impl Connection {
         SockRef::from(stream).set_tcp_user_timeout(Some(self.unread))
     }
 
-    /// Waits for the first byte. Until then a connection costs little: nothing is set up for reading.
-    async fn is_silent(&self, guest: &Guest, first: impl Future<Output = io::Result<()>>) -> bool {
-        tokio::select! {
-            biased;
-            () = guest.has_to_leave() => true,
-            first = first => first.is_err(),
-            () = self.shutdown.cancelled() => true,
+    pub async fn serve(self, mut stream: impl Stream, peer: Peer, guest: Guest) {
+        let guest = Arc::new(guest);
+        let mut ahead = Bytes::new();
+        while self.speaks(&stream, &guest).await {
+            match self.talk(stream, ahead, peer, &guest).await {
+                Some(rests) => (stream, ahead) = rests,
+                None => return,
+            }
         }
     }
 
-    /// Boxed, since it needs much more memory than waiting for the first byte.
-    fn talk(
-        self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    /// Waits for the next byte. Until then a connection costs little: nothing is set up for reading.
+    async fn speaks(&self, stream: &impl Stream, guest: &Guest) -> bool {
+        loop {
+            tokio::select! {
+                biased;
+                call = guest.call() => match call {
+                    Call::Leave => return false,
+                    Call::Rest => {}
+                },
+                first = stream.readable() => return first.is_ok(),
+                () = self.shutdown.cancelled() => return false,
+            }
+        }
+    }
+
+    /// Answers requests until the connection ends, or may rest: then it is given back, with what was
+    /// read of the next request. Boxed, since it needs much more memory than waiting for a byte.
+    fn talk<'a, S: Stream>(
+        &'a self,
+        stream: S,
+        ahead: Bytes,
         peer: Peer,
-        guest: Guest,
-    ) -> BoxFuture<'static, ()> {
+        guest: &'a Arc<Guest>,
+    ) -> BoxFuture<'a, Option<(S, Bytes)>> {
         Box::pin(async move {
-            let Self {
-                site,
-                drain,
-                shutdown,
-                ..
-            } = self;
-            let guest = Arc::new(guest);
-            let visitor = guest.clone();
-            let service = service_fn(move |request| answer(&site, request, peer, &visitor));
-            let connection = http1::Builder::new()
+            let service = service_fn(|request| answer(&self.site, request, peer, guest));
+            let socket = Socket::new(stream, ahead, guest.clone());
+            let mut connection = http1::Builder::new()
                 // Whoever takes too long is told to leave.
                 .header_read_timeout(None)
                 .max_buf_size(MAX_HEADER)
                 // Who sends a request and closes its side still wants the answer.
                 .half_close(true)
-                .serve_connection(TokioIo::new(Socket::new(stream, guest.clone())), service);
-            let mut connection = std::pin::pin!(connection);
-            let ended = tokio::select! {
-                biased;
-                () = guest.has_to_leave() => return,
-                ended = connection.as_mut() => Some(ended),
-                () = shutdown.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    timeout(drain, connection).await.ok()
+                .serve_connection(TokioIo::new(socket), service);
+            let ended = loop {
+                tokio::select! {
+                    biased;
+                    call = guest.call() => match call {
+                        Call::Leave => return None,
+                        Call::Rest if guest.may_rest() => {
+                            let parts = connection.into_parts();
+                            return Some((parts.io.into_inner().stream, parts.read_buf));
+                        }
+                        // The next request has come meanwhile.
+                        Call::Rest => {}
+                    },
+                    ended = &mut connection => break Some(ended),
+                    () = self.shutdown.cancelled() => {
+                        Pin::new(&mut connection).graceful_shutdown();
+                        break timeout(self.drain, connection).await.ok();
+                    }
                 }
             };
             match ended {
@@ -128,6 +154,7 @@ impl Connection {
                 Some(Err(error)) => debug!(%error, "connection ended"),
                 None => debug!("connection dropped at shutdown"),
             }
+            None
         })
     }
 }
@@ -139,7 +166,7 @@ fn answer(
     peer: Peer,
     guest: &Arc<Guest>,
 ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
-    let waits = guest.is_pipelined();
+    let waits = guest.asked();
     let guest = guest.clone();
     let body = |body| {
         Body::new(Read {
@@ -192,111 +219,5 @@ impl hyper::body::Body for Read {
 impl Drop for Read {
     fn drop(&mut self) {
         self.guest.works(!self.ended && !self.body.is_end_stream());
-    }
-}
-
-/// A client's socket, which counts what it reads and closes after the client had a chance to read.
-struct Socket<S> {
-    stream: S,
-    guest: Arc<Guest>,
-    closing: Option<Closing>,
-}
-
-/// What is left of a lingering close.
-struct Closing {
-    bytes: usize,
-    /// The end of the client's patience, and of ours.
-    silence: Pin<Box<Sleep>>,
-    end: Pin<Box<Sleep>>,
-}
-
-impl<S> Socket<S> {
-    fn new(stream: S, guest: Arc<Guest>) -> Self {
-        Self {
-            stream,
-            guest,
-            closing: None,
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> Socket<S> {
-    /// Reads until the client has closed its side, or has had enough of a chance to.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let closing = self.closing.get_or_insert_with(|| Closing {
-            bytes: LINGER_BYTES,
-            silence: Box::pin(sleep(LINGER_PAUSE)),
-            end: Box::pin(sleep(LINGER)),
-        });
-        if closing.end.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        let mut unread = [std::mem::MaybeUninit::uninit(); 4096];
-        while closing.bytes > 0 {
-            let mut unread = ReadBuf::uninit(&mut unread);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut unread) {
-                Poll::Pending => return closing.silence.as_mut().poll(cx),
-                Poll::Ready(Err(_)) => break,
-                Poll::Ready(Ok(())) if unread.filled().is_empty() => break,
-                Poll::Ready(Ok(())) => {
-                    closing.bytes = closing.bytes.saturating_sub(unread.filled().len());
-                    let silence = closing.silence.as_mut();
-                    silence.reset(Instant::now() + LINGER_PAUSE);
-                }
-            }
-        }
-        Poll::Ready(())
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let came = buffer.filled().len() - before;
-        if came > 0 {
-            self.guest.heard(came);
-        }
-        polled
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.closing.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-        }
-        if self.guest.is_cut_short() {
-            ready!(self.poll_linger(cx));
-        }
-        Poll::Ready(Ok(()))
     }
 }

@@ -11,7 +11,7 @@ use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -34,6 +34,9 @@ const READER: usize = 12 * 1024;
 
 /// One in so many gives way at once, so that looking for them costs little for each newcomer.
 const SHARE: usize = 64;
+
+/// How long a connection is idle before it is told to rest, about.
+pub const REST: Duration = Duration::from_secs(1);
 
 /// How often the log says that connections are refused.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -80,13 +83,33 @@ pub struct Seat {
     reads: AtomicUsize,
     /// Whether its client may still be writing a request that was answered.
     cut_short: AtomicBool,
-    leave: Notify,
+    /// What becomes of its request: one of the three states below.
+    request: AtomicU8,
+    /// Whether it was told to rest, or has not begun.
+    rests: AtomicBool,
+    called: Notify,
 }
 
 /// A request is being worked on.
 const WORKS: u64 = u64::MAX;
 /// It was told to leave.
 const LEAVES: u64 = u64::MAX - 1;
+
+/// None is there whole.
+const NONE: u8 = 0;
+/// Its header was read, and it has no answer.
+const ASKED: u8 = 1;
+/// Part of its answer may not be the kernel's yet.
+const ANSWERED: u8 = 2;
+
+/// What a connection is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// To give way to others.
+    Leave,
+    /// To give up what it needs for a request, if it [`may_rest`](Guest::may_rest).
+    Rest,
+}
 
 /// A connection's place. Dropping it frees the place.
 pub struct Guest {
@@ -147,6 +170,7 @@ impl Guests {
     fn seat(self: &Arc<Self>, table: &mut Table, client: Option<ClientKey>) -> Guest {
         let seat = Arc::new(Seat::default());
         seat.since.store(self.now(), Relaxed);
+        seat.rests.store(true, Relaxed);
         let number = table.next;
         table.next += 1;
         table.seats.insert(number, seat.clone());
@@ -194,28 +218,39 @@ impl Guests {
             };
             seat.since.store(LEAVES, Relaxed);
             given += self.give_back(seat);
-            seat.leave.notify_one();
+            seat.called.notify_one();
             table.leaving.insert(number);
             self.metrics.http_ends.inc(why);
         }
     }
 
-    /// Makes those leave who keep the listener waiting for longer than `patience`, for as long as it is
-    /// polled. A timer for each request would cost it more than the look at all of them now and then.
+    /// Makes those leave who keep the listener waiting for longer than `patience`, and tells those to
+    /// rest who have been idle for a while, for as long as it is polled. A timer for each request would
+    /// cost it more than the look at all of them now and then.
     pub async fn lose_patience(&self, patience: Duration) {
-        let mut look = interval(patience / 8);
+        let mut look = interval(REST.min(patience / 8));
         loop {
             look.tick().await;
-            let now = self.now();
-            let Table { seats, leaving, .. } = &mut *self.table.lock();
-            for (number, seat) in seats {
-                let since = seat.since.load(Relaxed);
-                if since < LEAVES && now.saturating_sub(since) >= patience.as_millis() as u64 {
-                    seat.since.store(LEAVES, Relaxed);
-                    self.give_back(seat);
-                    seat.leave.notify_one();
-                    leaving.insert(*number);
-                }
+            self.look_around(self.now(), patience);
+        }
+    }
+
+    /// The same, once.
+    pub fn look_around(&self, now: u64, patience: Duration) {
+        let Table { seats, leaving, .. } = &mut *self.table.lock();
+        for (number, seat) in seats {
+            let since = seat.since.load(Relaxed);
+            if since >= LEAVES {
+                continue;
+            }
+            let waited = Duration::from_millis(now.saturating_sub(since));
+            if waited >= patience {
+                seat.since.store(LEAVES, Relaxed);
+                self.give_back(seat);
+                seat.called.notify_one();
+                leaving.insert(*number);
+            } else if waited >= REST && seat.may_rest() && !seat.rests.swap(true, Relaxed) {
+                seat.called.notify_one();
             }
         }
     }
@@ -237,7 +272,8 @@ impl Guests {
         }
     }
 
-    fn now(&self) -> u64 {
+    /// Milliseconds since the listener began.
+    pub fn now(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
     }
 }
@@ -249,6 +285,7 @@ impl Guest {
         let begins = seat.reads.load(Relaxed) == 0;
         if begins {
             seat.cut_short.store(false, Relaxed);
+            seat.rests.store(false, Relaxed);
             if seat.since.load(Relaxed) < LEAVES {
                 seat.since.store(guests.now(), Relaxed);
             }
@@ -267,8 +304,9 @@ impl Guest {
         }
     }
 
-    /// Whether a request was in what came with the one before.
-    pub fn is_pipelined(&self) -> bool {
+    /// The header of a request was read. Says whether that came with the request before.
+    pub fn asked(&self) -> bool {
+        self.seat.request.store(ASKED, Relaxed);
         self.seat.reads.load(Relaxed) == 0
     }
 
@@ -283,6 +321,7 @@ impl Guest {
 
     /// Its client has its answer, or has it to read.
     pub fn answered(&self) {
+        self.seat.request.store(ANSWERED, Relaxed);
         if self.seat.since.load(Relaxed) != LEAVES {
             self.seat.since.store(self.guests.now(), Relaxed);
         }
@@ -293,9 +332,33 @@ impl Guest {
         self.seat.cut_short.load(Relaxed) || self.seat.reads.load(Relaxed) > 0
     }
 
-    /// Ends when it has to give way.
-    pub async fn has_to_leave(&self) {
-        self.seat.leave.notified().await;
+    /// All that was written is the kernel's.
+    pub fn flushed(&self) {
+        if self.seat.request.load(Relaxed) == ANSWERED {
+            self.seat.request.store(NONE, Relaxed);
+        }
+    }
+
+    /// Waits for what it is told.
+    pub async fn call(&self) -> Call {
+        self.seat.called.notified().await;
+        match self.seat.since.load(Relaxed) {
+            LEAVES => Call::Leave,
+            _ => Call::Rest,
+        }
+    }
+
+    /// Whether it is between two requests.
+    pub fn may_rest(&self) -> bool {
+        self.seat.since.load(Relaxed) < LEAVES && self.seat.may_rest()
+    }
+}
+
+impl Seat {
+    /// Whether nothing has come of a next request, and all of the answer is on its way.
+    fn may_rest(&self) -> bool {
+        let (reads, cut_short) = (self.reads.load(Relaxed), self.cut_short.load(Relaxed));
+        reads == 0 && !cut_short && self.request.load(Relaxed) == NONE
     }
 }
 

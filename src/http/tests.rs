@@ -34,6 +34,7 @@ mod gateways;
 mod greed;
 mod matrix;
 mod message;
+mod resting;
 mod routes;
 mod senders;
 mod shutdown;
