@@ -46,7 +46,7 @@ async fn daemons_that_start_at_once_make_the_tables_once(postgres: &Postgres) {
     let rows = client.query("SELECT version FROM unified_push_schema", &[]);
     let rows = rows.await.unwrap();
     assert_eq!(rows.len(), 1);
-    assert_eq!(rows[0].get::<_, i32>(0), 6);
+    assert_eq!(rows[0].get::<_, i32>(0), 7);
 }
 
 async fn a_database_of_an_older_schema_keeps_all_it_holds(postgres: &Postgres) {
@@ -55,6 +55,7 @@ async fn a_database_of_an_older_schema_keeps_all_it_holds(postgres: &Postgres) {
         include_str!("../../src/store/postgres/schema/3.filled.sql"),
         include_str!("../../src/store/postgres/schema/4.filled.sql"),
         include_str!("../../src/store/postgres/schema/5.filled.sql"),
+        include_str!("../../src/store/postgres/schema/6.filled.sql"),
     ];
     const TABLES: [&str; 5] = [
         "changes",

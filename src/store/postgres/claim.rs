@@ -137,53 +137,65 @@ const END: &str = "UPDATE unified_push_queue SET claimed_until = 0
 /// One row for each phone, in order.
 fn claim_sql() -> String {
     let alive = alive("asked.now");
-    let waiting = |rest: &str| {
-        format!("FROM unified_push_queue WHERE owner_key = asked.owner_key AND {alive} {rest}")
-    };
+    let own = format!("owner_key = asked.owner_key AND {alive}");
     let first = "urgency DESC, arrived, number";
+    let of_many = |what: &str, rest: &str| {
+        format!("(SELECT {what} FROM unified_push_queue WHERE {own} {rest})")
+    };
+    // By a claim that may be in force, and until when it is.
+    let leased = format!(
+        "AND claimed_until > asked.now AND claimed_until <= asked.now + {}",
+        LONGEST_LEASE.as_millis()
+    );
+    let end = format!(
+        "max(CASE WHEN claimed_by = $6 OR {lives} THEN claimed_until
+             ELSE least(claimed_until, sent + {lifeless}) END)",
+        lives = account::lives("claimed_by"),
+        lifeless = LIFELESS.as_millis(),
+    );
     format!(
-        // That a lease is not 0 admits the index.
+        // No index knows of leases, so that a claim changes none.
         "WITH asked AS MATERIALIZED (
-             SELECT asked.*, (SELECT max(ends) FROM (SELECT CASE WHEN claimed_by = $6 OR {lives}
-                 THEN claimed_until ELSE least(claimed_until, sent + {lifeless}) END AS ends {busy})
-                 AS claims WHERE ends > asked.now) AS busy
+             SELECT asked.*, many, lowest, soonest, found,
+                 CASE WHEN many <= {FEW} THEN leased ELSE {leased_of_many} END AS busy
              FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
-                 WITH ORDINALITY AS asked (owner_key, account, floor, now, lease, nth)),
+                     WITH ORDINALITY AS asked (owner_key, account, floor, now, lease, nth)
+                 CROSS JOIN LATERAL (
+                     SELECT count(*) AS many, min(place) AS lowest,
+                         min(held_until) FILTER (WHERE {own}) AS soonest,
+                         {end} FILTER (WHERE {own} {leased}) AS leased,
+                         (array_agg(number ORDER BY held_until > 0, {first})
+                             FILTER (WHERE {own} AND held_until <= asked.now))[1] AS found
+                     FROM (SELECT number, place, owner_key, urgency, arrived, expires, held_until,
+                             claimed_until, claimed_by, sent
+                         FROM unified_push_queue
+                         WHERE account = asked.account AND place >= asked.floor
+                         ORDER BY place LIMIT {FEW} + 1) AS few) AS few),
          chosen AS MATERIALIZED (
-             SELECT asked.nth, now, lease, many, lowest, soonest, CASE WHEN many <= {FEW} THEN found
-                 ELSE coalesce((SELECT number {never_held}), (SELECT number {held})) END AS number
-             FROM asked CROSS JOIN LATERAL (
-                 SELECT count(*) AS many, min(place) AS lowest,
-                     min(held_until) FILTER (WHERE {own}) AS soonest,
-                     (array_agg(number ORDER BY held_until > 0, {first})
-                         FILTER (WHERE {own} AND held_until <= asked.now))[1] AS found
-                 FROM (SELECT number, place, owner_key, urgency, arrived, expires, held_until
-                     FROM unified_push_queue WHERE account = asked.account AND place >= asked.floor
-                     ORDER BY place LIMIT {FEW} + 1) AS few) AS few
-             WHERE busy IS NULL),
+             SELECT nth, now, lease,
+                 CASE WHEN many <= {FEW} THEN found ELSE coalesce({never_held}, {held}) END AS number
+             FROM asked WHERE busy IS NULL OR busy <= now),
          claimed AS (
              UPDATE unified_push_queue AS this
              SET attempts = least(attempts + 1, 65535), sent = chosen.now,
                  claimed_until = chosen.lease, claimed_by = $6
              FROM chosen WHERE this.number = chosen.number AND held_until <= chosen.now
              RETURNING {REGISTRATION_OF_MESSAGE}, key, payload, attempts, this.expires AS ends, nth)
-         SELECT claimed.*, asked.busy, CASE WHEN chosen.number IS NOT NULL THEN asked.now
-             WHEN many <= {FEW} THEN soonest ELSE (SELECT min(held_until) {soonest}) END, lowest
+         SELECT claimed.*, CASE WHEN busy > asked.now THEN busy END,
+             CASE WHEN chosen.number IS NOT NULL THEN asked.now
+                 WHEN many <= {FEW} THEN soonest ELSE {soonest_of_many} END, lowest
          FROM asked LEFT JOIN chosen USING (nth) LEFT JOIN claimed USING (nth)
          ORDER BY asked.nth",
-        own = format!("owner_key = asked.owner_key AND {alive}"),
-        busy = waiting(&format!(
-            "AND claimed_until > 0 AND claimed_until > asked.now
-             AND claimed_until <= asked.now + {}",
-            LONGEST_LEASE.as_millis()
-        )),
-        lifeless = LIFELESS.as_millis(),
-        lives = account::lives("claimed_by"),
-        never_held = waiting(&format!("AND held_until = 0 ORDER BY {first} LIMIT 1")),
-        held = waiting(&format!(
-            "AND held_until <= asked.now ORDER BY {first} LIMIT 1"
-        )),
-        soonest = waiting(""),
+        leased_of_many = of_many(&end, &leased),
+        never_held = of_many(
+            "number",
+            &format!("AND held_until = 0 ORDER BY {first} LIMIT 1")
+        ),
+        held = of_many(
+            "number",
+            &format!("AND held_until <= asked.now ORDER BY {first} LIMIT 1")
+        ),
+        soonest_of_many = of_many("min(held_until)", ""),
     )
 }
 
