@@ -89,8 +89,14 @@ pub enum CopyError {
          that nothing does, and repeat the command"
     )]
     Differ(&'static str),
-    #[error("{0}. Repeat the command: it goes on where it ended")]
-    Store(#[from] StoreError),
+    #[error(
+        "{option}: {place}: {source}. See to that, and repeat the command: it goes on where it ended"
+    )]
+    Store {
+        option: &'static str,
+        place: String,
+        source: StoreError,
+    },
 }
 
 /// Copies, and tells of it. Returns what was copied: the number of rows, and what they are.
@@ -105,14 +111,16 @@ pub async fn copy(
     }
     let source = from.source(time.clone()).await.map_err(CopyError::From)?;
     let place = source.place();
-    if let Some(copied_from) = source.copied_from().await? {
+    let read = |error| failed("--from", &*source, error);
+    if let Some(copied_from) = source.copied_from().await.map_err(read)? {
         return Err(CopyError::Incomplete { place, copied_from });
     }
-    if source.time().await?.is_none() {
+    if source.time().await.map_err(read)?.is_none() {
         return Err(CopyError::ClockWrong(place));
     }
     let target = to.target(time).await.map_err(CopyError::To)?;
     let (source, target) = (&*source, &*target);
+    let written = |error| failed("--to", target, error);
     let resumed = is_resumed(&place, target).await?;
     if !resumed {
         target.begin(&place).await.map_err(CopyError::To)?;
@@ -120,14 +128,14 @@ pub async fn copy(
     let compared = match transfer(source, target, &mut progress).await? {
         Err(_) if resumed => {
             progress(Progress::StartsOver);
-            target.clear().await?;
+            target.clear().await.map_err(written)?;
             transfer(source, target, &mut progress).await?
         }
         compared => compared,
     };
     let copied = compared.map_err(|table| CopyError::Differ(table.holds))?;
-    match source.time().await? {
-        Some((now, leads)) => target.finish(now, leads).await?,
+    match source.time().await.map_err(read)? {
+        Some((now, leads)) => target.finish(now, leads).await.map_err(written)?,
         None => return Err(CopyError::ClockWrong(place)),
     }
     Ok(copied)
@@ -136,13 +144,14 @@ pub async fn copy(
 /// Whether the target holds a part of this copy; else it is empty.
 async fn is_resumed(from: &str, target: &dyn Tables) -> Result<bool, CopyError> {
     let place = target.place();
-    match target.copied_from().await? {
+    let failed = |error| failed("--to", target, error);
+    match target.copied_from().await.map_err(failed)? {
         Some(copied_from) if copied_from == from => return Ok(true),
         Some(copied_from) => return Err(CopyError::Another { place, copied_from }),
         None => {}
     }
     for table in TABLES {
-        let (rows, holds) = (target.count(table).await?, table.holds);
+        let (rows, holds) = (target.count(table).await.map_err(failed)?, table.holds);
         if rows > 0 {
             return Err(CopyError::NotEmpty { place, rows, holds });
         }
@@ -155,7 +164,9 @@ async fn transfer(
     source: &dyn Tables,
     target: &dyn Tables,
     progress: &mut impl FnMut(Progress),
-) -> StoreResult<Result<Vec<(u64, &'static str)>, &'static Table>> {
+) -> Result<Result<Vec<(u64, &'static str)>, &'static Table>, CopyError> {
+    let read = |error| failed("--from", source, error);
+    let written = |error| failed("--to", target, error);
     let begins = |doing, rows, of, done| Progress::Begins {
         doing,
         rows,
@@ -163,34 +174,41 @@ async fn transfer(
         done,
     };
     for table in TABLES {
-        let (of, done) = (source.count(table).await?, target.count(table).await?);
+        let of = source.count(table).await.map_err(read)?;
+        let done = target.count(table).await.map_err(written)?;
         progress(begins(Doing::Copying, table.holds, of, done));
-        let mut pages = source.rows(table, target.last(table).await?);
-        while let Some(rows) = pages.try_next().await? {
-            target.add(table, &rows).await?;
+        let mut pages = source.rows(table, target.last(table).await.map_err(written)?);
+        while let Some(rows) = pages.try_next().await.map_err(read)? {
+            target.add(table, &rows).await.map_err(written)?;
             progress(Progress::Rows(rows.len() as u64));
         }
     }
     let indexes = target.indexes();
     progress(begins(Doing::Indexing, "columns", indexes.len() as u64, 0));
     for index in indexes {
-        target.make(index).await?;
+        target.make(index).await.map_err(written)?;
         progress(Progress::Rows(1));
     }
     let mut copied = Vec::new();
     for table in TABLES {
-        let of = source.count(table).await?;
+        let of = source.count(table).await.map_err(read)?;
         progress(begins(Doing::Comparing, table.holds, of, 0));
-        let (theirs, ours) = (
-            sum(source, table, progress).await?,
-            sum(target, table, &mut |_| {}).await?,
-        );
+        let theirs = sum(source, table, progress).await.map_err(read)?;
+        let ours = sum(target, table, &mut |_| {}).await.map_err(written)?;
         if theirs != ours {
             return Ok(Err(table));
         }
         copied.push((theirs.0, table.holds));
     }
     Ok(Ok(copied))
+}
+
+fn failed(option: &'static str, store: &dyn Tables, source: StoreError) -> CopyError {
+    CopyError::Store {
+        option,
+        place: store.place(),
+        source,
+    }
 }
 
 /// The number of rows and the digest of all.

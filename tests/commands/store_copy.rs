@@ -3,6 +3,7 @@
 //! How long a million of each takes, in the optimised program:
 //! `cargo test --release --test commands a_million -- --ignored --nocapture`.
 
+mod refused;
 mod rows;
 
 use std::{fs::File, path::Path, time::Duration};
@@ -294,88 +295,4 @@ async fn a_million_of_each_is_copied_in_three_minutes() {
     let there = timed(&bed, &state_dir, &url).await;
     let back = timed(&bed, &url, &sqlite(&bed.path("back"))).await;
     assert!(there < MOST && back < MOST, "{there:?} {back:?}");
-}
-
-#[tokio::test]
-async fn store_copy_refuses_before_it_changes_anything() {
-    if !installed() {
-        return;
-    }
-    let postgres = Postgres::start().await;
-    let mut bed = Bed::new().await;
-    bed.text("backend", "storage");
-    let daemon = bed.start().await;
-    bed.register("app").await;
-    let (state_dir, url) = (sqlite(&bed.state_dir()), postgres.database().await);
-    let said = copy(&bed, &state_dir, &url).await.with(1);
-    assert!(
-        said.contains("--from: ") && said.contains("is held by another daemon"),
-        "{said}"
-    );
-    let client = connect(&url).await.unwrap();
-    let tables = "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'unified%'";
-    let tables = client.query_one(tables, &[]).await.unwrap();
-    assert_eq!(tables.get::<_, i64>(0), 0);
-    daemon.stop().await;
-
-    // A daemon that lives on PostgreSQL, on either side, which notices nothing.
-    let on_postgres = bed.config.clone().text("store.url", &url);
-    let daemon = bed.start_with(on_postgres.serve()).await;
-    let endpoint = bed.register("app").await;
-    let nowhere = bed.path("nowhere");
-    for (from, to, option) in [
-        (&state_dir, &url, "--to: "),
-        (&url, &sqlite(&nowhere), "--from: "),
-    ] {
-        let said = copy(&bed, from, to).await.with(1);
-        assert!(
-            said.contains(option) && said.contains("is in use. Stop all daemons"),
-            "{said}"
-        );
-    }
-    assert!(!nowhere.exists());
-    assert_eq!(push(&endpoint).await, 201);
-    bed.register("another app").await;
-    daemon.stop().await;
-
-    let newer = postgres.database().await;
-    let client = connect(&newer).await.unwrap();
-    let schema = "CREATE TABLE unified_push_schema (version integer);
-         INSERT INTO unified_push_schema VALUES (99)";
-    client.batch_execute(schema).await.unwrap();
-    let missing = sqlite(&bed.path("missing"));
-    let file = bed.path("url");
-    std::fs::write(&file, format!("{}\n", url.replace("postgres:", "mysql:"))).unwrap();
-    let file = format!("file:{}", file.display());
-    for (from, to, words) in [
-        (
-            &state_dir,
-            &url,
-            "is not empty, it holds 1 keys. Nothing has changed",
-        ),
-        (
-            &url,
-            &state_dir,
-            "is not empty, it holds 1 keys. Nothing has changed",
-        ),
-        (&state_dir, &newer, "was written by a newer version"),
-        (&newer, &missing, "was written by a newer version"),
-        (&missing, &url, "does not exist"),
-        (&url, &url, "are the same store"),
-        (&state_dir, &state_dir, "are the same store"),
-        (&state_dir, &format!("{url}-not"), "there is no database"),
-        (
-            &state_dir,
-            &url.replace("postgres:", "mysql:"),
-            "--to names no store. Write sqlite:",
-        ),
-        (&file, &url, "does not start with postgres://"),
-        (&"file:/nowhere".to_owned(), &url, "cannot be read"),
-    ] {
-        let before = contents(&bed.database());
-        let said = copy(&bed, from, to).await.with(1);
-        assert!(said.contains(words), "{words} in {said}");
-        assert_eq!(contents(&bed.database()), before);
-    }
-    assert!(!bed.path("missing").exists());
 }

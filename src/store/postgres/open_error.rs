@@ -72,6 +72,11 @@ pub enum PostgresOpenError {
         found: u32,
         known: u32,
     },
+    #[error(
+        "{url} holds no store of unified-push. Name the database that the daemons use, with the \
+         `options` of their URL"
+    )]
+    Missing { url: PostgresUrl },
     #[error("{url} is being copied: {source}. Wait until that is done")]
     Copying {
         url: PostgresUrl,

@@ -47,10 +47,13 @@ impl PostgresTables {
     /// To copy from: what is there, brought to the present schema.
     pub async fn source(url: &PostgresUrl) -> std::result::Result<Self, PostgresOpenError> {
         let this = Self::target(url).await?;
-        match schema::migrate(&this.db).await {
-            Ok(_) => Ok(this),
-            Err(failure) => Err(open_error::failed(failure, url)),
+        let failed = |failure| open_error::failed(failure, url);
+        if schema::version(&this.db).await.map_err(failed)? == 0 {
+            // To migrate would make an empty store, of which a copy is no use.
+            return Err(PostgresOpenError::Missing { url: url.clone() });
         }
+        schema::migrate(&this.db).await.map_err(failed)?;
+        Ok(this)
     }
 
     /// To copy to: changes nothing yet.
@@ -177,6 +180,13 @@ impl PostgresTables {
             leads.change(now, lead);
         }
         let leads = serde_json::to_string(&leads).map_err(PostgresFailure::Clock)?;
+        for table in TABLES {
+            // Or plans would be made for empty tables for a while. It takes a moment, and whoever is
+            // interrupted meanwhile is to find a copy that goes on.
+            self.db
+                .batch(&format!("ANALYZE unified_push_{}", table.name))
+                .await?;
+        }
         self.db.batch("BEGIN").await?;
         for table in TABLES.iter().filter(|table| table.columns[0].0 == "number") {
             // New rows come after those that were copied.
@@ -193,12 +203,6 @@ impl PostgresTables {
         let sql = "INSERT INTO unified_push_clock (leads) VALUES ($1)";
         self.db.run(sql, &[&leads]).await?;
         self.db.batch("COMMIT").await?;
-        for table in TABLES {
-            // Or plans would be made for empty tables for a while.
-            self.db
-                .batch(&format!("ANALYZE unified_push_{}", table.name))
-                .await?;
-        }
         // A daemon may be started before the server has noticed that we are gone.
         self.db.batch("SELECT pg_advisory_unlock_all()").await
     }

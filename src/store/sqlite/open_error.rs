@@ -17,6 +17,8 @@ pub enum SqliteOpenError {
          unified-push, or set `state_dir`"
     )]
     Directory { path: PathBuf, source: io::Error },
+    #[error("{path} is not a directory. Name the directory in which unified-push.db lies")]
+    NoDirectory { path: PathBuf },
     #[error(
         "{path} cannot be opened for writing: {source}. Let the user who runs unified-push write \
          to the state directory, or set `state_dir`"
@@ -83,6 +85,12 @@ pub fn no_directory(state_dir: &Path, source: io::Error) -> SqliteOpenError {
 pub fn no_file(path: PathBuf, source: io::Error) -> SqliteOpenError {
     if source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
         return SqliteOpenError::Link { path };
+    }
+    if source.kind() == ErrorKind::NotADirectory
+        && let Some(state_dir) = path.parent()
+    {
+        let path = state_dir.to_owned();
+        return SqliteOpenError::NoDirectory { path };
     }
     of_the_disk(&path, &source).unwrap_or(SqliteOpenError::File { path, source })
 }
