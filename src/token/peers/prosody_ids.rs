@@ -2,7 +2,8 @@
 //! stands for. `unified-push import` takes these into the store.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
@@ -42,7 +43,7 @@ pub struct Stored {
 pub enum DirectoryError {
     #[error(
         "there is no directory `unified_push` in {} or below one of its hosts. Name Prosody's data \
-         directory, such as /var/lib/prosody",
+         directory, such as /var/lib/prosody. What Prosody keeps in a database cannot be imported",
         .0.display()
     )]
     NoData(PathBuf),
@@ -78,12 +79,12 @@ pub fn hash(token: &str) -> Option<TokenHash> {
 pub fn read(directory: &Path) -> Result<Vec<Stored>, DirectoryError> {
     let mut stores = vec![directory.join(STORE)];
     stores.extend(list(directory)?.into_iter().map(|host| host.join(STORE)));
-    stores.retain(|store| store.is_dir());
-    if stores.is_empty() {
-        return Err(DirectoryError::NoData(directory.to_owned()));
-    }
-    let mut found = Vec::new();
+    let (mut found, mut has_data) = (Vec::new(), false);
     for store in stores {
+        if !is_directory(&store)? {
+            continue;
+        }
+        has_data = true;
         for path in list(&store)? {
             let is_data = path.extension().is_some_and(|extension| extension == "dat");
             if is_data && !path.ends_with(PRIVATE) {
@@ -91,7 +92,26 @@ pub fn read(directory: &Path) -> Result<Vec<Stored>, DirectoryError> {
             }
         }
     }
-    Ok(found)
+    match has_data {
+        true => Ok(found),
+        false => Err(DirectoryError::NoData(directory.to_owned())),
+    }
+}
+
+/// An error if nobody knows, as when the host's directory is another user's.
+fn is_directory(path: &Path) -> Result<bool, DirectoryError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.is_dir()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(false)
+        }
+        Err(source) => Err(unreadable(path, source)),
+    }
+}
+
+fn unreadable(path: &Path, source: io::Error) -> DirectoryError {
+    let path = path.to_owned();
+    DirectoryError::Unreadable { path, source }
 }
 
 fn list(directory: &Path) -> Result<Vec<PathBuf>, DirectoryError> {
@@ -99,18 +119,15 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, DirectoryError> {
         let paths = entries.map(|entry| entry.map(|entry| entry.path()));
         paths.collect()
     });
-    entries.map_err(|source| DirectoryError::Unreadable {
-        path: directory.to_owned(),
-        source,
-    })
+    entries.map_err(|source| unreadable(directory, source))
 }
 
 /// None when it is gone: Prosody deletes what has expired.
 fn file(path: PathBuf) -> Result<Option<Stored>, DirectoryError> {
     let text = match fs::read(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(DirectoryError::Unreadable { path, source }),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(unreadable(&path, source)),
     };
     let Some(id) = token(&path).as_deref().and_then(hash) else {
         return Err(DirectoryError::Name(path));

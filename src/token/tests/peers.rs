@@ -1,7 +1,7 @@
 //! The endpoints of the servers that people move from: those that the real ones have minted
 //! (tests/peers.sh) open, and nothing else does.
 
-use std::{env, path::Path};
+use std::{env, os::unix::fs::symlink, path::Path};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
@@ -309,6 +309,16 @@ async fn a_damaged_data_directory_is_refused_before_anything_changes() {
     assert!(text.contains("accounts.dat has a name"), "{text}");
     let text = refused(&|store| fs::remove_dir_all(store).unwrap());
     assert!(text.contains("no directory `unified_push`"), "{text}");
+    // Of another host nobody knows what it has: the link leads to itself.
+    let text = refused(&|store| {
+        let other = store.join("../../push%2eexample%2ecom");
+        fs::create_dir(&other).unwrap();
+        symlink("unified_push", other.join("unified_push")).unwrap();
+    });
+    assert!(
+        text.contains("push%2eexample%2ecom/unified_push cannot be read"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
