@@ -7,6 +7,7 @@ use super::{
     options::IMPORT,
     secrets::place,
     settings::Settings,
+    values::frame,
 };
 use crate::{
     model::{
@@ -63,16 +64,26 @@ fn import(settings: &mut Settings, entry: Entry, number: usize) -> Option<Import
             }
         }
     };
-    let length = written.as_bytes().trim_ascii().len();
-    if peer == Peer::ProsodyJwt && length < MIN_BYTES {
+    let key = Secret::from_file_content(written.as_bytes());
+    if peer == Peer::ProsodyJwt
+        && let Some(frame) = frame(key.as_bytes())
+    {
         settings.warn(format!(
-            "{}, {name}: is shorter than {MIN_BYTES} bytes, so that others may find it out and forge \
-             endpoints; remove the entry when the last of these endpoints has expired",
+            "{}, {name}: {frame}, which counts as a part of the key; remove it unless it is one",
             about.path
         ));
     }
     match Import::new(peer, written.as_bytes()) {
-        Ok(import) => Some(import),
+        Ok(import) => {
+            if !import.is_strong() {
+                settings.warn(format!(
+                    "{}, {name}: the key is shorter than {MIN_BYTES} bytes, so that others may find it \
+                     out and forge endpoints; remove the entry when the last of these endpoints has expired",
+                    about.path
+                ));
+            }
+            Some(import)
+        }
         Err(error) => {
             let what = format!("has a wrong key: {name} {error}");
             settings.complain(about, what, remedy(&error));

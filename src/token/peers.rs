@@ -72,6 +72,7 @@ impl fmt::Display for Peer {
 pub struct Import {
     pub(super) id: KeyId,
     key: Key,
+    is_strong: bool,
 }
 
 #[derive(Clone)]
@@ -96,8 +97,14 @@ impl Import {
         };
         Ok(Self {
             id: secret.id(),
+            is_strong: secret.is_strong(),
             key,
         })
+    }
+
+    /// Long enough that nobody finds it out from a token.
+    pub fn is_strong(&self) -> bool {
+        self.is_strong
     }
 
     pub fn peer(&self) -> Peer {

@@ -106,7 +106,23 @@ fn a_wrong_entry_is_named_with_its_file_and_key() {
 }
 
 #[test]
-fn a_short_secret_of_prosodys_is_taken_with_a_warning() {
-    let said = warnings(r#"import = [{ kind = "prosody-jwt", key = "short" }]"#, &[]);
-    assert!(said.contains("is shorter than 32 bytes"), "{said}");
+fn a_key_that_is_short_or_in_quotation_marks_is_taken_with_a_warning() {
+    for (entry, said) in [
+        (
+            r#"{ kind = "prosody-jwt", key = "short" }"#,
+            "is shorter than 32 bytes",
+        ),
+        (
+            r#"{ kind = "ejabberd", key = '{"kty": "oct", "k": "AA"}' }"#,
+            "is shorter than 32 bytes",
+        ),
+        (
+            r#"{ kind = "prosody-jwt", key = "'a secret of thirty-two bytes and more'" }"#,
+            "is in quotation marks, which counts as a part of the key",
+        ),
+    ] {
+        let told = warnings(&format!("import = [{entry}]"), &[]);
+        assert!(told.contains(said), "{told}");
+        assert!(!told.contains("thirty-two"), "{told}");
+    }
 }

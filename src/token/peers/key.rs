@@ -18,6 +18,9 @@ const PROSODY_PASETO: &str = "secret-token:paseto.v3.local:";
 /// The field of that file.
 const PROSODY_FIELD: &str = "paseto_v3_local_key";
 
+/// The option of Prosody's whose value is the key of its JWT.
+const PROSODY_JWT: &str = "unified_push_secret";
+
 /// Why a text is no key, in words that read on from its name, and tell nothing of what it says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -28,6 +31,11 @@ pub enum KeyError {
          digits"
     )]
     NoProsodyPaseto,
+    #[error(
+        "is a part of Prosody's configuration; the key is only what stands in quotation marks after \
+         `{PROSODY_JWT}`"
+    )]
+    ProsodyConfiguration,
     #[error("is no whole file of Prosody's: {0}")]
     Lua(#[from] LuaError),
     #[error(
@@ -61,7 +69,10 @@ pub enum KeyError {
 /// The key in a text of the peer's.
 pub fn read(peer: Peer, written: &[u8]) -> Result<Secret, KeyError> {
     let key = match peer {
-        // The text itself is the key.
+        // Any other text itself is the key.
+        Peer::ProsodyJwt if contains(written, PROSODY_JWT) => {
+            return Err(KeyError::ProsodyConfiguration);
+        }
         Peer::ProsodyJwt => Secret::from_file_content(written),
         Peer::ProsodyPaseto => Secret::new(prosody_paseto(written.trim_ascii())?.to_vec()),
         Peer::Up => Secret::new(up(written.trim_ascii())?.to_vec()),
@@ -72,6 +83,10 @@ pub fn read(peer: Peer, written: &[u8]) -> Result<Secret, KeyError> {
         true => Err(KeyError::Empty),
         false => Ok(key),
     }
+}
+
+fn contains(text: &[u8], word: &str) -> bool {
+    text.windows(word.len()).any(|part| part == word.as_bytes())
 }
 
 pub fn exactly_32(bytes: &[u8]) -> Result<Zeroizing<[u8; 32]>, KeyError> {
@@ -190,6 +205,11 @@ mod tests {
         let hex = "a7".repeat(32);
         for (peer, text, error) in [
             (Peer::ProsodyJwt, "\n", KeyError::Empty),
+            (
+                Peer::ProsodyJwt,
+                "unified_push_secret = \"a7a7\"\n",
+                KeyError::ProsodyConfiguration,
+            ),
             (Peer::ProsodyPaseto, &*hex, KeyError::NoProsodyPaseto),
             (
                 Peer::ProsodyPaseto,
