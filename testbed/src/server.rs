@@ -161,17 +161,26 @@ impl Federation {
         self.join_with(domain, &self.authority)
     }
 
+    /// Another certificate for a domain.
+    pub fn issue(&self, domain: &str) -> Certificate {
+        issue(&self.authority, domain)
+    }
+
     fn join_with(&self, domain: &str, authority: &Authority) -> Member {
         let servers = free_port();
         self.dns.enter(domain, servers);
         Member {
             authority: self.authority.path(),
-            certificate: authority.issue(domain, &format!("DNS:{domain}")),
+            certificate: issue(authority, domain),
             domain: domain.to_owned(),
             servers,
             dns: self.dns.port,
         }
     }
+}
+
+fn issue(authority: &Authority, domain: &str) -> Certificate {
+    authority.issue(domain, &format!("DNS:{domain}"))
 }
 
 impl Layout {

@@ -1,10 +1,15 @@
 //! People whose account is on another server: a Prosody without accounts carries the component, and
 //! their server finds it by DNS and speaks with it by TLS.
 
-use std::rc::Rc;
+use std::{
+    fs,
+    process::{Command, Stdio},
+    rc::Rc,
+};
 
 use testbed::{
-    Carrier, Config, Federation, Pair, Phone, Refusal, Server, http::push, server::DOMAIN, tests,
+    Carrier, Config, Federation, PATIENCE, Pair, Phone, Refusal, Server, eventually, http::push,
+    server::DOMAIN, tests,
 };
 
 use crate::{
@@ -14,10 +19,17 @@ use crate::{
 };
 
 pub fn on_both() -> Vec<Test> {
-    let tests: Vec<Test> = tests![
+    with_names(tests![
         a_phone_on_another_server_gets_its_pushes,
         a_server_that_cannot_prove_its_name_is_refused,
-    ];
+    ])
+}
+
+pub fn on_prosody() -> Vec<Test> {
+    with_names(tests![a_renewed_certificate_is_shown_after_a_reload])
+}
+
+fn with_names(tests: Vec<Test>) -> Vec<Test> {
     // With the latter, Prosody resolves names where it is told.
     let needs = &["/usr/bin/prosody", "/usr/share/doc/lua-unbound"];
     let tests = tests.into_iter().map(|test| Test { needs, ..test });
@@ -77,8 +89,36 @@ async fn a_server_that_cannot_prove_its_name_is_refused(bed: Rc<Bed>) {
         refusal.condition.starts_with("remote-server-"),
         "{answer:?}"
     );
-    let log = std::fs::read_to_string(carrier.log_path()).unwrap();
+    let log = fs::read_to_string(carrier.log_path()).unwrap();
     assert!(log.contains("Forbidding insecure connection"), "{log}");
     let registered = "unified_push_registrations_total";
     assert_eq!(daemon.metric(registered, "").await, 0.0);
+}
+
+/// Which is what docs/federating.md has certbot's hook do.
+async fn a_renewed_certificate_is_shown_after_a_reload(bed: Rc<Bed>) {
+    let federation = Federation::start().await;
+    let carrier = Carrier::start(&federation).await;
+    bed.keep_log(&carrier.log_path());
+    let shown = async || {
+        let mut openssl = Command::new("/usr/bin/openssl");
+        openssl.args(["s_client", "-starttls", "xmpp-server", "-xmpphost"]);
+        openssl.args([&carrier.account.domain, "-connect"]);
+        openssl.arg(format!("127.0.0.1:{}", carrier.servers));
+        let said = openssl.stdin(Stdio::null()).output().unwrap().stdout;
+        certificate(&String::from_utf8_lossy(&said))
+    };
+    let former = shown().await.unwrap();
+    let renewed = fs::read_to_string(carrier.renew(&federation)).unwrap();
+    let renewed = certificate(&renewed).unwrap();
+    assert_ne!(former, renewed);
+    let is_renewed = async || (shown().await.as_ref() == Some(&renewed)).then_some(());
+    eventually("the new certificate is shown", PATIENCE, is_renewed).await;
+}
+
+/// The first one in a text.
+fn certificate(text: &str) -> Option<String> {
+    let (_, begun) = text.split_once("BEGIN CERTIFICATE")?;
+    let (certificate, _) = begun.split_once("END CERTIFICATE")?;
+    Some(certificate.to_owned())
 }

@@ -73,6 +73,7 @@ fn tests_on(kind: Kind) -> Vec<Test> {
     ];
     let on_prosody = [
         backup::on_prosody(),
+        federated::on_prosody(),
         fixtures::on_prosody(),
         registrations::on_prosody(),
         secrecy::on_prosody(),

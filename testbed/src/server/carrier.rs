@@ -6,6 +6,7 @@ use std::{fs, path::PathBuf, process::Command};
 use super::{Federation, prosody};
 use crate::{Account, PATIENCE, Process, directory, eventually, free_port};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
@@ -14,7 +15,9 @@ pub struct Carrier {
     /// Where the component connects.
     pub components: u16,
     dir: TempDir,
-    _process: Process,
+    /// Where other servers connect.
+    pub servers: u16,
+    process: Process,
 }
 
 impl Carrier {
@@ -49,8 +52,18 @@ impl Carrier {
             account,
             components,
             dir,
-            _process: process,
+            servers: member.servers,
+            process,
         }
+    }
+
+    /// Gives it another certificate, and has it read that as `systemctl reload` does. Returns where the
+    /// certificate is.
+    pub fn renew(&self, federation: &Federation) -> PathBuf {
+        let certificate = federation.issue(&self.account.domain);
+        prosody::place(&certificate, &self.account.domain, self.dir.path());
+        self.process.signal(Signal::HUP);
+        certificate.certificate
     }
 
     pub fn log_path(&self) -> PathBuf {

@@ -3,6 +3,7 @@
 use std::{fmt::Write, fs, path::Path, process::Command};
 
 use super::{Account, CLIENT_STANZA_LIMIT, DOMAIN, HIBERNATION, Layout, Member};
+use crate::authority::Certificate;
 
 pub const PROGRAM: &str = "/usr/bin/prosody";
 
@@ -93,10 +94,7 @@ pub fn federated(member: &Member, dir: &Path) -> String {
         servers,
         dns,
     } = member;
-    // It looks for them by the domain's name.
-    let place = |ending| dir.join(format!("{domain}.{ending}"));
-    fs::copy(&certificate.certificate, place("crt")).unwrap();
-    fs::copy(&certificate.key, place("key")).unwrap();
+    place(certificate, domain, dir);
     format!(
         r#"s2s_ports = {{ {servers} }}
 s2s_secure_auth = true
@@ -107,6 +105,13 @@ unbound = {{
 }}
 "#
     )
+}
+
+/// Prosody looks for them by the domain's name.
+pub fn place(certificate: &Certificate, domain: &str, dir: &Path) {
+    let place = |ending| dir.join(format!("{domain}.{ending}"));
+    fs::copy(&certificate.certificate, place("crt")).unwrap();
+    fs::copy(&certificate.key, place("key")).unwrap();
 }
 
 pub fn command(layout: &Layout) -> Command {
