@@ -17,7 +17,9 @@ pub enum SqliteOpenError {
          unified-push, or set `state_dir`"
     )]
     Directory { path: PathBuf, source: io::Error },
-    #[error("{path} is not a directory. Name the directory in which unified-push.db lies")]
+    #[error(
+        "{path} is not a directory. Name the daemon's `state_dir`, in which unified-push.db lies"
+    )]
     NoDirectory { path: PathBuf },
     #[error(
         "{path} cannot be opened for writing: {source}. Let the user who runs unified-push write \
@@ -38,6 +40,10 @@ pub enum SqliteOpenError {
         "{path} does not exist. Either `state_dir` is not the daemon's, or the daemon has never run"
     )]
     Missing { path: PathBuf },
+    #[error("{path} holds no store of unified-push. Name the daemon's `state_dir`")]
+    NoStore { path: PathBuf },
+    #[error("{path} is locked by another program, such as a backup. Try again when that has ended")]
+    Locked { path: PathBuf },
     #[error(
         "{path} was written by a newer version of unified-push (schema {found}; this version knows \
          {known}). Run that version, or restore a backup made by this one"
@@ -111,6 +117,7 @@ pub fn failed(path: &Path, source: rusqlite::Error) -> SqliteOpenError {
     match source.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => SqliteOpenError::Full { path },
         Some(ErrorCode::ReadOnly) => SqliteOpenError::ReadOnly { path },
+        Some(ErrorCode::DatabaseBusy) => SqliteOpenError::Locked { path },
         // Which may be anything: a write of our own tells whether it is the disk.
         Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
             let found = write_beside(&path).err();

@@ -33,6 +33,11 @@ pub fn refuse_newer(path: &Path, found: u32) -> Result<(), SqliteOpenError> {
     })
 }
 
+/// 0 for a database that is not ours yet.
+pub fn version(db: &Connection) -> rusqlite::Result<u32> {
+    db.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
 pub fn migrate(path: &Path, db: &Connection) -> Result<(), SqliteOpenError> {
     let failed = |source| failed(path, source);
     loop {
@@ -40,9 +45,7 @@ pub fn migrate(path: &Path, db: &Connection) -> Result<(), SqliteOpenError> {
             Transaction::new_unchecked(db, TransactionBehavior::Immediate).map_err(failed)?;
         // Asked anew inside the transaction: another process may have migrated meanwhile, and the
         // newest number may lie in the log, not in the file's header.
-        let version: u32 = step
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(failed)?;
+        let version = version(&step).map_err(failed)?;
         refuse_newer(path, version)?;
         let Some(migration) = MIGRATIONS.get(version as usize) else {
             return Ok(());
@@ -60,8 +63,10 @@ pub fn migrate(path: &Path, db: &Connection) -> Result<(), SqliteOpenError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::store::sqlite::tests::connected;
+    use crate::store::sqlite::{open, state_dir, tests::connected};
 
     #[test]
     fn a_newer_version_that_is_still_in_the_log_is_refused_too() {
@@ -70,6 +75,19 @@ mod tests {
         writer.pragma_update(None, "user_version", 99).unwrap();
         let error = connected(dir.path()).unwrap_err();
         assert!(matches!(error, SqliteOpenError::Newer { found: 99, .. }));
+    }
+
+    #[test]
+    fn who_finds_the_database_locked_is_to_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = connected(dir.path()).unwrap();
+        let path = state_dir::find(dir.path()).unwrap();
+        let db = open::connect(&path).unwrap();
+        db.busy_timeout(Duration::ZERO).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let error = migrate(&path, &db).unwrap_err();
+        assert!(matches!(error, SqliteOpenError::Locked { .. }), "{error}");
+        assert!(!error.to_string().contains("move the file away"), "{error}");
     }
 
     #[test]

@@ -45,9 +45,14 @@ impl SqliteTables {
     /// To copy from: what is there, brought to the present schema. No command writes meanwhile.
     pub fn source(state_dir: &Path, time: Arc<dyn TimeSource>) -> Result<Self, SqliteOpenError> {
         let this = Self::open(state_dir::find(state_dir)?, state_dir, time)?;
+        let failed = |source| open_error::failed(&this.path, source);
+        if schema::version(&this.db).map_err(failed)? == 0 {
+            // To migrate would make an empty store, of which a copy is no use.
+            let path = this.path;
+            return Err(SqliteOpenError::NoStore { path });
+        }
         schema::migrate(&this.path, &this.db)?;
-        let begun = this.db.execute_batch("BEGIN IMMEDIATE");
-        begun.map_err(|source| open_error::failed(&this.path, source))?;
+        this.db.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
         Ok(this)
     }
 

@@ -1,5 +1,7 @@
 //! What `store copy` says when it copies nothing, or not all.
 
+use std::fs;
+
 use rusqlite::Connection;
 use testbed::{Bed, Postgres, bed::push, postgres::connect};
 
@@ -97,9 +99,12 @@ async fn store_copy_refuses_before_it_changes_anything() {
     client.batch_execute(schema).await.unwrap();
     let missing = sqlite(&bed.path("missing"));
     let file = bed.path("url");
-    std::fs::write(&file, format!("{}\n", url.replace("postgres:", "mysql:"))).unwrap();
+    fs::write(&file, format!("{}\n", url.replace("postgres:", "mysql:"))).unwrap();
     let file = format!("file:{}", file.display());
     let strange = postgres.database().await;
+    let empty = bed.path("empty");
+    fs::create_dir(&empty).unwrap();
+    fs::write(empty.join("unified-push.db"), "").unwrap();
     let database = format!("{state_dir}/unified-push.db");
     for (from, to, words) in [
         (
@@ -117,6 +122,7 @@ async fn store_copy_refuses_before_it_changes_anything() {
         (&missing, &url, "does not exist"),
         (&strange, &missing, "holds no store of unified-push"),
         (&database, &url, "is not a directory"),
+        (&sqlite(&empty), &missing, "holds no store of unified-push"),
         (&url, &url, "are the same store"),
         (&state_dir, &state_dir, "are the same store"),
         (&state_dir, &format!("{url}-not"), "there is no database"),
