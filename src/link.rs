@@ -9,19 +9,28 @@ use std::sync::{
 use jid::Jid;
 use tokio::time::Instant;
 
-use crate::model::{payload::Payload, registration::Digest, time::Timestamp, vapid::PublicKey};
+use crate::model::{
+    payload::Payload, registration::Registration, time::Timestamp, vapid::PublicKey,
+};
 
 /// A push to send as an IQ of type set. The id is unguessable and made by the sender of the push.
 #[derive(Debug)]
 pub struct PushStanza {
     pub id: String,
-    pub to: Jid,
-    pub application: Digest,
-    pub instance: Digest,
+    pub registration: Arc<Registration>,
+    /// Who is asked in place of the JID that registered.
+    pub stand_in: Option<Jid>,
     pub payload: Payload,
     /// After this nobody waits for it any more.
     pub deadline: Instant,
     pub sent: Sent,
+}
+
+impl PushStanza {
+    /// Who is asked.
+    pub fn to(&self) -> &Jid {
+        self.stand_in.as_ref().unwrap_or(&self.registration.owner)
+    }
 }
 
 /// Whether a stanza goes out: whoever waits for its answer and the link each hold one, and the first

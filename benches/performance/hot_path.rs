@@ -9,6 +9,7 @@ use std::{
     hint::black_box,
     path::Path,
     process::{Command, Stdio, exit},
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,8 +23,8 @@ use unified_push::{
     link::{PushStanza, Sent},
     model::{
         payload::Payload,
-        registration::Digest,
-        time::{Clock, SystemClock},
+        registration::{Digest, Registration},
+        time::{Clock, SystemClock, Timestamp},
     },
     token::Backend,
     xmpp::{
@@ -269,9 +270,14 @@ fn build_stanza(times: u32) {
     let domain = BareJid::new(DOMAIN).unwrap();
     let stanza = PushStanza {
         id: "x".repeat(51),
-        to: Jid::new("user-1@example.org/Conversations.AbCd").unwrap(),
-        application: Digest::from_bytes([7; 32]),
-        instance: Digest::from_bytes([8; 32]),
+        registration: Arc::new(Registration {
+            owner: Jid::new("user-1@example.org/Conversations.AbCd").unwrap(),
+            application: Digest::from_bytes([7; 32]),
+            instance: Digest::from_bytes([8; 32]),
+            issued: Timestamp::from_secs(0),
+            expires: Timestamp::from_secs(1),
+        }),
+        stand_in: None,
         payload: Payload::new(Bytes::from(vec![b'x'; BODY])).unwrap(),
         deadline: Instant::now(),
         sent: Sent::default(),

@@ -146,7 +146,7 @@ pub async fn memory(count: usize, body: usize) -> u64 {
         // The link writes the stanza and keeps none of it.
         let stanza = bench.pushes.recv().await.unwrap();
         stanza.sent.take();
-        asked.push((stanza.to, stanza.id));
+        asked.push((stanza.to().clone(), stanza.id));
     }
     // What this function remembers for the answers is not the daemon's.
     let (jid, id) = &asked[0];

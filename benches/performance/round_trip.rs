@@ -1,7 +1,7 @@
 //! What any component can do at most behind a server: it sends IQs to phones as fast as they are
 //! answered, and does nothing else.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jid::{BareJid, Jid};
@@ -13,7 +13,11 @@ use tokio::{
 };
 use unified_push::{
     link::{PushStanza, Sent},
-    model::{payload::Payload, registration::Digest},
+    model::{
+        payload::Payload,
+        registration::{Digest, Registration},
+        time::Timestamp,
+    },
     xmpp::writer,
 };
 
@@ -104,7 +108,7 @@ impl RoundTrip {
                     return;
                 }
                 sent.since = now;
-                sent.stanza.to = next.next().unwrap().clone();
+                sent.stanza.stand_in = Some(next.next().unwrap().clone());
                 writer::push(&mut out, &self.domain, &sent.stanza);
             });
             buffer.drain(..taken);
@@ -116,9 +120,14 @@ impl RoundTrip {
 fn stanza(id: String, to: &Jid, payload: &Payload) -> PushStanza {
     PushStanza {
         id,
-        to: to.clone(),
-        application: Digest::from_bytes([7; 32]),
-        instance: Digest::from_bytes([7; 32]),
+        registration: Arc::new(Registration {
+            owner: to.clone(),
+            application: Digest::from_bytes([7; 32]),
+            instance: Digest::from_bytes([7; 32]),
+            issued: Timestamp::from_secs(0),
+            expires: Timestamp::from_secs(1),
+        }),
+        stand_in: None,
         payload: payload.clone(),
         deadline: Instant::now() + Duration::from_secs(3600),
         sent: Sent::default(),

@@ -1,12 +1,18 @@
 //! What the link writes is read back as it was, whatever stands in it, and is one stanza.
 
+use std::sync::Arc;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{BufMut, Bytes};
 use jid::{BareJid, Jid};
 use tokio::time::Instant;
 use unified_push::{
     link::{PushStanza, Sent},
-    model::{payload::Payload, registration::Digest},
+    model::{
+        payload::Payload,
+        registration::{Digest, Registration},
+        time::Timestamp,
+    },
     xmpp::{
         reader::{Event, Reader},
         writer::{self, Body, Reply, StanzaError},
@@ -45,16 +51,21 @@ pub fn run(data: &[u8]) {
     };
     let push = PushStanza {
         id: id.to_owned(),
-        to: jid,
-        application: Digest::from_bytes([1; 32]),
-        instance: Digest::from_bytes([2; 32]),
+        registration: Arc::new(Registration {
+            owner: jid,
+            application: Digest::from_bytes([1; 32]),
+            instance: Digest::from_bytes([2; 32]),
+            issued: Timestamp::from_secs(0),
+            expires: Timestamp::from_secs(1),
+        }),
+        stand_in: None,
         payload,
         deadline: Instant::now(),
         sent: Sent::default(),
     };
     out.clear();
     writer::push(&mut out, &BareJid::new(DOMAIN).expect("a JID"), &push);
-    assert_stanza(&out, "set", push.to.as_str(), id);
+    assert_stanza(&out, "set", push.to().as_str(), id);
     let text = String::from_utf8(out).expect("UTF-8");
     let payload = format!(">{}</push></iq>", STANDARD.encode(push.payload.as_bytes()));
     assert!(text.trim_end().ends_with(&payload));

@@ -110,15 +110,14 @@ impl Attempts {
             message,
             number: outgoing.number,
         };
-        let fallback = outgoing.stand_in.is_some();
-        let to = outgoing.stand_in;
-        let to = to.unwrap_or_else(|| registration.owner.clone());
+        let stand_in = outgoing.stand_in;
+        let fallback = stand_in.is_some();
+        let to = stand_in.as_ref().unwrap_or(&registration.owner);
         let sent = Sent::default();
         let stanza = PushStanza {
-            id: self.ids.mint(&to, &id),
-            application: registration.application,
-            instance: registration.instance,
-            to,
+            id: self.ids.mint(to, &id),
+            registration: registration.clone(),
+            stand_in,
             payload: outgoing.payload,
             deadline: outgoing.deadline,
             sent: sent.clone(),

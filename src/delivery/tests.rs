@@ -15,14 +15,14 @@ async fn an_acknowledged_push_reports_the_accepted_ttl() {
     let push = world.push(&token, Some(60));
     let stanza = world.sent().await;
     assert_eq!(
-        (stanza.to.as_str(), stanza.payload.as_bytes()),
+        (stanza.to().as_str(), stanza.payload.as_bytes()),
         (PHONE, &b"hello"[..])
     );
     assert_eq!(world.metrics.in_flight.get(), 1);
     assert!(
         world
             .delivery
-            .answer(stanza.to.as_str(), &stanza.id, Answer::Acknowledged)
+            .answer(stanza.to().as_str(), &stanza.id, Answer::Acknowledged)
     );
     assert_eq!(accepted_ttl(&push.await.unwrap()), 60);
     assert_eq!(world.metrics.acknowledgement_seconds.get_sample_count(), 1);
@@ -92,7 +92,7 @@ async fn ttl_0_is_content_with_having_been_sent() {
     let stanza = world.sent().await;
     world
         .delivery
-        .answer(stanza.to.as_str(), &stanza.id, Answer::Failed);
+        .answer(stanza.to().as_str(), &stanza.id, Answer::Failed);
     assert_eq!(refused.await.unwrap(), Outcome::PhoneError);
 
     world.link.send_replace(LinkState::Connecting);
@@ -140,7 +140,7 @@ async fn a_refusal_that_a_registration_overtook_is_no_404_for_a_url_that_lives()
     assert!(
         world
             .delivery
-            .answer(stanza.to.as_str(), &stanza.id, Answer::NotRegistered)
+            .answer(stanza.to().as_str(), &stanza.id, Answer::NotRegistered)
     );
     // The message is for the new registration.
     assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
@@ -173,7 +173,7 @@ async fn a_refusal_is_an_answer_to_ttl_0_even_while_the_disk_is_slow() {
     assert!(
         world
             .delivery
-            .answer(stanza.to.as_str(), &stanza.id, Answer::NotRegistered)
+            .answer(stanza.to().as_str(), &stanza.id, Answer::NotRegistered)
     );
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(push.await.unwrap(), Outcome::Revoked);

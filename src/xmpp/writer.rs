@@ -63,13 +63,13 @@ impl StanzaError {
 
 /// A push (an iq of type set with an element push).
 pub fn push(out: &mut Vec<u8>, from: &BareJid, push: &PushStanza) {
-    iq(out, "set", from.as_str(), push.to.as_str(), &push.id);
+    iq(out, "set", from.as_str(), push.to().as_str(), &push.id);
     put(out, "<push xmlns='");
     put(out, registration::NS);
     put(out, "' application='");
-    digest(out, push.application);
+    digest(out, push.registration.application);
     put(out, "' instance='");
-    digest(out, push.instance);
+    digest(out, push.registration.instance);
     put(out, "'>");
     base64(out, push.payload.as_bytes());
     put(out, "</push></iq>");

@@ -112,14 +112,14 @@ async fn temporary_errors_are_met_with_longer_and_longer_pauses() {
         world.advance(Duration::from_secs(pause)).await;
         let stanza = world.sent().await;
         world.answer(&stanza, Answer::Failed);
-        world.ended(&stanza.to).await;
+        world.ended(stanza.to()).await;
     }
     // A word of the phone, and the pauses start anew.
     world.advance(LEAST_PAUSE).await;
     world.delivery.phone_spoke(&jid(PHONE));
     let stanza = world.sent().await;
     world.answer(&stanza, Answer::Failed);
-    world.ended(&stanza.to).await;
+    world.ended(stanza.to()).await;
     world.advance(Duration::from_secs(5)).await;
     world.sent().await;
 }
@@ -133,7 +133,7 @@ async fn a_bounce_that_comes_late_sets_its_message_free() {
     world.advance(Duration::from_secs(5)).await;
     let second = world.sent().await;
     world.time_out().await;
-    world.ended(&second.to).await;
+    world.ended(second.to()).await;
     // The first attempt's error is old news: the second is still held.
     world.answer(&first, Answer::Unreachable);
     world.written().await;
@@ -182,7 +182,7 @@ async fn what_waits_follows_a_registration_to_its_new_resource() {
     world.advance(Duration::from_secs(1)).await;
     world.registered(OTHER).await;
     let stanza = world.sent().await;
-    assert_eq!(stanza.to, jid(OTHER));
+    assert_eq!(*stanza.to(), jid(OTHER));
     world.answer(&stanza, Answer::Acknowledged);
     world.drained().await;
 }
@@ -194,7 +194,7 @@ async fn a_resource_that_is_gone_is_replaced_by_one_that_announced_itself() {
     world.delivery.presence(&jid("juliet@example.org/x"), true);
     world.stored_after(&token, Answer::Unreachable).await;
     let stanza = world.sent().await;
-    assert_eq!(stanza.to, jid(OTHER));
+    assert_eq!(*stanza.to(), jid(OTHER));
     // It is not the one that registered: its refusal revokes nothing.
     world.answer(&stanza, Answer::NotRegistered);
     world.ended(&jid(PHONE)).await;
@@ -202,7 +202,7 @@ async fn a_resource_that_is_gone_is_replaced_by_one_that_announced_itself() {
     world.advance(Duration::from_secs(10)).await;
     let stanza = world.sent().await;
     assert_eq!(
-        stanza.to,
+        *stanza.to(),
         jid(PHONE),
         "the registered one comes first again"
     );
@@ -217,7 +217,7 @@ async fn a_resource_that_is_found_to_be_gone_late_is_replaced_at_once() {
     let first = world.unanswered(&token).await;
     world.answer(&first, Answer::Unreachable);
     let stanza = world.sent_now().await.expect("no pause is made");
-    assert_eq!(stanza.to, jid(OTHER));
+    assert_eq!(*stanza.to(), jid(OTHER));
     world.answer(&stanza, Answer::Acknowledged);
     world.drained().await;
 }
@@ -230,7 +230,7 @@ async fn a_resource_that_comes_serves_those_that_are_gone() {
     world.advance(LEAST_PAUSE).await;
     world.delivery.presence(&jid(OTHER), true);
     let stanza = world.sent().await;
-    assert_eq!(stanza.to, jid(OTHER));
+    assert_eq!(*stanza.to(), jid(OTHER));
     world.answer(&stanza, Answer::Acknowledged);
     world.drained().await;
 }
@@ -245,7 +245,7 @@ async fn what_went_out_just_before_the_link_was_lost_is_sent_again() {
     let again = world.sent().await;
     assert_eq!(text(&again), text(&first));
     world.time_out().await;
-    world.ended(&again.to).await;
+    world.ended(again.to()).await;
     // Not what was left unanswered long before.
     world.advance(Duration::from_secs(61)).await;
     world.delivery.link_down();

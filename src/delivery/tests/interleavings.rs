@@ -8,7 +8,7 @@ async fn with_a_stand_in(world: &mut World, token: &str) -> PushStanza {
     world.delivery.presence(&jid(OTHER), true);
     world.stored_after(token, Answer::Unreachable).await;
     let stanza = world.sent().await;
-    assert_eq!(stanza.to, jid(OTHER));
+    assert_eq!(*stanza.to(), jid(OTHER));
     stanza
 }
 
@@ -101,7 +101,7 @@ async fn a_late_acknowledgement_of_a_stand_in_lets_the_rest_follow() {
     world.silence().await;
     world.answer(&first, Answer::Acknowledged);
     let second = world.sent().await;
-    assert_eq!((&second.to, text(&second)), (&jid(OTHER), "second"));
+    assert_eq!((second.to(), text(&second)), (&jid(OTHER), "second"));
     world.answer(&second, Answer::Acknowledged);
     world.drained().await;
 }
@@ -133,7 +133,7 @@ async fn a_stand_in_that_is_quiet_is_left_alone() {
     // Its next session may have lost what the last one was sent.
     world.delivery.presence(&jid(OTHER), true);
     let next = world.sent().await;
-    assert_eq!(next.to, jid(OTHER));
+    assert_eq!(*next.to(), jid(OTHER));
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,13 +144,13 @@ async fn a_registration_during_an_attempt_takes_the_message_along() {
         world.answered(&token, Answer::Failed).await;
         world.advance(Duration::from_secs(5)).await;
         let at_old = world.sent().await;
-        assert_eq!(at_old.to, jid(PHONE));
+        assert_eq!(*at_old.to(), jid(PHONE));
         world.clock.advance(Duration::from_millis(5));
         world.registered(OTHER).await;
         world.silence().await;
         world.answer(&at_old, answer);
         let at_new = world.within(1).await.unwrap();
-        assert_eq!(at_new.to, jid(OTHER), "{answer:?}");
+        assert_eq!(*at_new.to(), jid(OTHER), "{answer:?}");
     }
 }
 
@@ -179,7 +179,7 @@ async fn a_push_in_flight_follows_a_registration() {
     world.answer(&first, Answer::Unreachable);
     world.written().await;
     let second = world.within(6).await.unwrap();
-    assert_eq!(second.to, jid(OTHER));
+    assert_eq!(*second.to(), jid(OTHER));
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +190,7 @@ async fn a_phone_that_registers_from_another_resource_need_not_wait_for_the_form
     world.clock.advance(Duration::from_millis(1));
     world.registered(OTHER).await;
     let second = world.sent().await;
-    assert_eq!((&second.to, text(&second)), (&jid(OTHER), text(&first)));
+    assert_eq!((second.to(), text(&second)), (&jid(OTHER), text(&first)));
     // Late, it counts no more: the attempt is not the latest.
     world.answer(&first, Answer::Unreachable);
     world.written().await;
@@ -341,7 +341,7 @@ async fn a_stand_in_is_tried_at_once_though_the_phone_was_quiet() {
     world.answer(&unreachable, Answer::Unreachable);
     assert!(matches!(second.await.unwrap(), Outcome::Stored { .. }));
     let stanza = world.within(60).await.unwrap();
-    assert_eq!(stanza.to, jid(OTHER));
+    assert_eq!(*stanza.to(), jid(OTHER));
 }
 
 #[tokio::test(start_paused = true)]
@@ -357,7 +357,7 @@ async fn an_acknowledgement_of_what_moved_lets_the_rest_follow() {
     world.ended(&jid(OTHER)).await;
     world.answer(&first, Answer::Acknowledged);
     let second = world.within(10).await.unwrap();
-    assert_eq!((&second.to, text(&second)), (&jid(OTHER), "second"));
+    assert_eq!((second.to(), text(&second)), (&jid(OTHER), "second"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -181,7 +181,10 @@ impl World {
     }
 
     pub fn answer(&self, stanza: &PushStanza, answer: Answer) {
-        assert!(self.delivery.answer(stanza.to.as_str(), &stanza.id, answer));
+        assert!(
+            self.delivery
+                .answer(stanza.to().as_str(), &stanza.id, answer)
+        );
     }
 
     /// Nothing goes out, though the time for it has come.
@@ -360,7 +363,10 @@ impl World {
     pub async fn answered(&mut self, token: &str, answer: Answer) -> Outcome {
         let push = self.push(token, None);
         let stanza = self.sent().await;
-        assert!(self.delivery.answer(stanza.to.as_str(), &stanza.id, answer));
+        assert!(
+            self.delivery
+                .answer(stanza.to().as_str(), &stanza.id, answer)
+        );
         push.await.unwrap()
     }
 }

@@ -17,7 +17,11 @@ use crate::{
     link::{Answer, Granted, RegisterError, RegisterRequest, Registered, Sent},
     metrics::OddStanza,
     model::{
-        host, payload::Payload, random::SystemRandom, registration::Digest, secret::Secret,
+        host,
+        payload::Payload,
+        random::SystemRandom,
+        registration::{Digest, Registration},
+        secret::Secret,
         time::Timestamp,
     },
     xmpp::{
@@ -182,13 +186,22 @@ impl Bench {
 fn push(id: &str, size: usize, deadline: Duration) -> PushStanza {
     PushStanza {
         id: id.into(),
-        to: Jid::new("romeo@example.org/o'rchard").unwrap(),
-        application: Digest::from_bytes([0; 32]),
-        instance: Digest::from_bytes([0xff; 32]),
+        registration: registration(Digest::from_bytes([0; 32]), Digest::from_bytes([0xff; 32])),
+        stand_in: None,
         payload: Payload::new(Bytes::from(vec![b'x'; size])).unwrap(),
         deadline: Instant::now() + deadline,
         sent: Sent::default(),
     }
+}
+
+fn registration(application: Digest, instance: Digest) -> Arc<Registration> {
+    Arc::new(Registration {
+        owner: Jid::new("romeo@example.org/o'rchard").unwrap(),
+        application,
+        instance,
+        issued: Timestamp::from_secs(0),
+        expires: Timestamp::from_secs(1),
+    })
 }
 
 /// A server that has let the component in.

@@ -1,5 +1,7 @@
 //! What is written is read back by a parser that is not ours.
 
+use std::sync::Arc;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -9,7 +11,7 @@ use xmpp_parsers::{iq::Iq, minidom::Element, stanza_error};
 use super::*;
 use crate::{
     link::{Registered, Sent},
-    model::{payload::Payload, time::Timestamp, vapid::PublicKey},
+    model::{payload::Payload, registration::Registration, time::Timestamp, vapid::PublicKey},
 };
 
 fn domain() -> BareJid {
@@ -19,9 +21,14 @@ fn domain() -> BareJid {
 fn stanza(to: Jid, id: String, payload: Vec<u8>) -> PushStanza {
     PushStanza {
         id,
-        to,
-        application: Digest::from_bytes([1; 32]),
-        instance: Digest::from_bytes([0xff; 32]),
+        registration: Arc::new(Registration {
+            owner: to,
+            application: Digest::from_bytes([1; 32]),
+            instance: Digest::from_bytes([0xff; 32]),
+            issued: Timestamp::from_secs(0),
+            expires: Timestamp::from_secs(1),
+        }),
+        stand_in: None,
         payload: Payload::new(Bytes::from(payload)).unwrap(),
         deadline: Instant::now(),
         sent: Sent::default(),

@@ -144,8 +144,7 @@ async fn the_simulated_phone_registers_and_takes_pushes() {
 
     let send = |bench: &Bench, (application, instance)| {
         let push = PushStanza {
-            application,
-            instance,
+            registration: registration(application, instance),
             payload: Payload::new(Bytes::from_static(&[0, 255, 10])).unwrap(),
             ..push("1", 1, LIMIT)
         };
