@@ -48,10 +48,14 @@ pub struct Push {
 }
 
 /// What became of a push at once.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every push is sent, and this is taken apart at once"
+)]
 pub enum Begun<Kept> {
     Ended(Outcome),
     Kept(Kept),
-    Sent(Box<Push>, Attempt),
+    Sent(Push, Attempt),
 }
 
 impl Delivery {
@@ -80,7 +84,7 @@ impl Delivery {
             requested = requested.max(min_ttl);
         }
         let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
-        let push = Box::new(Push {
+        let push = Push {
             key: MessageKey::from_bytes(random_array(&*self.random)),
             id: MessageId::from_bytes(random_array(&*self.random)),
             registration,
@@ -92,7 +96,7 @@ impl Delivery {
             arrival,
             deadline,
             _share: share,
-        });
+        };
         let instead = if !self.attempts.can_send() {
             Outcome::LinkDown
         // What is not kept can overtake: it is now or never.
@@ -113,7 +117,7 @@ impl Delivery {
     pub(super) async fn settle(
         self: &Arc<Self>,
         token: &str,
-        push: Box<Push>,
+        push: Push,
         mut attempt: Attempt,
     ) -> Outcome {
         let verdict = attempt.wait(push.deadline).await;
@@ -129,7 +133,7 @@ impl Delivery {
     async fn unacknowledged(
         self: &Arc<Self>,
         token: &str,
-        mut push: Box<Push>,
+        mut push: Push,
         attempt: Attempt,
         verdict: Option<Verdict>,
     ) -> Outcome {
@@ -157,7 +161,7 @@ impl Delivery {
     /// Stores a push, whether or not its sender stays to hear of it.
     fn keep(
         self: &Arc<Self>,
-        push: Box<Push>,
+        push: Push,
         tried: Tried,
         attempt: Option<Attempt>,
     ) -> impl Future<Output = Outcome> + use<> {
@@ -184,12 +188,7 @@ impl Delivery {
         async { kept.await.unwrap_or(Outcome::StoreFailed) }
     }
 
-    async fn store(
-        self: Arc<Self>,
-        push: Box<Push>,
-        tried: Tried,
-        attempt: Option<Attempt>,
-    ) -> Outcome {
+    async fn store(self: Arc<Self>, push: Push, tried: Tried, attempt: Option<Attempt>) -> Outcome {
         let owner = &push.registration.owner;
         let now = self.clock.now();
         let next = self.phones.next_turn(owner);
