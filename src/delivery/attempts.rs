@@ -92,7 +92,7 @@ impl Attempts {
     /// until the deadline, when the verdict is None.
     pub async fn ask(&self, outgoing: Outgoing) -> (Attempt, Option<Verdict>) {
         let deadline = outgoing.deadline;
-        let (stanza, mut attempt) = self.begin(outgoing);
+        let (stanza, attempt) = self.begin(outgoing);
         let verdict = match timeout_at(deadline, self.pushes.reserve()).await {
             Ok(Ok(slot)) => {
                 slot.send(stanza);

@@ -118,7 +118,7 @@ impl Delivery {
         self: &Arc<Self>,
         token: &str,
         push: Push,
-        mut attempt: Attempt,
+        attempt: Attempt,
     ) -> Outcome {
         let verdict = attempt.wait(push.deadline).await;
         if verdict == Some(Verdict::Acknowledged) {

@@ -2,15 +2,14 @@
 
 use std::{
     collections::{HashMap, hash_map},
+    future::poll_fn,
     sync::Arc,
+    task::{Poll, Waker},
 };
 
 use hashlink::DefaultHashBuilder;
 use prometheus::IntGauge;
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     link::{Answer, Sent},
@@ -54,7 +53,9 @@ pub struct Asked {
 
 struct Entry {
     asked: Asked,
-    waiter: Option<oneshot::Sender<Verdict>>,
+    /// Who waits, and what it is told: the first verdict.
+    waiter: Option<Waker>,
+    told: Option<Verdict>,
     /// The answer, even one that came after the waiter was told something else.
     answer: Option<Verdict>,
     /// The phone knows the registration no longer, which is being written.
@@ -63,9 +64,13 @@ struct Entry {
 
 impl Entry {
     fn tell(&mut self, verdict: Verdict) {
+        self.told.get_or_insert(verdict);
+        self.wake();
+    }
+
+    fn wake(&mut self) {
         if let Some(waiter) = self.waiter.take() {
-            // Who waited may have hung up.
-            let _ = waiter.send(verdict);
+            waiter.wake();
         }
     }
 }
@@ -87,21 +92,23 @@ impl InFlight {
 
     /// Adds an attempt.
     pub fn insert(&self, key: MessageKey, asked: Asked, sent: Sent) -> Attempt {
-        let (waiter, verdict) = oneshot::channel();
         let number = asked.number;
         let entry = Entry {
             asked,
-            waiter: Some(waiter),
+            waiter: None,
+            told: None,
             answer: None,
             refused: false,
         };
-        self.entries.lock().insert(key, entry);
+        if let Some(mut former) = self.entries.lock().insert(key, entry) {
+            // It will be told nothing more.
+            former.wake();
+        }
         self.gauge.inc();
         Attempt {
             in_flight: self.clone(),
             key,
             number,
-            verdict,
             sent,
         }
     }
@@ -154,18 +161,33 @@ pub struct Attempt {
     in_flight: InFlight,
     key: MessageKey,
     number: u16,
-    verdict: oneshot::Receiver<Verdict>,
     sent: Sent,
 }
 
 impl Attempt {
     /// None: no answer in time. A refusal that is being written is waited for.
-    pub async fn wait(&mut self, deadline: Instant) -> Option<Verdict> {
-        match timeout_at(deadline, &mut self.verdict).await {
-            Ok(verdict) => verdict.ok(),
-            Err(_) if self.is_refused() => (&mut self.verdict).await.ok(),
+    pub async fn wait(&self, deadline: Instant) -> Option<Verdict> {
+        match timeout_at(deadline, self.told()).await {
+            Ok(verdict) => verdict,
+            Err(_) if self.is_refused() => self.told().await,
             Err(_) => None,
         }
+    }
+
+    /// What this attempt is told; None when the message's next one has taken its place.
+    fn told(&self) -> impl Future<Output = Option<Verdict>> {
+        poll_fn(|cx| {
+            let mut entries = self.in_flight.entries.lock();
+            let entry = entries.get_mut(&self.key);
+            let Some(entry) = entry.filter(|entry| entry.asked.number == self.number) else {
+                return Poll::Ready(None);
+            };
+            if entry.told.is_none() {
+                entry.waiter = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(entry.told)
+        })
     }
 
     /// Takes the stanza back. False when the link has started to send it.
@@ -244,7 +266,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_error_counts_for_its_own_attempt_an_acknowledgement_for_any() {
         let in_flight = in_flight();
-        let mut waiting = insert(&in_flight, 2);
+        let waiting = insert(&in_flight, 2);
         for error in [Answer::Failed, Answer::Unreachable, Answer::NotRegistered] {
             assert_eq!(in_flight.hear(&KEY, 1, error), Heard::Nobody);
         }
@@ -258,7 +280,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_answered_after_an_interruption_is_still_heard() {
         let in_flight = in_flight();
-        let mut waiting = insert(&in_flight, 1);
+        let waiting = insert(&in_flight, 1);
         in_flight.interrupt(Verdict::Stopping);
         assert_eq!(waiting.wait(soon()).await, Some(Verdict::Stopping));
         assert!(acknowledge(&in_flight));
@@ -268,7 +290,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refusal_is_waited_for_until_it_is_written() {
         let in_flight = in_flight();
-        let mut waiting = insert(&in_flight, 1);
+        let waiting = insert(&in_flight, 1);
         let heard = in_flight.hear(&KEY, 1, Answer::NotRegistered);
         assert!(matches!(heard, Heard::Refusal(_)));
         let written = async {
@@ -283,10 +305,23 @@ mod tests {
     async fn who_leaves_does_not_take_the_next_attempt_along() {
         let in_flight = in_flight();
         let first = insert(&in_flight, 1);
-        let mut second = insert(&in_flight, 2);
+        let second = insert(&in_flight, 2);
         assert_eq!(first.close(), None);
         assert!(acknowledge(&in_flight), "the second waits");
         assert_eq!(second.wait(soon()).await, Some(Verdict::Acknowledged));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_an_attempt_whose_place_is_taken_waits_no_longer() {
+        let in_flight = in_flight();
+        let (first, deadline) = (insert(&in_flight, 1), soon());
+        let next = async {
+            tokio::task::yield_now().await;
+            insert(&in_flight, 2)
+        };
+        let (verdict, _second) = tokio::join!(first.wait(deadline), next);
+        assert_eq!(verdict, None);
+        assert!(Instant::now() < deadline);
     }
 
     #[test]
