@@ -20,7 +20,7 @@ pub fn run(data: &[u8]) {
 }
 
 /// What is found, and whether there was neither an end nor an error.
-fn read(data: &[u8], size: usize) -> (Vec<Event>, bool) {
+fn read(data: &[u8], size: usize) -> (Vec<Event<'static>>, bool) {
     let mut reader = Reader::default();
     let mut events = Vec::new();
     for chunk in data.chunks(size) {
@@ -29,7 +29,7 @@ fn read(data: &[u8], size: usize) -> (Vec<Event>, bool) {
             match reader.next_event() {
                 Ok(None) => break,
                 Ok(Some(Event::End)) | Err(_) => return (events, false),
-                Ok(Some(event)) => events.push(event),
+                Ok(Some(event)) => events.push(event.into_owned()),
             }
         }
     }

@@ -81,7 +81,7 @@ fn assert_stanza(written: &[u8], kind: &str, to: &str, id: &str) {
     for chunk in written.chunks(4096) {
         reader.buffer().put_slice(chunk);
         while let Some(event) = reader.next_event().expect("it is well-formed") {
-            found.push(event);
+            found.push(event.into_owned());
         }
     }
     let [Event::Stanza(stanza)] = &found[..] else {

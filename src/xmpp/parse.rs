@@ -1,5 +1,7 @@
 //! Parses one stanza that the framer has cut out: its bytes in, what matters of it out.
 
+use std::borrow::Cow;
+
 use memchr::memchr;
 use quick_xml::{
     XmlVersion,
@@ -16,13 +18,13 @@ use super::stanza::{Builder, Fault, Head, Kind, Stanza, Tag};
 struct Malformed;
 
 /// Err: not even the attributes can be read.
-pub fn stanza(bytes: &[u8]) -> Result<Stanza, Fault> {
+pub fn stanza(bytes: &[u8]) -> Result<Stanza<'_>, Fault> {
     empty_iq(bytes).map_or_else(|| in_full(bytes), Ok)
 }
 
 /// Nearly every stanza is a phone's answer, an iq without content. Written plainly, it is read in a
 /// tenth of the time. None when it is anything else.
-fn empty_iq(bytes: &[u8]) -> Option<Stanza> {
+fn empty_iq(bytes: &[u8]) -> Option<Stanza<'_>> {
     let text = str::from_utf8(bytes).ok()?;
     let mut rest = text.strip_prefix("<iq")?.strip_suffix("/>")?;
     let (mut r#type, mut id, mut from, mut to) = (None, None, None, None);
@@ -53,13 +55,10 @@ fn empty_iq(bytes: &[u8]) -> Option<Stanza> {
     }
     let head = Head {
         kind: Kind::Iq,
-        r#type: match r#type.unwrap_or_default() {
-            "result" => "result".into(),
-            other => other.to_owned().into(),
-        },
-        id: id.unwrap_or_default().to_owned(),
-        from: from.map(str::to_owned),
-        to: to.map(str::to_owned),
+        r#type: r#type.unwrap_or_default().into(),
+        id: id.unwrap_or_default().into(),
+        from: from.map(Cow::Borrowed),
+        to: to.map(Cow::Borrowed),
     };
     rest.is_empty().then(|| Builder::new(head).finish())
 }
@@ -79,7 +78,7 @@ fn is_plain(value: &str) -> bool {
         .fold(true, |plain, byte| plain & is_plain(byte))
 }
 
-fn in_full(bytes: &[u8]) -> Result<Stanza, Fault> {
+fn in_full(bytes: &[u8]) -> Result<Stanza<'static>, Fault> {
     let mut reader = reader(bytes);
     let mut builder = Builder::new(start(&mut reader).map_err(|Malformed| Fault::Malformed)?);
     match rest(&mut reader, &mut builder) {
@@ -89,7 +88,7 @@ fn in_full(bytes: &[u8]) -> Result<Stanza, Fault> {
 }
 
 /// The attributes of the stanza that begins with these bytes, if its start tag is among them.
-pub fn head(bytes: &[u8]) -> Option<Head> {
+pub fn head(bytes: &[u8]) -> Option<Head<'static>> {
     start(&mut reader(bytes)).ok()
 }
 
@@ -101,7 +100,7 @@ fn reader(bytes: &[u8]) -> NsReader<&[u8]> {
     reader
 }
 
-fn start(reader: &mut NsReader<&[u8]>) -> Result<Head, Malformed> {
+fn start(reader: &mut NsReader<&[u8]>) -> Result<Head<'static>, Malformed> {
     match reader.read_resolved_event() {
         Ok((namespace, Event::Start(start))) => Ok(Head::new(&tag(&namespace, &start)?)),
         _ => Err(Malformed),

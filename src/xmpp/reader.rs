@@ -28,8 +28,9 @@ pub const CHUNK: usize = 16 * 1024;
     clippy::large_enum_variant,
     reason = "nearly every event is a stanza, and none is kept"
 )]
-pub enum Event {
-    Stanza(Stanza),
+pub enum Event<'a> {
+    /// It may lie in the reader's buffer.
+    Stanza(Stanza<'a>),
     /// A stanza of which not even the attributes could be read.
     Unreadable(Fault),
     /// The server closed the stream in order.
@@ -40,6 +41,8 @@ pub struct Reader {
     buffer: BytesMut,
     /// How much of the buffer the framer has seen.
     scanned: usize,
+    /// All of that is a stanza that was handed out.
+    handed_out: bool,
     framer: Framer,
     /// Set while the rest of a stanza is skipped.
     skipping: Option<Skip>,
@@ -47,8 +50,22 @@ pub struct Reader {
 
 struct Skip {
     /// None: not even the attributes fit.
-    head: Option<Head>,
+    head: Option<Head<'static>>,
     fault: Fault,
+}
+
+impl Event<'_> {
+    /// For whoever keeps it while more is read.
+    pub fn into_owned(self) -> Event<'static> {
+        match self {
+            Event::Stanza(Stanza { head, content }) => Event::Stanza(Stanza {
+                head: head.into_owned(),
+                content,
+            }),
+            Event::Unreadable(fault) => Event::Unreadable(fault),
+            Event::End => Event::End,
+        }
+    }
 }
 
 /// Starts behind the stream's header and the handshake.
@@ -57,6 +74,7 @@ impl Default for Reader {
         Self {
             buffer: BytesMut::new(),
             scanned: 0,
+            handed_out: false,
             framer: Framer::new(MAX_DEPTH),
             skipping: None,
         }
@@ -67,12 +85,14 @@ impl Reader {
     /// Where to put at most [`CHUNK`] bytes; call [`next_event`](Self::next_event) until it has no
     /// more before asking again.
     pub fn buffer(&mut self) -> Limit<&mut BytesMut> {
+        self.discard_handed_out();
         self.buffer.reserve(CHUNK);
         (&mut self.buffer).limit(CHUNK)
     }
 
     /// The next event in what was read; None when more has to be read.
-    pub fn next_event(&mut self) -> Result<Option<Event>, NotWellFormed> {
+    pub fn next_event(&mut self) -> Result<Option<Event<'_>>, NotWellFormed> {
+        self.discard_handed_out();
         loop {
             if self.scanned == 0 && self.framer.at_rest() {
                 self.skip_white_space();
@@ -111,14 +131,22 @@ impl Reader {
         self.skipping = Some(Skip { head, fault });
     }
 
+    fn discard_handed_out(&mut self) {
+        if self.handed_out {
+            self.handed_out = false;
+            self.discard();
+        }
+    }
+
     fn discard(&mut self) {
         self.buffer.advance(self.scanned);
         self.scanned = 0;
     }
 
     /// The stanza that ends with what was scanned.
-    fn stanza(&mut self) -> Event {
-        let event = match self.skipping.take() {
+    fn stanza(&mut self) -> Event<'_> {
+        self.handed_out = true;
+        match self.skipping.take() {
             Some(Skip { head, fault }) => match head {
                 Some(head) => Event::Stanza(Stanza {
                     head,
@@ -130,9 +158,7 @@ impl Reader {
                 Ok(stanza) => Event::Stanza(stanza),
                 Err(fault) => Event::Unreadable(fault),
             },
-        };
-        self.discard();
-        event
+        }
     }
 }
 
@@ -145,13 +171,13 @@ mod tests {
     };
 
     /// Everything that comes out of `text`, fed in chunks of `size`.
-    fn events(text: &str, size: usize) -> Vec<Event> {
+    fn events(text: &str, size: usize) -> Vec<Event<'static>> {
         let mut reader = Reader::default();
         let mut events = Vec::new();
         for chunk in text.as_bytes().chunks(size.min(CHUNK)) {
             reader.buffer().put_slice(chunk);
             while let Some(event) = reader.next_event().unwrap() {
-                events.push(event);
+                events.push(event.into_owned());
             }
             assert!(
                 reader.buffer.len() <= MAX_STANZA + size,
@@ -161,7 +187,7 @@ mod tests {
         events
     }
 
-    fn one(text: &str) -> Stanza {
+    fn one(text: &str) -> Stanza<'static> {
         let mut events = events(text, CHUNK);
         match (events.pop(), events.is_empty()) {
             (Some(Event::Stanza(stanza)), true) => stanza,

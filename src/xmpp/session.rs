@@ -3,7 +3,7 @@
 //! RFC 6120 §8, RFC 6121 §3 and §4, XEP-0030, XEP-0092, XEP-0199, `register` and `unregister`. Nothing that a
 //! stranger sends is ever fatal: it is answered if it asks for an answer, and counted.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use jid::{BareJid, Jid};
 
@@ -24,12 +24,12 @@ const MAX_ID: usize = 1024;
 
 /// What to do about a stanza.
 #[derive(Debug)]
-pub enum Action {
+pub enum Action<'a> {
     Reply(Reply),
     /// To something that was asked of a JID that is written just so, if of anybody.
     Answer {
-        from: String,
-        id: String,
+        from: Cow<'a, str>,
+        id: Cow<'a, str>,
         answer: Answer,
     },
     Presence {
@@ -69,7 +69,7 @@ impl Session {
         &self.ping
     }
 
-    pub fn handle(&self, stanza: Stanza) -> Option<Action> {
+    pub fn handle<'a>(&self, stanza: Stanza<'a>) -> Option<Action<'a>> {
         let Stanza { head, content } = stanza;
         if let Err(fault) = &content {
             self.fault(*fault);
@@ -92,12 +92,12 @@ impl Session {
         });
     }
 
-    pub fn odd(&self, odd: OddStanza) -> Option<Action> {
+    pub fn odd(&self, odd: OddStanza) -> Option<Action<'static>> {
         self.metrics.odd_stanzas.inc(odd);
         None
     }
 
-    fn iq(&self, head: Head, content: Result<Content, Fault>) -> Option<Action> {
+    fn iq<'a>(&self, head: Head<'a>, content: Result<Content, Fault>) -> Option<Action<'a>> {
         match &*head.r#type {
             // Whatever a result carries, it is one.
             "result" => self.answer(head, Answer::Acknowledged),
@@ -107,7 +107,7 @@ impl Session {
     }
 
     /// Nobody needs to know whether `from` is a JID: who was asked has one.
-    fn answer(&self, head: Head, answer: Answer) -> Option<Action> {
+    fn answer<'a>(&self, head: Head<'a>, answer: Answer) -> Option<Action<'a>> {
         let Some(from) = head.from.filter(|from| !from.is_empty()) else {
             return self.odd(OddStanza::Malformed);
         };
@@ -122,7 +122,7 @@ impl Session {
         Some(Action::Answer { from, id, answer })
     }
 
-    fn request(&self, head: Head, content: Result<Content, Fault>) -> Option<Action> {
+    fn request(&self, head: Head, content: Result<Content, Fault>) -> Option<Action<'static>> {
         let Some(from) = head.from.as_deref().and_then(sender) else {
             self.odd(OddStanza::Malformed);
             return self.decline(head);
@@ -135,21 +135,21 @@ impl Session {
             kind @ ("get" | "set") => self.decide(kind, &to, content),
             _ => Err((StanzaError::BadRequest, Some(OddStanza::Malformed))),
         };
-        self.act(decision, from, to, head.id)
+        self.act(decision, from, to, head.id.into_owned())
     }
 
     /// Tells whoever asks from an address that is none to us, rather than let it wait. Answers are not
     /// answered.
-    fn decline(&self, head: Head) -> Option<Action> {
+    fn decline(&self, head: Head) -> Option<Action<'static>> {
         let to = head.from.filter(|from| !from.is_empty())?;
         if !matches!(&*head.r#type, "get" | "set") || head.id.len() > MAX_ID {
             return None;
         }
         Some(Action::Reply(Reply {
             from: self.addressee(head.to.as_deref()),
-            to,
+            to: to.into_owned(),
             body: Body::Error {
-                id: head.id,
+                id: head.id.into_owned(),
                 error: StanzaError::JidMalformed,
             },
         }))
@@ -209,7 +209,7 @@ impl Session {
         }
     }
 
-    fn act(&self, decision: Decision, from: Jid, to: Jid, id: String) -> Option<Action> {
+    fn act(&self, decision: Decision, from: Jid, to: Jid, id: String) -> Option<Action<'static>> {
         let body = match decision {
             Ok(Granted::Register {
                 application,
@@ -237,7 +237,7 @@ impl Session {
         }))
     }
 
-    fn presence(&self, head: Head) -> Option<Action> {
+    fn presence(&self, head: Head) -> Option<Action<'static>> {
         let Some(from) = head.from.as_deref().and_then(sender) else {
             return self.odd(OddStanza::Malformed);
         };

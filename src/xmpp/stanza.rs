@@ -17,22 +17,23 @@ pub struct Tag<'a> {
     pub attributes: Vec<(&'a str, Cow<'a, str>)>,
 }
 
-/// A stanza. `from` and the rest of its attributes are as they came.
+/// A stanza. `from` and the rest of its attributes are as they came; what is written plainly is not
+/// copied.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Stanza {
-    pub head: Head,
+pub struct Stanza<'a> {
+    pub head: Head<'a>,
     pub content: Result<Content, Fault>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct Head<'a> {
     pub kind: Kind,
     /// Missing is the empty string.
-    pub r#type: Cow<'static, str>,
+    pub r#type: Cow<'a, str>,
     /// Missing is the empty string: some servers make the one of the other anyway.
-    pub id: String,
-    pub from: Option<String>,
-    pub to: Option<String>,
+    pub id: Cow<'a, str>,
+    pub from: Option<Cow<'a, str>>,
+    pub to: Option<Cow<'a, str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,14 +95,27 @@ impl Tag<'_> {
     }
 }
 
-impl Head {
+impl Head<'static> {
     pub fn new(tag: &Tag) -> Self {
         Self {
             kind: Kind::of(tag),
             r#type: tag.attribute("type").unwrap_or_default().into(),
-            id: tag.attribute("id").unwrap_or_default(),
-            from: tag.attribute("from"),
-            to: tag.attribute("to"),
+            id: tag.attribute("id").unwrap_or_default().into(),
+            from: tag.attribute("from").map(Cow::Owned),
+            to: tag.attribute("to").map(Cow::Owned),
+        }
+    }
+}
+
+impl Head<'_> {
+    pub fn into_owned(self) -> Head<'static> {
+        let owned = |text: Cow<str>| Cow::Owned(text.into_owned());
+        Head {
+            kind: self.kind,
+            r#type: owned(self.r#type),
+            id: owned(self.id),
+            from: self.from.map(owned),
+            to: self.to.map(owned),
         }
     }
 }
@@ -121,8 +135,8 @@ impl Kind {
 }
 
 /// Takes a stanza's elements in as they come and keeps what is needed.
-pub struct Builder {
-    head: Head,
+pub struct Builder<'a> {
+    head: Head<'a>,
     content: Content,
     /// How many elements are open, the stanza's own included.
     depth: usize,
@@ -131,8 +145,8 @@ pub struct Builder {
     in_text: bool,
 }
 
-impl Builder {
-    pub fn new(head: Head) -> Self {
+impl<'a> Builder<'a> {
+    pub fn new(head: Head<'a>) -> Self {
         let is_stream_error = head.kind == Kind::StreamError;
         Self {
             head,
@@ -186,7 +200,7 @@ impl Builder {
         self.depth == 0
     }
 
-    pub fn finish(self) -> Stanza {
+    pub fn finish(self) -> Stanza<'a> {
         Stanza {
             head: self.head,
             content: Ok(self.content),
@@ -194,7 +208,7 @@ impl Builder {
     }
 
     /// The stanza turns out to be none.
-    pub fn fail(self, fault: Fault) -> Stanza {
+    pub fn fail(self, fault: Fault) -> Stanza<'a> {
         Stanza {
             head: self.head,
             content: Err(fault),

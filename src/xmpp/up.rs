@@ -3,7 +3,7 @@
 //! Reading never waits for writing: a server that stops reading stalls the pushes, until the link
 //! is given up, but never the answers and registrations that arrive.
 
-use std::{io, pin::pin, time::Duration};
+use std::{io, mem, pin::pin, time::Duration};
 
 use futures::FutureExt;
 use tokio::{
@@ -180,8 +180,11 @@ impl<'a> Up<'a> {
     }
 
     fn handle_read(&mut self) -> Result<(), Loss> {
-        while let Some(event) =
-            (self.connection.reader.next_event()).map_err(|NotWellFormed| Loss::NotWellFormed)?
+        // Apart while the rest acts on what lies in its buffer. After an error nothing more is read.
+        let mut reader = mem::take(&mut self.connection.reader);
+        while let Some(event) = reader
+            .next_event()
+            .map_err(|NotWellFormed| Loss::NotWellFormed)?
         {
             match event {
                 Event::Stanza(stanza) => {
@@ -196,6 +199,7 @@ impl<'a> Up<'a> {
                 Event::End => return Err(Loss::Closed),
             }
         }
+        self.connection.reader = reader;
         Ok(())
     }
 

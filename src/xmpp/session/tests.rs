@@ -19,12 +19,12 @@ fn session() -> Session {
     )
 }
 
-fn handle(session: &Session, xml: &str) -> Option<Action> {
+fn handle(session: &Session, xml: &str) -> Option<Action<'static>> {
     let mut reader = Reader::default();
     let mut found = None;
     for chunk in xml.as_bytes().chunks(CHUNK) {
         reader.buffer().put_slice(chunk);
-        found = reader.next_event().unwrap();
+        found = reader.next_event().unwrap().map(Event::into_owned);
     }
     match found {
         Some(Event::Stanza(stanza)) => session.handle(stanza),
@@ -32,7 +32,7 @@ fn handle(session: &Session, xml: &str) -> Option<Action> {
     }
 }
 
-fn act(xml: &str) -> Option<Action> {
+fn act(xml: &str) -> Option<Action<'static>> {
     handle(&session(), xml)
 }
 

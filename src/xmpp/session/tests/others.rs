@@ -5,7 +5,7 @@ use super::*;
 fn answer(xml: &str) -> Option<Answer> {
     match act(xml) {
         Some(Action::Answer { from, id, answer }) => {
-            assert_eq!((from.as_str(), id.as_str()), ("a@b/c", "1"));
+            assert_eq!((&*from, &*id), ("a@b/c", "1"));
             Some(answer)
         }
         None => None,
