@@ -6,6 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use base64_simd::{Out, URL_SAFE_NO_PAD};
 use jid::Jid;
 use tokio::time::Instant;
 
@@ -13,10 +14,44 @@ use crate::model::{
     payload::Payload, registration::Registration, time::Timestamp, vapid::PublicKey,
 };
 
-/// A push to send as an IQ of type set. The id is unguessable and made by the sender of the push.
+/// The id of a stanza with a push. It is unguessable, and only who made it knows what its bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StanzaId([u8; Self::LENGTH]);
+
+impl StanzaId {
+    /// How many bytes it says.
+    pub const BYTES: usize = 38;
+
+    /// How many characters of base64 that is.
+    const LENGTH: usize = (Self::BYTES * 4).div_ceil(3);
+
+    pub fn encode(bytes: &[u8; Self::BYTES]) -> Self {
+        let mut text = [0; Self::LENGTH];
+        let _ = URL_SAFE_NO_PAD.encode(bytes, Out::from_slice(&mut text));
+        Self(text)
+    }
+
+    /// What a text says; None when it is none of these.
+    pub fn decode(text: &str) -> Option<[u8; Self::BYTES]> {
+        let mut bytes = [0; Self::BYTES];
+        if text.len() != Self::LENGTH {
+            return None;
+        }
+        let out = Out::from_slice(&mut bytes);
+        URL_SAFE_NO_PAD.decode(text.as_bytes(), out).ok()?;
+        Some(bytes)
+    }
+
+    /// As it is sent.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("base64 is ASCII")
+    }
+}
+
+/// A push to send as an IQ of type set.
 #[derive(Debug)]
 pub struct PushStanza {
-    pub id: String,
+    pub id: StanzaId,
     pub registration: Arc<Registration>,
     /// Who is asked in place of the JID that registered.
     pub stand_in: Option<Jid>,

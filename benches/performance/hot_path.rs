@@ -20,7 +20,7 @@ use rustix::process::Signal;
 use testbed::{PATIENCE, vapid::Sender};
 use tokio::{net::TcpStream, time::Instant};
 use unified_push::{
-    link::{PushStanza, Sent},
+    link::{PushStanza, Sent, StanzaId},
     model::{
         payload::Payload,
         registration::{Digest, Registration},
@@ -269,7 +269,7 @@ async fn open(backend: Backend, times: u32) {
 fn build_stanza(times: u32) {
     let domain = BareJid::new(DOMAIN).unwrap();
     let stanza = PushStanza {
-        id: "x".repeat(51),
+        id: StanzaId::encode(&[9; StanzaId::BYTES]),
         registration: Arc::new(Registration {
             owner: Jid::new("user-1@example.org/Conversations.AbCd").unwrap(),
             application: Digest::from_bytes([7; 32]),

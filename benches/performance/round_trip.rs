@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use unified_push::{
-    link::{PushStanza, Sent},
+    link::{PushStanza, Sent, StanzaId},
     model::{
         payload::Payload,
         registration::{Digest, Registration},
@@ -62,8 +62,7 @@ impl RoundTrip {
         let mut waiting: Vec<Waiting> = (0..load.connections)
             .map(|number| Waiting {
                 since: Instant::now(),
-                // As long as the daemon's.
-                stanza: stanza(format!("{number:051}"), next.next().unwrap(), &payload),
+                stanza: stanza(id(number), next.next().unwrap(), &payload),
             })
             .collect();
         for sent in &waiting {
@@ -98,8 +97,9 @@ impl RoundTrip {
                     return;
                 }
                 assert_eq!(attribute(tag, "type"), Some("result"), "{tag}");
-                let number: usize = attribute(tag, "id").unwrap().parse().unwrap();
-                let sent = &mut waiting[number];
+                let id = StanzaId::decode(attribute(tag, "id").unwrap()).unwrap();
+                let number = u64::from_le_bytes(*id.first_chunk().unwrap());
+                let sent = &mut waiting[number as usize];
                 if (from..until).contains(&now) {
                     latencies.push((now - sent.since).as_micros() as u32);
                 }
@@ -117,7 +117,13 @@ impl RoundTrip {
     }
 }
 
-fn stanza(id: String, to: &Jid, payload: &Payload) -> PushStanza {
+fn id(number: usize) -> StanzaId {
+    let mut bytes = [0; StanzaId::BYTES];
+    bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    StanzaId::encode(&bytes)
+}
+
+fn stanza(id: StanzaId, to: &Jid, payload: &Payload) -> PushStanza {
     PushStanza {
         id,
         registration: Arc::new(Registration {

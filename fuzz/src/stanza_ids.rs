@@ -20,7 +20,8 @@ pub fn run(data: &[u8]) {
         number: 3,
     };
     let minted = IDS.mint(&romeo, &attempt);
-    assert_eq!(IDS.verify(romeo.as_str(), &minted), Some(attempt));
+    let minted = minted.as_str();
+    assert_eq!(IDS.verify(romeo.as_str(), minted), Some(attempt));
 
     // Something else in its place, or at one place of it.
     let (made_up, rest) = halves(data);
@@ -30,7 +31,7 @@ pub fn run(data: &[u8]) {
         assert_eq!(IDS.verify(romeo.as_str(), id), None);
     }
     if let [at, with, rest @ ..] = rest {
-        let mut id = minted.clone().into_bytes();
+        let mut id = minted.as_bytes().to_vec();
         let at = usize::from(*at) % id.len();
         id[at] = *with;
         let altered = str::from_utf8(&id).ok().filter(|id| *id != minted);
@@ -38,7 +39,7 @@ pub fn run(data: &[u8]) {
         if let Ok(other) = Jid::new(&String::from_utf8_lossy(rest))
             && other != romeo
         {
-            assert_eq!(IDS.verify(other.as_str(), &minted), None);
+            assert_eq!(IDS.verify(other.as_str(), minted), None);
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes};
 use jid::{BareJid, Jid};
 use tokio::time::Instant;
 use unified_push::{
-    link::{PushStanza, Sent},
+    link::{PushStanza, Sent, StanzaId},
     model::{
         payload::Payload,
         registration::{Digest, Registration},
@@ -49,8 +49,11 @@ pub fn run(data: &[u8]) {
     else {
         return;
     };
+    let mut bytes = [0; StanzaId::BYTES];
+    bytes.iter_mut().zip(id.bytes()).for_each(|(to, from)| *to = from);
+    let stanza_id = StanzaId::encode(&bytes);
     let push = PushStanza {
-        id: id.to_owned(),
+        id: stanza_id,
         registration: Arc::new(Registration {
             owner: jid,
             application: Digest::from_bytes([1; 32]),
@@ -65,7 +68,7 @@ pub fn run(data: &[u8]) {
     };
     out.clear();
     writer::push(&mut out, &BareJid::new(DOMAIN).expect("a JID"), &push);
-    assert_stanza(&out, "set", push.to().as_str(), id);
+    assert_stanza(&out, "set", push.to().as_str(), stanza_id.as_str());
     let text = String::from_utf8(out).expect("UTF-8");
     let payload = format!(">{}</push></iq>", STANDARD.encode(push.payload.as_bytes()));
     assert!(text.trim_end().ends_with(&payload));

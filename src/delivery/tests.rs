@@ -19,11 +19,11 @@ async fn an_acknowledged_push_reports_the_accepted_ttl() {
         (PHONE, &b"hello"[..])
     );
     assert_eq!(world.metrics.in_flight.get(), 1);
-    assert!(
-        world
-            .delivery
-            .answer(stanza.to().as_str(), &stanza.id, Answer::Acknowledged)
-    );
+    assert!(world.delivery.answer(
+        stanza.to().as_str(),
+        stanza.id.as_str(),
+        Answer::Acknowledged
+    ));
     assert_eq!(accepted_ttl(&push.await.unwrap()), 60);
     assert_eq!(world.metrics.acknowledgement_seconds.get_sample_count(), 1);
     assert_eq!(
@@ -53,16 +53,16 @@ async fn a_stranger_or_a_guess_acknowledges_nothing() {
     let stanza = world.sent().await;
     let acknowledge = |from: &str, id: &str| world.delivery.answer(from, id, Answer::Acknowledged);
     assert!(
-        !acknowledge("eve@example.org/x", &stanza.id),
+        !acknowledge("eve@example.org/x", stanza.id.as_str()),
         "the right id from another JID"
     );
     assert!(
-        !acknowledge("romeo@example.org/balcony", &stanza.id),
+        !acknowledge("romeo@example.org/balcony", stanza.id.as_str()),
         "another resource"
     );
     assert!(!acknowledge(PHONE, "guessed"));
     assert!(!push.is_finished());
-    assert!(acknowledge(PHONE, &stanza.id));
+    assert!(acknowledge(PHONE, stanza.id.as_str()));
     assert_eq!(accepted_ttl(&push.await.unwrap()), 86_400);
 }
 
@@ -92,7 +92,7 @@ async fn ttl_0_is_content_with_having_been_sent() {
     let stanza = world.sent().await;
     world
         .delivery
-        .answer(stanza.to().as_str(), &stanza.id, Answer::Failed);
+        .answer(stanza.to().as_str(), stanza.id.as_str(), Answer::Failed);
     assert_eq!(refused.await.unwrap(), Outcome::PhoneError);
 
     world.link.send_replace(LinkState::Connecting);
@@ -137,11 +137,11 @@ async fn a_refusal_that_a_registration_overtook_is_no_404_for_a_url_that_lives()
         token,
         "the same URL, registered again"
     );
-    assert!(
-        world
-            .delivery
-            .answer(stanza.to().as_str(), &stanza.id, Answer::NotRegistered)
-    );
+    assert!(world.delivery.answer(
+        stanza.to().as_str(),
+        stanza.id.as_str(),
+        Answer::NotRegistered
+    ));
     // The message is for the new registration.
     assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
     let stanza = world.sent().await;
@@ -170,11 +170,11 @@ async fn a_refusal_is_an_answer_to_ttl_0_even_while_the_disk_is_slow() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let push = world.push(&token, Some(0));
     let stanza = world.sent().await;
-    assert!(
-        world
-            .delivery
-            .answer(stanza.to().as_str(), &stanza.id, Answer::NotRegistered)
-    );
+    assert!(world.delivery.answer(
+        stanza.to().as_str(),
+        stanza.id.as_str(),
+        Answer::NotRegistered
+    ));
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(push.await.unwrap(), Outcome::Revoked);
     assert_eq!(world.push(&token, None).await.unwrap(), Outcome::Gone);

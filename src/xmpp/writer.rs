@@ -63,7 +63,8 @@ impl StanzaError {
 
 /// A push (an iq of type set with an element push).
 pub fn push(out: &mut Vec<u8>, from: &BareJid, push: &PushStanza) {
-    iq(out, "set", from.as_str(), push.to().as_str(), &push.id);
+    let (to, id) = (push.to().as_str(), push.id.as_str());
+    iq(out, "set", from.as_str(), to, id);
     put(out, "<push xmlns='");
     put(out, registration::NS);
     put(out, "' application='");

@@ -12,16 +12,18 @@
 
 use std::hash::Hasher;
 
-use base64_simd::{Out, URL_SAFE_NO_PAD};
 use jid::Jid;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use subtle::ConstantTimeEq;
 
-use crate::model::{message::MessageKey, secret::Secret};
+use crate::{
+    link::StanzaId,
+    model::{message::MessageKey, secret::Secret},
+};
 
 const PURPOSE: &str = "stanza-id/siphash-2-4-128";
 const FIELDS: usize = 4 + 16 + 2;
-const MAC: usize = 16;
+const MAC: usize = StanzaId::BYTES - FIELDS;
 
 /// A daemon, since it was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,25 +62,19 @@ impl StanzaIds {
     }
 
     /// The id of a stanza to `to`.
-    pub fn mint(&self, to: &Jid, attempt: &AttemptId) -> String {
-        let mut id = [0; FIELDS + MAC];
+    pub fn mint(&self, to: &Jid, attempt: &AttemptId) -> StanzaId {
+        let mut id = [0; StanzaId::BYTES];
         id[..4].copy_from_slice(&attempt.replica.0);
         id[4..20].copy_from_slice(attempt.message.as_bytes());
         id[20..FIELDS].copy_from_slice(&attempt.number.to_be_bytes());
         let mac = mac(self.keys[0], &id[..FIELDS], to.as_str());
         id[FIELDS..].copy_from_slice(&mac);
-        URL_SAFE_NO_PAD.encode_to_string(id)
+        StanzaId::encode(&id)
     }
 
     /// What was asked of `from`; None when the id is not ours or went to somebody else.
     pub fn verify(&self, from: &str, id: &str) -> Option<AttemptId> {
-        let mut bytes = [0; FIELDS + MAC];
-        let id = id.as_bytes();
-        if URL_SAFE_NO_PAD.decoded_length(id).ok()? != bytes.len() {
-            return None;
-        }
-        let out = Out::from_slice(&mut bytes);
-        URL_SAFE_NO_PAD.decode(id, out).ok()?;
+        let bytes = StanzaId::decode(id)?;
         let (fields, tag) = bytes.split_at(FIELDS);
         let mut keys = self.keys.iter();
         let authentic = keys.any(|key| mac(*key, fields, from).ct_eq(tag).into());
@@ -119,22 +115,23 @@ mod tests {
     fn only_the_jid_that_was_asked_can_answer() {
         let phone = jid("romeo@example.org/orchard");
         let id = ids(7).mint(&phone, &ATTEMPT);
-        assert_eq!(ids(7).verify(phone.as_str(), &id), Some(ATTEMPT));
+        assert_eq!(ids(7).verify(phone.as_str(), id.as_str()), Some(ATTEMPT));
         for other in [
             "romeo@example.org",
             "romeo@example.org/balcony",
             "eve@example.org/orchard",
         ] {
-            assert_eq!(ids(7).verify(other, &id), None, "{other}");
+            assert_eq!(ids(7).verify(other, id.as_str()), None, "{other}");
         }
     }
 
     #[test]
     fn a_changed_or_foreign_id_is_nobodys() {
         let phone = jid("romeo@example.org/orchard");
-        let id = ids(7).mint(&phone, &ATTEMPT);
+        let minted = ids(7).mint(&phone, &ATTEMPT);
+        let id = minted.as_str();
         for index in 0..id.len() {
-            let mut changed = id.clone().into_bytes();
+            let mut changed = id.as_bytes().to_vec();
             changed[index] = if changed[index] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
             assert_eq!(
@@ -147,7 +144,8 @@ mod tests {
             "",
             "abc",
             &format!("{id}AAAA"),
-            &ids(8).mint(&phone, &ATTEMPT),
+            &id[1..],
+            ids(8).mint(&phone, &ATTEMPT).as_str(),
         ] {
             assert_eq!(ids(7).verify(phone.as_str(), foreign), None, "{foreign:?}");
         }
@@ -158,7 +156,7 @@ mod tests {
         let phone = jid("romeo@example.org/orchard");
         let rotated = StanzaIds::new(&Secret::new([8; 32]), &[Secret::new([7; 32])]);
         assert_eq!(
-            rotated.verify(phone.as_str(), &ids(7).mint(&phone, &ATTEMPT)),
+            rotated.verify(phone.as_str(), ids(7).mint(&phone, &ATTEMPT).as_str()),
             Some(ATTEMPT)
         );
     }

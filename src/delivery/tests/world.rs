@@ -183,7 +183,7 @@ impl World {
     pub fn answer(&self, stanza: &PushStanza, answer: Answer) {
         assert!(
             self.delivery
-                .answer(stanza.to().as_str(), &stanza.id, answer)
+                .answer(stanza.to().as_str(), stanza.id.as_str(), answer)
         );
     }
 
@@ -365,7 +365,7 @@ impl World {
         let stanza = self.sent().await;
         assert!(
             self.delivery
-                .answer(stanza.to().as_str(), &stanza.id, answer)
+                .answer(stanza.to().as_str(), stanza.id.as_str(), answer)
         );
         push.await.unwrap()
     }

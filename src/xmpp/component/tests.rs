@@ -14,7 +14,7 @@ use jid::{BareJid, Jid};
 use super::*;
 use crate::{
     demo::{Host, Server, Wire},
-    link::{Answer, Granted, RegisterError, RegisterRequest, Registered, Sent},
+    link::{Answer, Granted, RegisterError, RegisterRequest, Registered, Sent, StanzaId},
     metrics::OddStanza,
     model::{
         host,
@@ -185,13 +185,25 @@ impl Bench {
 
 fn push(id: &str, size: usize, deadline: Duration) -> PushStanza {
     PushStanza {
-        id: id.into(),
+        id: stanza_id(id),
         registration: registration(Digest::from_bytes([0; 32]), Digest::from_bytes([0xff; 32])),
         stand_in: None,
         payload: Payload::new(Bytes::from(vec![b'x'; size])).unwrap(),
         deadline: Instant::now() + deadline,
         sent: Sent::default(),
     }
+}
+
+/// One for each name.
+fn stanza_id(name: &str) -> StanzaId {
+    let mut bytes = [0; StanzaId::BYTES];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    StanzaId::encode(&bytes)
+}
+
+/// Whether a stanza that was received is the push of that name.
+fn is_push(stanza: &str, name: &str) -> bool {
+    stanza.contains(&format!("id='{}'", stanza_id(name).as_str()))
 }
 
 fn registration(application: Digest, instance: Digest) -> Arc<Registration> {

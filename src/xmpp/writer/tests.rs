@@ -10,7 +10,7 @@ use xmpp_parsers::{iq::Iq, minidom::Element, stanza_error};
 
 use super::*;
 use crate::{
-    link::{Registered, Sent},
+    link::{Registered, Sent, StanzaId},
     model::{payload::Payload, registration::Registration, time::Timestamp, vapid::PublicKey},
 };
 
@@ -18,7 +18,7 @@ fn domain() -> BareJid {
     BareJid::new("up.example.org").unwrap()
 }
 
-fn stanza(to: Jid, id: String, payload: Vec<u8>) -> PushStanza {
+fn stanza(to: Jid, id: StanzaId, payload: Vec<u8>) -> PushStanza {
     PushStanza {
         id,
         registration: Arc::new(Registration {
@@ -59,17 +59,18 @@ proptest! {
     #[test]
     fn a_push_is_read_back_as_it_was(
         to in any_jid(),
-        id: String,
+        id: [u8; StanzaId::BYTES],
         payload in prop::collection::vec(any::<u8>(), 1..=4096),
     ) {
         let mut out = Vec::new();
-        push(&mut out, &domain(), &stanza(to.clone(), id.clone(), payload.clone()));
+        let id = StanzaId::encode(&id);
+        push(&mut out, &domain(), &stanza(to.clone(), id, payload.clone()));
         let Iq::Set { from, to: read_to, id: read_id, payload: element } = parsed(&out) else {
             panic!("not a set");
         };
         prop_assert_eq!(from, Some(domain().into()));
         prop_assert_eq!(read_to, Some(to));
-        prop_assert_eq!(read_id, legal(&id));
+        prop_assert_eq!(read_id, id.as_str());
         prop_assert!(element.is("push", registration::NS));
         let digest = Digest::parse(element.attr("application")).unwrap();
         prop_assert_eq!(digest.as_bytes(), &[1; 32]);
