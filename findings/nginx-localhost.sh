@@ -111,7 +111,7 @@ user=
 [ "$(id -u)" = 0 ] || user=--map-root-user
 unshare $user --net --mount --propagation private sh inside.sh
 { read -r address && read -r name; } <took
-if [ "$address" -gt 2 ] || [ "$name" -lt 7 ]; then
+if [ "$address" -gt 3 ] || [ "$name" -lt 5 ]; then
     echo 'the behaviour has changed' >&2
     exit 1
 fi
