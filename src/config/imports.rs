@@ -5,7 +5,7 @@ use std::fs;
 use super::{
     import_entry::{Entry, Written},
     options::IMPORT,
-    secrets::place,
+    secrets::{how_to_pass, place},
     settings::Settings,
     values::frame,
 };
@@ -56,8 +56,14 @@ fn import(settings: &mut Settings, entry: Entry, number: usize) -> Option<Import
                 }
                 Err(error) => {
                     let what = format!("has a key that is missing: {name} cannot be read: {error}");
-                    let remedy = "copy the former server's key to there, and let the user who runs \
-                                  unified-push read it";
+                    let remedy = match is_credential {
+                        true => how_to_pass(&path),
+                        false => {
+                            "copy the former server's key to there, and let the user who runs \
+                                  unified-push read it"
+                                .to_owned()
+                        }
+                    };
                     settings.complain(about, what, remedy);
                     return None;
                 }

@@ -208,6 +208,7 @@ fn read(settings: &mut Settings, about: &About, path: &Path) -> Option<Vec<u8>> 
         }
         Err(error) => {
             let remedy = match error.kind() {
+                io::ErrorKind::NotFound if is_credential => how_to_pass(&path),
                 io::ErrorKind::NotFound => how_to_make(about, &path),
                 _ => format!("let the user who runs unified-push read {}", path.display()),
             };
@@ -227,6 +228,15 @@ pub fn place(settings: &Settings, path: &Path) -> (PathBuf, bool) {
         }
         None => (settings.file.with_file_name(path), false),
     }
+}
+
+/// The remedy for a credential that does not exist: nobody but systemd can put it there.
+pub fn how_to_pass(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().display();
+    format!(
+        "have systemd pass it: write `LoadCredential={name}:FILE` under [Service] in the unit, with the file \
+         that holds it, and restart unified-push"
+    )
 }
 
 /// The remedy for a secret's file that does not exist.

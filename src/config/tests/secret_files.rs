@@ -265,6 +265,23 @@ fn relative_paths_start_in_the_credentials_directory() {
 }
 
 #[test]
+fn a_credential_that_is_missing_is_for_systemd_to_pass() {
+    let files = Files::new();
+    let directory = files.0.path().to_str().unwrap();
+    let env = [DOMAIN, SECRET, ("CREDENTIALS_DIRECTORY", directory)];
+    let toml = "secret_file = 'lost'\nimport = [{ kind = 'up', key_file = 'former' }]\n";
+    let report = files.report(toml, &env);
+    for name in ["lost", "former"] {
+        let pass = format!("`LoadCredential={name}:FILE`");
+        assert!(report.contains(&pass), "{report}");
+    }
+    assert!(
+        !report.contains("create ") && !report.contains("to there"),
+        "{report}"
+    );
+}
+
+#[test]
 fn without_credentials_relative_paths_start_beside_the_file() {
     let files = Files::new();
     files.write_private("component-secret", "7\n");
