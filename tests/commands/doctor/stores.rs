@@ -79,13 +79,8 @@ async fn a_database_that_is_none_is_named_and_untouched() {
     clinic
         .is_wrong("state_dir", "was written by a newer version")
         .await;
-    fs::write(&database, [0x55; 8192]).unwrap();
-    clinic.is_wrong("state_dir", "newer version").await;
-    let mut nonsense = [0x55; 8192];
-    nonsense[60..64].fill(0);
+    let nonsense = [0x55; 8192];
     fs::write(&database, nonsense).unwrap();
-    clinic
-        .is_wrong("state_dir", "cannot be used as the store")
-        .await;
+    clinic.is_wrong("state_dir", "file is not a database").await;
     assert!(fs::read(&database).unwrap() == nonsense);
 }
