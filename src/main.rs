@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-// A push makes some twenty allocations, which take longer with the C library's.
+// A push makes ten allocations, which take longer with the C library's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
