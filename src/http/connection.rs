@@ -137,7 +137,9 @@ impl Connection {
                         Call::Leave => return None,
                         Call::Rest if guest.may_rest() => {
                             let parts = connection.into_parts();
-                            return Some((parts.io.into_inner().stream, parts.read_buf));
+                            // A copy, since even an empty part keeps the whole buffer.
+                            let ahead = Bytes::copy_from_slice(&parts.read_buf);
+                            return Some((parts.io.into_inner().stream, ahead));
                         }
                         // The next request has come meanwhile.
                         Call::Rest => {}
