@@ -42,6 +42,7 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::Either;
 use jid::Jid;
 use tokio::{
     sync::{mpsc, watch},
@@ -224,28 +225,39 @@ impl Delivery {
     }
 
     /// Opens the token and sends the push to the phone, or keeps it for the phone.
-    pub async fn push(self: &Arc<Self>, token: &str, message: Message) -> Outcome {
-        if !self.clock.has_begun() {
-            return match self.tokens.is_authentic(token) {
-                true => Outcome::ClockWrong,
-                false => Outcome::BadToken,
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` keeps room for its arguments twice, for every push in flight"
+    )]
+    pub fn push(
+        self: &Arc<Self>,
+        token: &str,
+        message: Message,
+    ) -> impl Future<Output = Outcome> + Send {
+        async move {
+            if !self.clock.has_begun() {
+                return match self.tokens.is_authentic(token) {
+                    true => Outcome::ClockWrong,
+                    false => Outcome::BadToken,
+                };
+            }
+            let arrival = Instant::now();
+            let deadline = arrival + self.settings.read().ack_timeout;
+            let endpoint = match timeout_at(deadline, self.tokens.open(token)).await {
+                Ok(Ok(endpoint)) => endpoint,
+                Ok(Err(OpenError::Forged)) => return Outcome::BadToken,
+                Ok(Err(OpenError::Dead)) => return Outcome::Gone,
+                Ok(Err(OpenError::Store(_))) | Err(_) => return Outcome::StoreFailed,
             };
-        }
-        let arrival = Instant::now();
-        let deadline = arrival + self.settings.read().ack_timeout;
-        let endpoint = match timeout_at(deadline, self.tokens.open(token)).await {
-            Ok(Ok(endpoint)) => endpoint,
-            Ok(Err(OpenError::Forged)) => return Outcome::BadToken,
-            Ok(Err(OpenError::Dead)) => return Outcome::Gone,
-            Ok(Err(OpenError::Store(_))) | Err(_) => return Outcome::StoreFailed,
-        };
-        if let Err(refusal) = self.authorize(&endpoint, message.signature) {
-            return Outcome::Unauthorized(refusal);
-        }
-        match self.begin(endpoint.registration, message, arrival, deadline) {
-            Begun::Ended(outcome) => outcome,
-            Begun::Kept(outcome) => outcome.await,
-            Begun::Sent(push, attempt) => self.settle(token, push, attempt).await,
+            if let Err(refusal) = self.authorize(&endpoint, message.signature) {
+                return Outcome::Unauthorized(refusal);
+            }
+            let outcome = match self.begin(endpoint.registration, message, arrival, deadline) {
+                Begun::Ended(outcome) => return outcome,
+                Begun::Kept(outcome) => Either::Left(outcome),
+                Begun::Sent(push, attempt) => Either::Right(self.settle(token, push, attempt)),
+            };
+            outcome.await
         }
     }
 

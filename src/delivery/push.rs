@@ -114,20 +114,26 @@ impl Delivery {
     }
 
     /// Waits for the answer to a push's first attempt.
-    pub(super) async fn settle(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` keeps room for its arguments twice, for every push in flight"
+    )]
+    pub(super) fn settle(
         self: &Arc<Self>,
         token: &str,
         push: Push,
         attempt: Attempt,
-    ) -> Outcome {
-        let verdict = attempt.wait(push.deadline).await;
-        if verdict == Some(Verdict::Acknowledged) {
-            let seconds = push.arrival.elapsed().as_secs_f64();
-            self.metrics.acknowledgement_seconds.observe(seconds);
-            return self.acknowledged(&push);
+    ) -> impl Future<Output = Outcome> + Send {
+        async move {
+            let verdict = attempt.wait(push.deadline).await;
+            if verdict == Some(Verdict::Acknowledged) {
+                let seconds = push.arrival.elapsed().as_secs_f64();
+                self.metrics.acknowledgement_seconds.observe(seconds);
+                return self.acknowledged(&push);
+            }
+            // Apart, so that a push in flight holds no room for what seldom happens.
+            Box::pin(self.unacknowledged(token, push, attempt, verdict)).await
         }
-        // Apart, so that a push in flight holds no room for what seldom happens.
-        Box::pin(self.unacknowledged(token, push, attempt, verdict)).await
     }
 
     async fn unacknowledged(

@@ -279,3 +279,11 @@ async fn a_restricted_endpoint_takes_what_its_key_has_signed() {
     }
     assert_eq!(counted(&world.metrics), [2, 2, 2, 1]);
 }
+
+/// A hundred thousand may be in flight.
+#[tokio::test]
+async fn a_push_in_flight_takes_little_memory() {
+    let world = World::new().await;
+    let push = world.delivery.push("none", message(None));
+    assert!(size_of_val(&push) <= 700, "{}", size_of_val(&push));
+}

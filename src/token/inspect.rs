@@ -81,8 +81,9 @@ impl Tokens {
             Backend::Paseto => paseto::open(keyring, token),
             Backend::Jwt => jwt::open(keyring, token),
             Backend::Storage => {
-                if let Some(row) = self.row(token).await? {
-                    return self.look_up(row, miss).await;
+                // Boxed, since every push in flight would hold room for it.
+                if let Some(row) = Box::pin(self.row(token)).await? {
+                    return Box::pin(self.look_up(row, miss)).await;
                 }
                 None
             }
