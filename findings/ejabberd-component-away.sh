@@ -8,11 +8,12 @@
 # In fact ejabberd knows a component's name only while its link is up. Without it, the name is one of another
 # domain: ejabberd looks it up in the DNS and opens a connection between servers to the address that it
 # finds, for a push server the host that takes the pushes. The stanza waits there, 30 seconds if that host
-# accepts and says nothing, and does not come back to the component, which has long been there again and gets what
-# the phone sends next. The phone's answers to pushes go the same way. Where the name is not in the DNS, the
-# phone gets remote-server-not-found, an error of type cancel, as if there were no such service.
+# accepts and says nothing (two minutes in 24.12), and does not come back to the component, which has long
+# been there again and gets what the phone sends next. The phone's answers to pushes go the same way. Where
+# the name is not in the DNS, the phone gets remote-server-not-found, an error of type cancel, as if there
+# were no such service.
 #
-# Tested with ejabberd 23.01 (Debian 12). In a network namespace, as root or where user namespaces are allowed.
+# Tested with ejabberd 23.01 (Debian 12) and 24.12 (Debian 13). In a network namespace, as root or where user namespaces are allowed.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -102,7 +103,7 @@ def ask(name):
     client.socket.sendall(f"<iq type='set' id='{name}' to='push.example.org'><query xmlns='urn:example'/></iq>".encode())
 
 client = phone(5222)
-client.socket.settimeout(120)
+client.socket.settimeout(240)
 push = component(5347)
 ask("before")
 push.ask("", "id=['\"]before")

@@ -11,7 +11,7 @@
 # the phone's address, and says that the recipient is not there. Who acts on it, a push server for example by
 # sending again or giving the phone up, does so about a push that the phone has shown.
 #
-# Tested with Prosody 0.12.3 and ejabberd 23.01 (Debian 12).
+# Tested with Prosody 0.12.3 and ejabberd 23.01 (Debian 12), 13.0.1 and 24.12 (Debian 13).
 set -eu
 cd "$(dirname "$0")/.."
 
