@@ -13,7 +13,8 @@
 # the name is not in the DNS, the phone gets remote-server-not-found, an error of type cancel, as if there
 # were no such service.
 #
-# Tested with ejabberd 23.01 (Debian 12) and 24.12 (Debian 13). In a network namespace, as root or where user namespaces are allowed.
+# Tested with ejabberd 23.01 (Debian 12) and 24.12 (Debian 13). In a network namespace, as root or where
+# user namespaces are allowed.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # PgBouncer: an error that a changed table gives to one prepared statement outlives the client, for an hour.
 #
-# In transaction mode PgBouncer keeps prepared statements itself, since 1.24 by default. PostgreSQL refuses one
+# In transaction mode PgBouncer 1.24 keeps prepared statements itself by default. PostgreSQL refuses one
 # whose columns are others after an ALTER TABLE ("cached plan must not change result type"). One would guess
 # that an application which is started again prepares it anew and is well, as it is without a pooler.
 #

@@ -3,7 +3,7 @@
 #
 # A push server that is killed after it has read a POST closes the connection without an answer. One would
 # guess that the application server gets an error then and decides for itself, as with pywebpush: a POST is
-# not idempotent, and RFC 9110 tells clients not to repeat one of themselves.
+# not idempotent, and RFC 9110 tells clients not to repeat one on their own.
 #
 # In fact both send the same bytes again, on another connection, and report the second answer as the only
 # one. The crate's default client (isahc, which is libcurl) does so when the connection had served a push
