@@ -23,6 +23,7 @@ mod keepalive;
 pub mod loss;
 mod outbox;
 mod parse;
+mod prompt;
 pub mod reader;
 mod report;
 pub mod session;

@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     loss::Loss,
+    prompt::Prompt,
     settings::{Login, Timings},
 };
 use crate::{
@@ -74,7 +75,7 @@ pub async fn open(login: &Login, timings: &Timings) -> Result<Socket, Loss> {
     let (stream, address) = tcp(host, login.port, timings.connect).await?;
     match &login.tls {
         None => {
-            let (read, write) = stream.into_split();
+            let (read, write) = tokio::io::split(Prompt(stream));
             Ok(Socket {
                 peer: Peer::Tcp(address),
                 read: Box::new(read),
@@ -160,7 +161,7 @@ async fn encrypt(stream: TcpStream, address: SocketAddr, trust: Trust) -> Result
     let client = spawn_blocking(move || trust.client()).await;
     let client = client.map_err(|error| Loss::Cut(error.into()))??;
     let connector = TlsConnector::from(Arc::new(client));
-    match connector.connect(name, stream).await {
+    match connector.connect(name, Prompt(stream)).await {
         Ok(stream) => {
             let (read, write) = tokio::io::split(stream);
             Ok(Socket {
