@@ -50,7 +50,10 @@ pub fn run(data: &[u8]) {
         return;
     };
     let mut bytes = [0; StanzaId::BYTES];
-    bytes.iter_mut().zip(id.bytes()).for_each(|(to, from)| *to = from);
+    bytes
+        .iter_mut()
+        .zip(id.bytes())
+        .for_each(|(to, from)| *to = from);
     let stanza_id = StanzaId::encode(&bytes);
     let push = PushStanza {
         id: stanza_id,
