@@ -125,10 +125,15 @@ pub struct Index {
     pub sql: &'static str,
 }
 
-/// All indexes that the migrations of an engine make.
+/// All indexes that the migrations of an engine make, but for those that a later one drops.
 pub fn indexes(migrations: &[&'static str]) -> Vec<Index> {
-    let statements = migrations.iter().flat_map(|migration| migration.split(';'));
-    statements.filter_map(index).collect()
+    let statements = || migrations.iter().flat_map(|migration| migration.split(';'));
+    let is_dropped = |index: &Index| {
+        let drop = format!("DROP INDEX {}", index.name);
+        statements().any(|statement| statement.ends_with(&drop))
+    };
+    let made = statements().filter_map(index);
+    made.filter(|index| !is_dropped(index)).collect()
 }
 
 /// What makes an index, behind the comment about it.

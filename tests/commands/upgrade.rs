@@ -276,5 +276,5 @@ async fn an_earlier_installation_on_postgresql_goes_on() {
     database.batch_execute(&dump).await.unwrap();
     drop(database);
     let installation = Installation::new(&url).await;
-    goes_on("postgres", "from schema 1 to 2 of 6", installation).await;
+    goes_on("postgres", "from schema 1 to 2 of 7", installation).await;
 }
