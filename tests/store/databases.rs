@@ -55,7 +55,6 @@ async fn a_database_of_an_older_schema_keeps_all_it_holds(postgres: &Postgres) {
         include_str!("../../src/store/postgres/schema/3.filled.sql"),
         include_str!("../../src/store/postgres/schema/4.filled.sql"),
         include_str!("../../src/store/postgres/schema/5.filled.sql"),
-        include_str!("../../src/store/postgres/schema/6.filled.sql"),
     ];
     const TABLES: [&str; 5] = [
         "changes",
