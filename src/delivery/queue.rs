@@ -3,6 +3,8 @@
 //! Nothing else in delivery asks the store, and nothing else counts what becomes of a message that
 //! waits. So many at a time may ask for a write; the rest stand in line, and only for a while.
 
+mod lines;
+
 use std::{
     sync::{
         Arc,
@@ -13,11 +15,12 @@ use std::{
 
 use jid::Jid;
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit},
+    sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     time::{sleep, timeout},
 };
 use tracing::debug;
 
+use self::lines::Lines;
 use crate::{
     link::Answer,
     metrics::{Metrics, QueueEvent},
@@ -52,6 +55,7 @@ const LEASE: Duration = Duration::from_secs(5);
 pub struct Queue {
     store: Store,
     metrics: Arc<Metrics>,
+    lines: Lines,
     writes: Semaphore,
     late_answers: Arc<Semaphore>,
     /// What waits is to be read from the store once more.
@@ -64,6 +68,7 @@ impl Queue {
         Self {
             store,
             metrics,
+            lines: Lines::default(),
             writes: Semaphore::new(WRITES_AT_ONCE),
             late_answers: Arc::new(Semaphore::new(LATE_ANSWERS_AT_ONCE)),
             rescan: Notify::new(),
@@ -83,7 +88,11 @@ impl Queue {
         caps: Caps,
         now: Timestamp,
     ) -> Result<Enqueued, StoreError> {
-        let turn = self.turn().await?;
+        let turn = in_time(async {
+            let place = self.lines.stand(message.registration.account()).await?;
+            Ok((self.writes.acquire().await?, place))
+        });
+        let turn = turn.await?;
         let enqueued = self.store.enqueue(message, caps, now).await?;
         drop(turn);
         let events = &self.metrics.queue_events;
@@ -103,10 +112,7 @@ impl Queue {
 
     /// Waits in line. Whoever has a turn may ask the store to write, until it is dropped.
     pub async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
-        match timeout(LONGEST_LINE, self.writes.acquire()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(_) => Err(StoreError::Busy),
-        }
+        in_time(self.writes.acquire()).await
     }
 
     /// Before the next message for this phone is claimed: deletes what was overtaken, and nothing that was
@@ -277,5 +283,14 @@ impl Queue {
     /// Phones that messages wait for, in order, from the first after `after`.
     pub async fn phones(&self, after: Option<&Jid>, limit: u32) -> Result<Vec<Jid>, StoreError> {
         self.store.owners_waiting(after, limit).await
+    }
+}
+
+async fn in_time<Turn>(
+    line: impl Future<Output = Result<Turn, AcquireError>>,
+) -> Result<Turn, StoreError> {
+    match timeout(LONGEST_LINE, line).await {
+        Ok(Ok(turn)) => Ok(turn),
+        Ok(Err(_)) | Err(_) => Err(StoreError::Busy),
     }
 }

@@ -315,3 +315,27 @@ async fn a_shortest_ttl_keeps_what_was_for_now_or_never() {
     let rest = kept(Urgency::High, Urgency::Normal).await;
     assert_eq!(rest, Outcome::LinkDown);
 }
+
+#[tokio::test]
+async fn an_account_with_very_many_pushes_does_not_stand_before_the_others() {
+    let world =
+        World::with(|settings| settings.endpoint_rate = "1000/s, burst 1000".parse().unwrap());
+    let world = world.await;
+    let greedy = world.endpoint().await;
+    let other = world.endpoint_of("juliet@example.org/balcony").await;
+    world.link.send_replace(LinkState::Connecting);
+    world.delivery.link_down();
+    let disk = world.other_process();
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let flood: Vec<_> = (0..600).map(|_| world.push(&greedy, None)).collect();
+    world.settle().await;
+    let healthy = world.push(&other, None);
+    world.settle().await;
+    disk.execute_batch("COMMIT").unwrap();
+    assert!(matches!(healthy.await.unwrap(), Outcome::Stored { .. }));
+    let before = flood.iter().filter(|push| push.is_finished()).count();
+    assert!(before <= 64, "{before} came before");
+    for push in flood {
+        assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
+    }
+}
