@@ -3,23 +3,71 @@
 
 use std::time::Duration;
 
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until},
+};
 
-/// How late.
+use crate::model::sync::Mutex;
+
+/// How late, at least.
 pub const LATE: Duration = Duration::from_secs(1);
 
+/// Between two of them. Were all that were refused together told together, they would come back together,
+/// and others wait behind them.
+const PACE: Duration = Duration::from_millis(1);
+
 /// So many at a time may be late. Beyond it they come at once.
-pub struct Late(Semaphore);
+pub struct Late {
+    places: Semaphore,
+    /// When the last of them comes.
+    last: Mutex<Option<Instant>>,
+}
 
 impl Late {
     pub fn new(at_once: usize) -> Self {
-        Self(Semaphore::new(at_once))
+        Self {
+            places: Semaphore::new(at_once),
+            last: Mutex::default(),
+        }
     }
 
     /// Waits before a refusal.
     pub async fn wait(&self) {
-        if let Ok(_late) = self.0.try_acquire() {
-            sleep(LATE).await;
+        if let Ok(_late) = self.places.try_acquire() {
+            sleep_until(self.next()).await;
         }
+    }
+
+    fn next(&self) -> Instant {
+        let mut last = self.last.lock();
+        let earliest = Instant::now() + LATE;
+        let next = last.map_or(earliest, |last| earliest.max(last + PACE));
+        *last = Some(next);
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{StreamExt, stream::FuturesUnordered};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_together_is_told_one_after_the_other() {
+        let late = Late::new(100);
+        let begun = Instant::now();
+        let mut refusals: FuturesUnordered<_> = (0..100).map(|_| late.wait()).collect();
+        let mut told = begun;
+        assert!(refusals.next().await.is_some());
+        assert!(begun.elapsed() >= LATE);
+        while refusals.next().await.is_some() {
+            assert!(told < Instant::now());
+            told = Instant::now();
+        }
+        assert!(begun.elapsed() < 2 * LATE);
+        late.wait().await;
+        assert!(told.elapsed() >= LATE);
     }
 }
