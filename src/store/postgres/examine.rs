@@ -9,8 +9,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     failure::{PostgresFailure, Result},
+    fitness,
     open_error::{self, PostgresOpenError},
-    pooler,
     source::Source,
     url::PostgresUrl,
 };
@@ -63,7 +63,7 @@ pub async fn examine(
 
 async fn ask(url: &PostgresUrl) -> Result<PostgresExamined> {
     let source = Source::new(url)?;
-    pooler::check(&source).await?;
+    fitness::check(&source).await?;
     let (client, connection) = source.connect().await?;
     let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
     let row = row(&client, QUESTIONS).await?;

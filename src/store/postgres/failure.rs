@@ -23,6 +23,8 @@ pub enum PostgresFailure {
     Busy,
     #[error("a connection pooler lends its connections for each {0} only")]
     Pooled(&'static str),
+    #[error("its encoding is {0}")]
+    Encoding(String),
     #[error("`synchronous_standby_names` is empty there")]
     NotSynchronous,
     #[error("its schema was not ready within an hour")]

@@ -6,9 +6,10 @@ use tokio::time::timeout;
 
 use super::{
     failure::{PostgresFailure, Result},
+    fitness,
     open_error::{PostgresOpenError, failed},
     pool::{Connection, Pool},
-    pooler, revocations,
+    revocations,
     schema::migrate,
     source::Source,
     upkeep,
@@ -59,7 +60,7 @@ pub async fn open(
     url: &PostgresUrl,
     settings: PostgresSettings,
 ) -> std::result::Result<Start, PostgresOpenError> {
-    let checked = timeout(CHECK, pooler::check(source)).await;
+    let checked = timeout(CHECK, fitness::check(source)).await;
     let checked = checked.unwrap_or(Err(PostgresFailure::NoConnection));
     checked.map_err(|failure| failed(failure, url))?;
     let db = pool.get().await.map_err(|failure| failed(failure, url))?;

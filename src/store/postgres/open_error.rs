@@ -56,6 +56,14 @@ pub enum PostgresOpenError {
         source: PostgresFailure,
     },
     #[error(
+        "{url} cannot hold every address: {source}. Make the database anew with \
+         `createdb --encoding=UTF8 --template=template0`"
+    )]
+    Encoding {
+        url: PostgresUrl,
+        source: PostgresFailure,
+    },
+    #[error(
         "{url} may lose what was accepted: {source}, and `store.require_synchronous` is set. Name \
          standbys there, or remove the option"
     )]
@@ -114,6 +122,7 @@ pub fn failed(source: PostgresFailure, url: &PostgresUrl) -> PostgresOpenError {
             PostgresFailure::TooSlow | PostgresFailure::SchemaLate => {
                 PostgresOpenError::Failed { url, source }
             }
+            PostgresFailure::Encoding(_) => PostgresOpenError::Encoding { url, source },
             PostgresFailure::Pooled(_) => PostgresOpenError::Pooled { url, source },
             PostgresFailure::Copying => PostgresOpenError::Copying { url, source },
             PostgresFailure::NotSynchronous => PostgresOpenError::NotSynchronous { url, source },

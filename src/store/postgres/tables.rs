@@ -14,10 +14,10 @@ use super::{
     clock,
     columns::{count, owner_key},
     failure::{PostgresFailure, Result},
-    open,
+    fitness, open,
     open_error::{self, PostgresOpenError},
     pool::{Connection, Pool, Purpose},
-    pooler, schema,
+    schema,
     source::Source,
     url::PostgresUrl,
 };
@@ -60,7 +60,7 @@ impl PostgresTables {
     pub async fn target(url: &PostgresUrl) -> std::result::Result<Self, PostgresOpenError> {
         let failed = |failure| open_error::failed(failure, url);
         let source = Source::new(url).map_err(failed)?;
-        pooler::check(&source).await.map_err(failed)?;
+        fitness::check(&source).await.map_err(failed)?;
         let pool = Pool::new(&source, 1, Purpose::Copy);
         let asked = Instant::now();
         let db = loop {

@@ -102,6 +102,15 @@ async fn store_copy_refuses_before_it_changes_anything() {
     fs::write(&file, format!("{}\n", url.replace("postgres:", "mysql:"))).unwrap();
     let file = format!("file:{}", file.display());
     let strange = postgres.database().await;
+    let latin = format!("{strange}_latin");
+    let name = latin.rsplit('/').next().unwrap();
+    let make = format!("CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0");
+    connect(&strange)
+        .await
+        .unwrap()
+        .batch_execute(&make)
+        .await
+        .unwrap();
     let empty = bed.path("empty");
     fs::create_dir(&empty).unwrap();
     fs::write(empty.join("unified-push.db"), "").unwrap();
@@ -121,6 +130,7 @@ async fn store_copy_refuses_before_it_changes_anything() {
         (&newer, &missing, "was written by a newer version"),
         (&missing, &url, "does not exist"),
         (&strange, &missing, "holds no store of unified-push"),
+        (&state_dir, &latin, "its encoding is LATIN1"),
         (&database, &url, "is not a directory"),
         (&sqlite(&empty), &missing, "holds no store of unified-push"),
         (&url, &url, "are the same store"),
