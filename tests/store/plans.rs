@@ -1,6 +1,6 @@
 //! What PostgreSQL reads for one phone while many wait.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use testbed::{Postgres, eventually, postgres::connect, tests};
 use tokio_postgres::Client;
@@ -9,7 +9,10 @@ use unified_push::store::{Claim, PostgresSettings, Store};
 use crate::{PostgresTest, messages::*};
 
 pub fn tests() -> Vec<PostgresTest> {
-    tests![&one_phone_costs_no_look_at_all_that_wait]
+    tests![
+        &one_phone_costs_no_look_at_all_that_wait,
+        no_statement_is_compiled
+    ]
 }
 
 /// To 200 accounts, as many to each.
@@ -56,4 +59,42 @@ async fn scans(client: &Client, index: &str) -> i64 {
     let sql = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = $1";
     let name = format!("unified_push_queue_{index}");
     client.query_one(sql, &[&name]).await.unwrap().get(0)
+}
+
+/// On a server that would compile even the smallest.
+async fn no_statement_is_compiled(postgres: &Postgres) {
+    let url = postgres.database().await;
+    let name = url.rsplit('/').next().unwrap();
+    let compile =
+        format!("ALTER DATABASE {name} SET jit = on; ALTER DATABASE {name} SET jit_above_cost = 0");
+    let client = connect(&url).await.unwrap();
+    client.batch_execute(&compile).await.unwrap();
+    let can = client.query_one("SELECT pg_jit_available()", &[]).await;
+    let can: bool = can.unwrap().get(0);
+
+    let other = connect(&url).await.unwrap();
+    let own = "SELECT pg_backend_pid() FROM generate_series(1, 2) AS n WHERE n > 1";
+    let own: i32 = other.query_one(own, &[]).await.unwrap().get(0);
+    assert_eq!(has_compiled(own), can);
+
+    let store = Store::connect(&url.parse().unwrap(), PostgresSettings::default())
+        .await
+        .unwrap();
+    put(&store, message(1)).await;
+    let owner = full(ORCHARD);
+    let (_, claim) = store.claim(None, &owner, after(30), NOW).await.unwrap();
+    assert!(matches!(claim, Claim::Message(_)), "{claim:?}");
+    let processes = "SELECT pid FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'unified-push'";
+    let processes = client.query(processes, &[]).await.unwrap();
+    assert!(!processes.is_empty());
+    for process in processes {
+        assert!(!has_compiled(process.get(0)));
+    }
+}
+
+/// Whether a process of the server has loaded its compiler.
+fn has_compiled(process: i32) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    maps.contains("/llvmjit")
 }
