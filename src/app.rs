@@ -49,7 +49,7 @@ use crate::{
 const ADMIN_CONNECTIONS: usize = 64;
 /// How many pushes at a time, to accounts that hold as many messages as they may, are refused late: more
 /// than a few clients can send. Each keeps its connection from giving way to others.
-const LATE_REFUSALS: usize = 2048;
+const LATE_REFUSALS: u32 = 2048;
 /// Files open beside HTTP connections: the admin's, the store, the link, the runtime.
 const OTHER_FILES: usize = ADMIN_CONNECTIONS + 64;
 

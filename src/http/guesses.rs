@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How many refusals are late at a time.
-const LATE_AT_ONCE: usize = 256;
+const LATE_AT_ONCE: u32 = 256;
 
 pub struct Guesses {
     /// Its owner calls [`forget_idle`](Limiter::forget_idle) now and then.

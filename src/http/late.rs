@@ -19,15 +19,17 @@ const PACE: Duration = Duration::from_millis(1);
 
 /// So many at a time may be late. Beyond it they come at once.
 pub struct Late {
+    at_once: u32,
     places: Semaphore,
     /// When the last of them comes.
     last: Mutex<Option<Instant>>,
 }
 
 impl Late {
-    pub fn new(at_once: usize) -> Self {
+    pub fn new(at_once: u32) -> Self {
         Self {
-            places: Semaphore::new(at_once),
+            at_once,
+            places: Semaphore::new(at_once as usize),
             last: Mutex::default(),
         }
     }
@@ -42,7 +44,9 @@ impl Late {
     fn next(&self) -> Instant {
         let mut last = self.last.lock();
         let earliest = Instant::now() + LATE;
-        let next = last.map_or(earliest, |last| earliest.max(last + PACE));
+        // Those who leave before it is their turn do not make it later for the rest.
+        let latest = earliest + PACE * self.at_once;
+        let next = last.map_or(earliest, |last| (last + PACE).clamp(earliest, latest));
         *last = Some(next);
         next
     }
@@ -50,7 +54,7 @@ impl Late {
 
 #[cfg(test)]
 mod tests {
-    use futures::{StreamExt, stream::FuturesUnordered};
+    use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 
     use super::*;
 
@@ -69,5 +73,16 @@ mod tests {
         assert!(begun.elapsed() < 2 * LATE);
         late.wait().await;
         assert!(told.elapsed() >= LATE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_wait_makes_nobody_else_wait_longer() {
+        let late = Late::new(100);
+        for _ in 0..10_000 {
+            assert!(late.wait().now_or_never().is_none());
+        }
+        let begun = Instant::now();
+        late.wait().await;
+        assert!(begun.elapsed() < 2 * LATE);
     }
 }
