@@ -27,13 +27,17 @@ impl Guesses {
         }
     }
 
-    /// Counts a guess. None: the client may go on. Otherwise it is refused, late, and its connection ends.
-    pub async fn refuse(&self, client: &ClientKey) -> Option<(PushResult, Response)> {
+    /// Counts a guess. None: the client may go on. Otherwise it is refused, after a [wait](Self::wait), and
+    /// its connection ends.
+    pub fn refuse(&self, client: &ClientKey) -> Option<(PushResult, Response)> {
         if self.limiter.admit(client) {
             return None;
         }
-        self.late.wait().await;
         let (result, response) = answer::guessing();
         Some((result, answer::closing(response)))
+    }
+
+    pub async fn wait(&self) {
+        self.late.wait().await;
     }
 }

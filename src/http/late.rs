@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::model::sync::Mutex;
 
-/// How late, at least.
+/// How late, at least; at most by another [`PACE`] for each of those that may be late at a time.
 pub const LATE: Duration = Duration::from_secs(1);
 
 /// Between two of them. Were all that were refused together told together, they would come back together,

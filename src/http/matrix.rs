@@ -91,8 +91,8 @@ enum Fault {
 enum Verdict {
     Accepted,
     Rejected,
-    /// It is to be sent again. With the answer that an endpoint would give.
-    Later(Response),
+    /// It is to be sent again. With what an endpoint would answer.
+    Later(PushResult, Response),
 }
 
 pub async fn discover() -> Response {
@@ -127,7 +127,16 @@ pub async fn notify<D: Deliver>(
         .buffered(CONCURRENT_PUSHES)
         .collect()
         .await;
-    conclude(&notification.pushkeys, verdicts)
+    let later = verdicts.iter().filter_map(|verdict| match verdict {
+        Verdict::Later(result, _) => Some(*result),
+        _ => None,
+    });
+    let later: Vec<_> = later.collect();
+    let response = conclude(&notification.pushkeys, verdicts);
+    drop((parts, body, notification));
+    // Once for all devices.
+    public.slow_down(&later).await;
+    response
 }
 
 impl<D> Gateway<D> {
@@ -184,7 +193,7 @@ impl<D: Deliver> Gateway<D> {
             StatusCode::NOT_FOUND => Verdict::Rejected,
             // It was registered for another application server, whose signature this one never makes.
             StatusCode::UNAUTHORIZED => Verdict::Rejected,
-            _ => Verdict::Later(response),
+            _ => Verdict::Later(result, response),
         }
     }
 }
@@ -198,7 +207,7 @@ fn conclude(pushkeys: &[String], verdicts: Vec<Verdict>) -> Response {
         match verdict {
             Verdict::Accepted => {}
             Verdict::Rejected => rejected.push(pushkey),
-            Verdict::Later(response) => return later(&response),
+            Verdict::Later(_, response) => return later(&response),
         }
     }
     answer_json(StatusCode::OK, &json!({"rejected": rejected}))

@@ -74,8 +74,8 @@ where
         && let Some((_, refused)) = public
             .guesses
             .refuse(&public.client(Peer::of(&request.extensions), &request.headers))
-            .await
     {
+        public.guesses.wait().await;
         return Err(refused);
     }
     Ok(waits)

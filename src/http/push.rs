@@ -100,11 +100,13 @@ pub fn take<D: Deliver>(
             }
         };
         count.result = result;
+        public.slow_down(&[result]).await;
         response
     }
 }
 
-/// Sends a message to the endpoint in a path without escapes, unless its client guesses tokens.
+/// Sends a message to the endpoint in a path without escapes, unless its client guesses tokens. To be
+/// followed by [`slow_down`](Public::slow_down).
 pub async fn deliver<D: Deliver>(
     public: &Public<D>,
     client: &ClientKey,
@@ -117,13 +119,9 @@ pub async fn deliver<D: Deliver>(
         None => Outcome::BadToken,
     };
     if outcome == Outcome::BadToken
-        && let Some(refused) = public.guesses.refuse(client).await
+        && let Some(refused) = public.guesses.refuse(client)
     {
         return refused;
-    }
-    if outcome == Outcome::AccountFull {
-        // It holds nothing meanwhile but its connection.
-        public.full.wait().await;
     }
     answer::outcome(&outcome, &public.public_url)
 }
@@ -139,6 +137,16 @@ pub async fn other(uri: Uri) -> Response {
 }
 
 impl<D> Public<D> {
+    /// Waits before an answer to who takes more than a share. For who holds nothing any more but the answer
+    /// and the connection.
+    pub async fn slow_down(&self, results: &[PushResult]) {
+        if results.contains(&PushResult::Guessing) {
+            self.guesses.wait().await;
+        } else if results.contains(&PushResult::AccountFull) {
+            self.full.wait().await;
+        }
+    }
+
     /// Whether what names an endpoint is a path, or a URL of this server.
     fn is_own(&self, name: &str, headers: &HeaderMap) -> bool {
         name.starts_with('/') || self.path_of_own(name, headers).is_some()

@@ -1,9 +1,10 @@
 //! The push gateway for Matrix.
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::*;
-use crate::metrics::PushResult;
+use crate::{http::late::LATE, metrics::PushResult};
 
 const PATH: &str = "/_matrix/push/v1/notify";
 
@@ -263,6 +264,17 @@ async fn guesses_are_slowed_down_and_dead_endpoints_are_not() {
         fixture.verdict(&event(&[&endpoint("good")])).await,
         rejected(&[])
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_is_full_is_waited_for_once_and_not_for_each_device() {
+    let fixture = Fixture::new();
+    let key = endpoint("AccountFull");
+    let begun = Instant::now();
+    let answer = fixture.notify(&event(&[key.as_str(); 20])).await;
+    assert_eq!(answer.status, 503);
+    let took = begun.elapsed();
+    assert!(LATE <= took && took < 2 * LATE, "{took:?}");
 }
 
 #[tokio::test]
