@@ -155,7 +155,7 @@ async fn what_is_wrong_is_said_without_the_password(postgres: &Postgres) {
     let make = format!("CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0");
     client.batch_execute(&make).await.unwrap();
     let said = open(&latin).await.unwrap_err();
-    let words = "cannot hold every address: its encoding is LATIN1. Make the database anew";
+    let words = "cannot hold every address: its encoding is LATIN1. Make another database";
     assert!(said.contains(words), "{said}");
 
     let guest = "CREATE USER guest PASSWORD 'guest-password';

@@ -1,6 +1,6 @@
 //! What PostgreSQL reads for one phone while many wait.
 
-use std::{fs, time::Duration};
+use std::{fs, io, time::Duration};
 
 use testbed::{Postgres, eventually, postgres::connect, tests};
 use tokio_postgres::Client;
@@ -75,7 +75,10 @@ async fn no_statement_is_compiled(postgres: &Postgres) {
     let other = connect(&url).await.unwrap();
     let own = "SELECT pg_backend_pid() FROM generate_series(1, 2) AS n WHERE n > 1";
     let own: i32 = other.query_one(own, &[]).await.unwrap().get(0);
-    assert_eq!(has_compiled(own), can);
+    match has_compiled(own) {
+        Ok(compiled) => assert_eq!(compiled, can),
+        Err(error) => return println!("left out: the server's processes cannot be seen: {error}"),
+    }
 
     let store = Store::connect(&url.parse().unwrap(), PostgresSettings::default())
         .await
@@ -89,12 +92,13 @@ async fn no_statement_is_compiled(postgres: &Postgres) {
     let processes = client.query(processes, &[]).await.unwrap();
     assert!(!processes.is_empty());
     for process in processes {
-        assert!(!has_compiled(process.get(0)));
+        // One that is closed meanwhile cannot be seen any more.
+        assert!(!has_compiled(process.get(0)).unwrap_or(false));
     }
 }
 
 /// Whether a process of the server has loaded its compiler.
-fn has_compiled(process: i32) -> bool {
-    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
-    maps.contains("/llvmjit")
+fn has_compiled(process: i32) -> io::Result<bool> {
+    let maps = fs::read_to_string(format!("/proc/{process}/maps"))?;
+    Ok(maps.contains("/llvmjit"))
 }

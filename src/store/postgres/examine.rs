@@ -9,8 +9,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     failure::{PostgresFailure, Result},
-    fitness,
+    open::admit_encoding,
     open_error::{self, PostgresOpenError},
+    pooler,
     source::Source,
     url::PostgresUrl,
 };
@@ -29,7 +30,8 @@ const QUESTIONS: &str = "SELECT current_setting('server_version'),
     current_setting('max_connections'),
     EXISTS (SELECT FROM pg_stat_activity
      WHERE application_name = 'unified-push' AND datname = current_database()
-         AND backend_start < clock_timestamp() - interval '15 s')";
+         AND backend_start < clock_timestamp() - interval '15 s'),
+    current_setting('server_encoding')";
 
 /// A server that lets us in.
 #[derive(Debug)]
@@ -50,8 +52,8 @@ pub struct PostgresExamined {
     pub in_use: bool,
 }
 
-/// Asks the server. One that takes no writes, and a pooler that gives no sessions, are refused, as a
-/// daemon refuses them.
+/// Asks the server. One that takes no writes, a pooler that gives no sessions, and a database that cannot
+/// hold every address are refused, as a daemon refuses them.
 pub async fn examine(
     url: &PostgresUrl,
 ) -> std::result::Result<PostgresExamined, PostgresOpenError> {
@@ -63,12 +65,13 @@ pub async fn examine(
 
 async fn ask(url: &PostgresUrl) -> Result<PostgresExamined> {
     let source = Source::new(url)?;
-    fitness::check(&source).await?;
+    pooler::check(&source).await?;
     let (client, connection) = source.connect().await?;
     let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
     let row = row(&client, QUESTIONS).await?;
     let text = |index| row.get(index).unwrap_or_default();
     let number = |index| text(index).parse().unwrap_or(0);
+    admit_encoding(Some(text(9).to_owned()))?;
     Ok(PostgresExamined {
         version: text(0).to_owned(),
         version_number: number(1),

@@ -6,10 +6,9 @@ use tokio::time::timeout;
 
 use super::{
     failure::{PostgresFailure, Result},
-    fitness,
     open_error::{PostgresOpenError, failed},
     pool::{Connection, Pool},
-    revocations,
+    pooler, revocations,
     schema::migrate,
     source::Source,
     upkeep,
@@ -60,10 +59,12 @@ pub async fn open(
     url: &PostgresUrl,
     settings: PostgresSettings,
 ) -> std::result::Result<Start, PostgresOpenError> {
-    let checked = timeout(CHECK, fitness::check(source)).await;
+    let checked = timeout(CHECK, pooler::check(source)).await;
     let checked = checked.unwrap_or(Err(PostgresFailure::NoConnection));
     checked.map_err(|failure| failed(failure, url))?;
     let db = pool.get().await.map_err(|failure| failed(failure, url))?;
+    let encoding = check_encoding(&db).await;
+    encoding.map_err(|failure| failed(failure, url))?;
     if settings.require_synchronous {
         let set = async {
             let names = db.text("SHOW synchronous_standby_names").await?;
@@ -92,6 +93,21 @@ pub async fn open(
     started
         .unwrap_or(Err(PostgresFailure::TooSlow))
         .map_err(|failure| failed(failure, url))
+}
+
+/// Whether every address can be written to the database.
+pub async fn check_encoding(db: &Connection) -> Result<()> {
+    admit_encoding(db.text("SHOW server_encoding").await?)
+}
+
+/// The other encodings lack characters, but for the one that takes bytes as they come.
+pub fn admit_encoding(encoding: Option<String>) -> Result<()> {
+    match encoding {
+        Some(encoding) if !["UTF8", "SQL_ASCII"].contains(&&*encoding) => {
+            Err(PostgresFailure::Encoding(encoding))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// From where the copy comes that is not complete, if there is one.

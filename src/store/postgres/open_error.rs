@@ -56,8 +56,9 @@ pub enum PostgresOpenError {
         source: PostgresFailure,
     },
     #[error(
-        "{url} cannot hold every address: {source}. Make the database anew with \
-         `createdb --encoding=UTF8 --template=template0`"
+        "{url} cannot hold every address: {source}. Make another database with \
+         `createdb --encoding=UTF8 --template=template0`; `unified-push store copy` carries over what is \
+         here"
     )]
     Encoding {
         url: PostgresUrl,

@@ -45,8 +45,8 @@ const MOST_CANCELS: u32 = 20;
 
 /// On each connection, whatever the server's defaults are: a commit that was answered is on the
 /// disk, what waits for a lock waits for no longer than the daemon does, and a transaction that the
-/// daemon forgot does not stay open. Where much waits, PostgreSQL would compile most statements anew for
-/// each time they run, which takes twenty times as long as to run them.
+/// daemon forgot does not stay open. Where much waits, PostgreSQL would compile the larger statements anew
+/// each time they run, which takes many times as long as running them.
 const SESSION: &str = "SET synchronous_commit = on;
     SET statement_timeout = '2500ms';
     SET idle_in_transaction_session_timeout = '10s';

@@ -14,10 +14,10 @@ use super::{
     clock,
     columns::{count, owner_key},
     failure::{PostgresFailure, Result},
-    fitness, open,
+    open,
     open_error::{self, PostgresOpenError},
     pool::{Connection, Pool, Purpose},
-    schema,
+    pooler, schema,
     source::Source,
     url::PostgresUrl,
 };
@@ -46,7 +46,7 @@ pub struct PostgresTables {
 impl PostgresTables {
     /// To copy from: what is there, brought to the present schema.
     pub async fn source(url: &PostgresUrl) -> std::result::Result<Self, PostgresOpenError> {
-        let this = Self::target(url).await?;
+        let this = Self::connect(url).await?;
         let failed = |failure| open_error::failed(failure, url);
         if schema::version(&this.db).await.map_err(failed)? == 0 {
             // To migrate would make an empty store, of which a copy is no use.
@@ -58,9 +58,16 @@ impl PostgresTables {
 
     /// To copy to: changes nothing yet.
     pub async fn target(url: &PostgresUrl) -> std::result::Result<Self, PostgresOpenError> {
+        let this = Self::connect(url).await?;
+        let encoding = open::check_encoding(&this.db).await;
+        encoding.map_err(|failure| open_error::failed(failure, url))?;
+        Ok(this)
+    }
+
+    async fn connect(url: &PostgresUrl) -> std::result::Result<Self, PostgresOpenError> {
         let failed = |failure| open_error::failed(failure, url);
         let source = Source::new(url).map_err(failed)?;
-        fitness::check(&source).await.map_err(failed)?;
+        pooler::check(&source).await.map_err(failed)?;
         let pool = Pool::new(&source, 1, Purpose::Copy);
         let asked = Instant::now();
         let db = loop {

@@ -131,6 +131,7 @@ async fn store_copy_refuses_before_it_changes_anything() {
         (&missing, &url, "does not exist"),
         (&strange, &missing, "holds no store of unified-push"),
         (&state_dir, &latin, "its encoding is LATIN1"),
+        (&latin, &missing, "holds no store of unified-push"),
         (&database, &url, "is not a directory"),
         (&sqlite(&empty), &missing, "holds no store of unified-push"),
         (&url, &url, "are the same store"),

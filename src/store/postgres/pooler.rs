@@ -1,6 +1,5 @@
-//! Whether what the URL leads to can be a store: the database takes every address, and a pooler before
-//! it gives a connection to its client for as long as that stays, which LISTEN and what is set for a
-//! session rest on.
+//! Whether a pooler between us and the server gives a connection to its client for as long as that
+//! stays, which LISTEN and what is set for a session rest on.
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_util::task::AbortOnDropHandle;
@@ -13,14 +12,9 @@ use super::{
 /// As often as other clients of a pooler may have come in between.
 const TRIES: usize = 3;
 
-/// Refuses a database without UTF-8, where some addresses could not be written, and a pooler that lends
-/// for a transaction or a statement. Leaves nothing behind.
+/// Refuses a pooler that lends for a transaction or a statement. Leaves nothing behind.
 pub async fn check(source: &Source) -> Result<()> {
     let (first, _driver) = connect(source).await?;
-    match value(&first, "SHOW server_encoding").await? {
-        Some(encoding) if encoding != "UTF8" => return Err(PostgresFailure::Encoding(encoding)),
-        _ => {}
-    }
     let Ok((second, _driver)) = connect(source).await else {
         // There may be room for one only: whoever needs more will say so.
         return Ok(());
@@ -49,14 +43,10 @@ async fn connect(source: &Source) -> Result<(Client, AbortOnDropHandle<()>)> {
     Ok((client, AbortOnDropHandle::new(driver)))
 }
 
-/// Which of the server's processes answers.
+/// Which of the server's processes answers. Asked without a prepared statement, which would be one
+/// process's own.
 async fn server(client: &Client) -> Result<Option<String>> {
-    value(client, "SELECT pg_backend_pid()").await
-}
-
-/// Asked without a prepared statement, which would be one process's own.
-async fn value(client: &Client, sql: &str) -> Result<Option<String>> {
-    let answers = client.simple_query(sql).await?;
+    let answers = client.simple_query("SELECT pg_backend_pid()").await?;
     Ok(answers.iter().find_map(|answer| match answer {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
         _ => None,
