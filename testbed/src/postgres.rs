@@ -195,10 +195,20 @@ impl Postgres {
 
     /// The URL of a new database that is empty.
     pub async fn database(&self) -> String {
+        self.database_with("").await
+    }
+
+    /// One whose encoding has not every character.
+    pub async fn latin_database(&self) -> String {
+        self.database_with("ENCODING 'LATIN1' TEMPLATE template0")
+            .await
+    }
+
+    async fn database_with(&self, options: &str) -> String {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("push{number}");
         let client = self.connect("postgres").await.unwrap();
-        let create = format!("CREATE DATABASE {name}");
+        let create = format!("CREATE DATABASE {name} {options}");
         client.batch_execute(&create).await.unwrap();
         self.url(&name)
     }

@@ -149,15 +149,12 @@ async fn what_is_wrong_is_said_without_the_password(postgres: &Postgres) {
         assert!(!shown, "{said}");
     }
 
-    let latin = url.clone() + "_latin";
-    let client = connect(&url).await.unwrap();
-    let name = latin.rsplit('/').next().unwrap();
-    let make = format!("CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0");
-    client.batch_execute(&make).await.unwrap();
+    let latin = postgres.latin_database().await;
     let said = open(&latin).await.unwrap_err();
     let words = "cannot hold every address: its encoding is LATIN1. Make another database";
     assert!(said.contains(words), "{said}");
 
+    let client = connect(&url).await.unwrap();
     let guest = "CREATE USER guest PASSWORD 'guest-password';
          REVOKE CREATE ON SCHEMA public FROM PUBLIC";
     client.batch_execute(guest).await.unwrap();

@@ -53,11 +53,7 @@ async fn a_database_that_does_not_serve_is_named() {
     clinic.is_wrong("database", "password").await;
     use_database(&mut clinic, &format!("{url}-of-nobody"));
     clinic.is_wrong("database", "there is no database").await;
-    let latin = format!("{url}_latin");
-    let name = latin.rsplit('/').next().unwrap();
-    let make = format!("CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0");
-    client.batch_execute(&make).await.unwrap();
-    use_database(&mut clinic, &latin);
+    use_database(&mut clinic, &postgres.latin_database().await);
     clinic.is_wrong("database", "its encoding is LATIN1").await;
     use_database(&mut clinic, &format!("{url}?sslmode=require"));
     clinic.is_wrong("database", "TLS").await;

@@ -102,15 +102,7 @@ async fn store_copy_refuses_before_it_changes_anything() {
     fs::write(&file, format!("{}\n", url.replace("postgres:", "mysql:"))).unwrap();
     let file = format!("file:{}", file.display());
     let strange = postgres.database().await;
-    let latin = format!("{strange}_latin");
-    let name = latin.rsplit('/').next().unwrap();
-    let make = format!("CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0");
-    connect(&strange)
-        .await
-        .unwrap()
-        .batch_execute(&make)
-        .await
-        .unwrap();
+    let latin = postgres.latin_database().await;
     let empty = bed.path("empty");
     fs::create_dir(&empty).unwrap();
     fs::write(empty.join("unified-push.db"), "").unwrap();
