@@ -163,7 +163,12 @@ impl Daemon {
 
     /// Of the process, which must have been started.
     pub fn pid(&self) -> u32 {
-        self.process.lock().unwrap().as_ref().unwrap().id()
+        self.try_pid().unwrap()
+    }
+
+    /// None while it is not running.
+    pub fn try_pid(&self) -> Option<u32> {
+        self.process.lock().unwrap().as_ref().map(Process::id)
     }
 
     pub fn signal(&self, signal: Signal) {

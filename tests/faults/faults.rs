@@ -91,6 +91,11 @@ impl Kind {
         matches!(self, LinkClosed | LinkReset | LinkStalled | LinkDead)
     }
 
+    /// A new process takes over.
+    fn ends_the_process(self) -> bool {
+        matches!(self, DaemonKilled | DaemonStopped | Upgraded)
+    }
+
     fn of_the_disk(self) -> bool {
         matches!(self, DiskFull | DiskReadOnly | SyncFailed)
     }
@@ -187,12 +192,15 @@ pub struct Conditions {
     pub pooled: bool,
     /// It is not the short form.
     pub long: bool,
+    /// The daemons' processes are left alone.
+    pub lasting: bool,
 }
 
 /// Every kind at least once, if there is room.
 pub fn schedule(of: &Conditions) -> Vec<Planned> {
     let mut random = Random::new(of.seed, 1);
     let possible = |kind: Kind| match kind {
+        kind if kind.ends_the_process() => !of.lasting,
         kind if kind.takes_long() => {
             of.postgres && of.long && (kind != PoolerRestarted || of.pooled)
         }

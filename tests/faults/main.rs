@@ -17,9 +17,11 @@ mod disk;
 mod durability;
 mod faults;
 mod front;
+mod growth;
 mod host;
 mod inject;
 mod ledger;
+mod measures;
 mod proxy;
 mod report;
 mod run;
@@ -27,7 +29,7 @@ mod sender;
 mod upkeep;
 mod world;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use testbed::{
@@ -43,6 +45,8 @@ use crate::{
 /// The short form, on each server. What operators put beside PostgreSQL, and do to it, needs the long one.
 pub const SHORT: usize = 30;
 const SEED: u64 = 1;
+/// More faults than there can be in a second.
+const AT_MOST_PER_SECOND: usize = 4;
 
 #[derive(Parser)]
 struct Options {
@@ -59,6 +63,12 @@ struct Options {
     replicas: Option<usize>,
     #[arg(long)]
     seed: Option<u64>,
+    /// One run that ends after so many seconds, whichever faults are still to come.
+    #[arg(long, conflicts_with = "faults")]
+    seconds: Option<u64>,
+    /// Leaves out the faults that end a daemon's process: it lives through the run, and must not grow.
+    #[arg(long)]
+    lasting: bool,
     /// Of each message that arrived twice, what happened to it.
     #[arg(long)]
     tell: bool,
@@ -69,11 +79,17 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    let seconds = options.seconds;
     let setup = Setup {
         on: options.on.unwrap_or(On::Loopback),
         store: options.store.unwrap_or(Store::Sqlite),
         replicas: options.replicas.unwrap_or(1),
-        faults: options.faults.unwrap_or(SHORT),
+        faults: options.faults.unwrap_or(match seconds {
+            Some(seconds) => seconds as usize * AT_MOST_PER_SECOND,
+            None => SHORT,
+        }),
+        limit: seconds.map(Duration::from_secs),
+        lasting: options.lasting,
         seed: options.seed.unwrap_or(SEED),
         tell: options.tell,
         old: options
@@ -85,7 +101,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let one = options.faults.is_some() || options.on.is_some() || options.seed.is_some();
-    if one || setup.old.is_some() || options.store.is_some() || options.replicas.is_some() {
+    let one = one || seconds.is_some() || setup.lasting || setup.old.is_some();
+    if one || options.store.is_some() || options.replicas.is_some() {
         return match run::run(setup, true) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
@@ -100,6 +117,13 @@ fn main() -> ExitCode {
         let test = async move || run(durability::Bed::new().await).await;
         let run = move || suite::perform(test(), String::new);
         suite.add(name, disk::missing(), Box::new(run));
+    }
+    for (name, check) in growth::CHECKS {
+        let run = move || {
+            check();
+            Ok(())
+        };
+        suite.add(format!("growth::{name}"), None, Box::new(run));
     }
     for on in On::ALL {
         add(&mut suite, Setup { on, ..setup });

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::{
     faults::Kind,
     ledger::{Inner, Message},
+    measures::{DESCRIPTORS, Longest, MEMORY},
     world::{Setup, World},
 };
 
@@ -52,6 +53,8 @@ pub struct Report {
     /// They came after what had taken their place.
     turned: Vec<String>,
     violations: Vec<String>,
+    /// Of each daemon the one that lived longest.
+    processes: Vec<Option<Longest>>,
 }
 
 impl Report {
@@ -91,6 +94,9 @@ impl Report {
             late: Vec::new(),
             turned: Vec::new(),
             violations: inner.violations.clone(),
+            processes: (world.replicas.iter())
+                .map(|replica| replica.measures.longest())
+                .collect(),
         };
         for fault in &inner.faults {
             *report.faults.entry(fault.kind).or_default() += 1;
@@ -166,6 +172,16 @@ impl Report {
                 wrong.push(format!("{}: {}", what, list.len()));
             }
         }
+        // Other runs end most processes before they are warm.
+        let judged = self.processes.iter().flatten();
+        for process in judged.filter(|_| self.setup.lasting) {
+            if process.memory.is_a_leak(&MEMORY) {
+                wrong.push("memory grows".to_owned());
+            }
+            if process.descriptors.is_a_leak(&DESCRIPTORS) {
+                wrong.push("descriptors grow".to_owned());
+            }
+        }
         let seed = self.setup.seed;
         (!wrong.is_empty()).then(|| format!("seed {seed}: {}", wrong.join(", ")))
     }
@@ -233,6 +249,21 @@ impl fmt::Display for Report {
             "  without a fault meanwhile {:>10.1} s",
             self.idle.as_secs_f64()
         )?;
+        for (number, process) in self.processes.iter().enumerate() {
+            let Some(process) = process else { continue };
+            let seconds = process.memory.lasted.as_secs();
+            writeln!(f, "daemon {number}, its longest process: {seconds} s")?;
+            for (what, growth) in [
+                ("KiB of its own", process.memory),
+                ("descriptors", process.descriptors),
+            ] {
+                let (first, last, per_hour) = (growth.first, growth.last, growth.per_hour);
+                writeln!(
+                    f,
+                    "  {what:<16} {first:>6} to {last:>6}, {per_hour:>+8.1} an hour"
+                )?;
+            }
+        }
         for (what, list, told) in [
             ("LOST", &self.lost, TOLD),
             ("LATE", &self.late, TOLD),

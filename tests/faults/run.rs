@@ -16,6 +16,7 @@ use crate::{
     host::On,
     inject::Hold,
     ledger::Message,
+    measures::measure,
     report::Report,
     sender::{push_to_all, send},
     world::{Setup, World},
@@ -42,9 +43,11 @@ async fn perform(setup: Setup, verbose: bool) -> Result<(), String> {
     let began = Instant::now();
     let stop = CancellationToken::new();
     let sender = spawn_local(send(world.clone(), stop.clone()));
+    let measuring = spawn_local(measure(world.clone(), stop.clone()));
     storm(&world, verbose).await;
     stop.cancel();
     sender.await.expect("the sender's task");
+    measuring.await.expect("the measuring task");
     let calm = Instant::now();
     calm_down(&world).await;
     push_to_all(&world).await;
@@ -82,11 +85,15 @@ async fn storm(world: &Rc<World>, verbose: bool) {
         postgres: world.database.is_some(),
         pooled: world.setup.is_pooled(),
         long: world.setup.faults > SHORT,
+        lasting: world.setup.lasting,
     };
     let began = Instant::now();
     let mut faults = JoinSet::new();
     let mut planned = schedule(&conditions);
-    while let Some(next) = planned.first() {
+    let limit = world.setup.limit.unwrap_or(Duration::MAX);
+    while let Some(next) = planned.first()
+        && began.elapsed() < limit
+    {
         sleep(next.pause).await;
         still_runs(world).await;
         let (index, hold) = free(world, &planned).await;

@@ -19,6 +19,7 @@ use crate::{
     device::{Device, Profile},
     host::{Host, On},
     ledger::Ledger,
+    measures::Measures,
     proxy::Proxy,
     upkeep::issues,
 };
@@ -39,6 +40,10 @@ pub struct Setup {
     pub store: Store,
     pub replicas: usize,
     pub faults: usize,
+    /// When it is over, there are no more of them.
+    pub limit: Option<Duration>,
+    /// Each daemon is one process to the end.
+    pub lasting: bool,
     pub seed: u64,
     /// Each duplicate, not only the figures.
     pub tell: bool,
@@ -92,6 +97,7 @@ pub struct Replica {
     pub disk_fails: Cell<bool>,
     /// Links cut before they were of use, since the daemon started or one was.
     pub early_cuts: Cell<u32>,
+    pub measures: Measures,
 }
 
 const fn profile(user: &'static str, resource: &'static str, apps: usize) -> Profile {
@@ -235,6 +241,7 @@ impl Replica {
             disk: Arc::default(),
             disk_fails: Cell::new(false),
             early_cuts: Cell::new(0),
+            measures: Measures::default(),
         }
     }
 }
