@@ -52,11 +52,15 @@ impl Series {
 }
 
 impl Growth {
-    /// Never of a process that was too young to tell.
-    pub fn is_a_leak(&self, allowed: &Allowed) -> bool {
+    /// Whether the process was old enough for its growth to say anything.
+    pub fn tells(&self) -> bool {
         const OLD: Duration = Duration::from_secs(240);
+        self.lasted >= OLD
+    }
+
+    pub fn is_a_leak(&self, allowed: &Allowed) -> bool {
         let rise = self.last - self.first;
-        self.lasted >= OLD && rise > allowed.rise && rise > allowed.share * self.first
+        self.tells() && rise > allowed.rise && rise > allowed.share * self.first
     }
 }
 

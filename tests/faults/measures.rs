@@ -13,13 +13,14 @@ use crate::{
     world::World,
 };
 
-/// In KiB. Without a leak, what is held at rest rose by 300 KiB at most.
+/// In KiB. A quarter of an hour on Prosody raised what is held at rest by 30 KiB; ten minutes on the
+/// loopback server, at the end of which more messages waited than before, by 560 KiB.
 pub const MEMORY: Allowed = Allowed {
-    rise: 1024.0,
-    share: 0.2,
+    rise: 1536.0,
+    share: 0.25,
 };
 
-/// Without a leak, it rose by 2 at most.
+/// At rest they did not rise by more than one.
 pub const DESCRIPTORS: Allowed = Allowed {
     rise: 6.0,
     share: 0.2,

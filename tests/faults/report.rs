@@ -258,10 +258,11 @@ impl fmt::Display for Report {
                 ("descriptors", process.descriptors),
             ] {
                 let (first, last, per_hour) = (growth.first, growth.last, growth.per_hour);
-                writeln!(
-                    f,
-                    "  {what:<16} {first:>6} to {last:>6}, {per_hour:>+8.1} an hour"
-                )?;
+                write!(f, "  {what:<16} {first:>6} to {last:>6}")?;
+                if growth.tells() {
+                    write!(f, ", {per_hour:>+8.1} an hour")?;
+                }
+                writeln!(f)?;
             }
         }
         for (what, list, told) in [
