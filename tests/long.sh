@@ -52,7 +52,7 @@ means() {
             daemons = split($11, memory, ","); split($12, descriptors, ",")
             for (i = 1; i <= daemons; i++) { count++; kib += memory[i]; open += descriptors[i] }
         }
-        END { if (count) printf "mean slopes of %d processes: %+.1f KiB and %+.1f descriptors an hour\n",
+        END { if (count) printf "lasting processes: %d, with mean slopes of %+.1f KiB and %+.1f descriptors an hour\n",
             count, kib / count, open / count }' "$ledger"
 }
 
