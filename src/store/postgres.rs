@@ -3,6 +3,7 @@
 //! What comes in together is done together, by [`Workers`]; the rest gets a connection by [`Work`].
 
 mod account;
+mod ahead;
 mod batch;
 mod claim;
 mod clock;

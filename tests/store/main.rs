@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
+mod ahead;
 mod caps;
 mod claims;
 mod clocks;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         add_on_both(&mut suite, Suite::add_long, &test, &shared);
     }
     let on_postgres = [
+        ahead::tests(),
         clocks::tests(),
         databases::tests(),
         dead_rows::tests(),

@@ -1,9 +1,11 @@
 //! Operations on a store and on a plain list, which have to answer the same.
 
+use std::collections::HashMap;
+
 use futures::future::join_all;
 use unified_push::{
     model::{
-        message::{Hold, Urgency},
+        message::{Hold, MessageKey, Urgency},
         registration::Registration,
         revocation::Scope,
         time::Timestamp,
@@ -37,8 +39,9 @@ pub enum Operation {
         owner: &'static str,
         lease: u64,
     },
+    /// Once a message is done; without a serial, the one that was claimed last for the same owner.
     Next {
-        done: u32,
+        done: Option<u32>,
         owner: &'static str,
         lease: u64,
     },
@@ -105,6 +108,7 @@ pub async fn compare(store: &Store, operations: &[Operation]) {
         model: Model::default(),
         now: NOW,
         arrived: 0,
+        claimed: HashMap::new(),
     };
     for operation in operations {
         pair.perform(operation).await;
@@ -120,6 +124,8 @@ struct Pair<'a> {
     now: Timestamp,
     /// How many messages have arrived, which makes the next one's serial.
     arrived: u32,
+    /// By each owner, the last one.
+    claimed: HashMap<String, MessageKey>,
 }
 
 impl Pair<'_> {
@@ -152,16 +158,12 @@ impl Pair<'_> {
                 }
             }
             Operation::Claim { owner, lease } => {
-                self.claim(owner, lease).await;
+                self.claim(None, owner, lease).await;
             }
             Operation::Next { done, owner, lease } => {
-                let (owner, lease) = (full(owner), ahead(now, lease));
-                let answer = store.claim(Some(key(done)), &owner, now, lease).await;
-                let expected = (
-                    model.acknowledge(key(done)),
-                    model.claim(&owner, now, lease),
-                );
-                assert_eq!(answer.unwrap(), expected);
+                let done = done.map(key);
+                let done = done.or_else(|| self.claimed.get(owner).copied());
+                self.claim(done, owner, lease).await;
             }
             Operation::Acknowledge(serial) => {
                 let answer = store.acknowledge(key(serial)).await.unwrap();
@@ -246,12 +248,16 @@ impl Pair<'_> {
         }
     }
 
-    async fn claim(&mut self, owner: &str, lease: u64) -> Claim {
-        let (owner, lease) = (full(owner), ahead(self.now, lease));
-        let claimed = self.store.claim(None, &owner, self.now, lease).await;
-        let (_, answer) = claimed.unwrap();
-        assert_eq!(answer, self.model.claim(&owner, self.now, lease));
-        answer
+    async fn claim(&mut self, done: Option<MessageKey>, owner: &str, lease: u64) -> Claim {
+        let (jid, lease) = (full(owner), ahead(self.now, lease));
+        let claimed = self.store.claim(done, &jid, self.now, lease).await;
+        let deleted = done.is_some_and(|done| self.model.acknowledge(done));
+        let expected = self.model.claim(&jid, self.now, lease);
+        assert_eq!(claimed.unwrap(), (deleted, expected.clone()));
+        if let Claim::Message(claimed) = &expected {
+            self.claimed.insert(owner.to_owned(), claimed.key);
+        }
+        expected
     }
 
     async fn revoke(&mut self, scope: Scope, at: Timestamp) {
@@ -286,17 +292,15 @@ impl Pair<'_> {
         loop {
             let mut next: Option<Timestamp> = None;
             for owner in OWNERS {
+                let mut done = None;
                 loop {
-                    match self.claim(owner, 1000).await {
+                    match self.claim(done.take(), owner, 1000).await {
                         Claim::Empty => break,
                         Claim::Later(then) => {
                             next = Some(next.map_or(then, |next| next.min(then)));
                             break;
                         }
-                        Claim::Message(claimed) => {
-                            assert!(self.store.acknowledge(claimed.key).await.unwrap());
-                            assert!(self.model.acknowledge(claimed.key));
-                        }
+                        Claim::Message(claimed) => done = Some(claimed.key),
                     }
                 }
             }

@@ -16,7 +16,7 @@ pub fn tests() -> Vec<PostgresTest> {
 }
 
 /// To 200 accounts, as many to each.
-const WAITING: &str = "INSERT INTO unified_push_queue
+pub const WAITING: &str = "INSERT INTO unified_push_queue
          (key, id, account, owner, owner_key, application, instance, issued,
           registration_expires, urgency, payload, arrived, expires, held_until)
      SELECT uuid_send(gen_random_uuid()), uuid_send(gen_random_uuid()),

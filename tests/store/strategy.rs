@@ -65,11 +65,12 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         held,
     });
     let claim = (owner(), 1..50_u64).prop_map(|(owner, lease)| Operation::Claim { owner, lease });
-    let next = (serial(), owner(), 1..50_u64).prop_map(|(done, owner, lease)| Operation::Next {
-        done,
-        owner,
-        lease,
-    });
+    let next = (
+        proptest::option::weighted(0.3, serial()),
+        owner(),
+        1..50_u64,
+    )
+        .prop_map(|(done, owner, lease)| Operation::Next { done, owner, lease });
     let asked =
         (serial(), 0..3_u16).prop_map(|(serial, attempt)| Operation::Asked(serial, attempt));
     let release = (owner(), 0..60_u64).prop_map(|(owner, ago)| Operation::Release { owner, ago });
@@ -81,7 +82,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         16 => (arrival, caps).prop_map(|(new, caps)| Operation::Enqueue(new, caps)),
         3 => many,
         8 => claim,
-        4 => next,
+        8 => next,
         6 => (0..30_u64).prop_map(Operation::Wait),
         4 => put_back,
         3 => serial().prop_map(Operation::Acknowledge),

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,9 +13,10 @@ use tokio_postgres::Row;
 
 use super::{
     account,
+    ahead::{self, AHEAD},
     columns::{owner_key, registration},
     failure::Result,
-    pool::Connection,
+    pool::{Connection, Statement},
     queue::{DELETE, alive, count_deleted},
 };
 use crate::{
@@ -44,6 +46,9 @@ pub struct Asked {
 /// them in order, with all that was delivered.
 const FEW: i64 = 128;
 
+/// What is claimed, and what comes after it.
+const KEPT: usize = AHEAD + 1;
+
 /// How long a claim lasts at least when its daemon gives no sign of life, which may have lost a
 /// connection only: it makes a new one in that time.
 const LIFELESS: Duration = Duration::from_secs(3);
@@ -53,63 +58,74 @@ pub async fn claim(db: &Connection, by: i64, asked: &[Asked]) -> Result<Vec<(boo
     let done: Vec<MessageKey> = asked.iter().filter_map(|asked| asked.done).collect();
     let mut deleted: HashSet<MessageKey> = HashSet::new();
     let mut claims: Vec<Option<Claim>> = asked.iter().map(|_| None).collect();
-    let (lock, delete) = (
-        db.prepare(account::LOCK_ALL).await?,
-        db.prepare(&DELETE.replace("{}", "key = ANY($1)")).await?,
-    );
-    let (end, claim) = (db.prepare(END).await?, db.prepare(&claim_sql()).await?);
+    let statements = Statements::prepare(db).await?;
     let retaken = asked.iter().filter(|asked| asked.retakes);
     let retaken: Vec<Vec<u8>> = retaken
         .map(|asked| owner_key(asked.owner.as_str()))
         .collect();
+    let accounts: Vec<BareJid> = asked.iter().map(|asked| asked.owner.to_bare()).collect();
+    let locks = account::numbers(&accounts);
     while claims.iter().any(Option::is_none) {
         let mut first: HashMap<&Jid, usize> = HashMap::new();
-        let (mut owners, mut nows, mut leases) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut known, mut searched) = (Vec::new(), Vec::new());
         for (index, asked) in asked.iter().enumerate() {
             if claims[index].is_none() && !first.contains_key(&asked.owner) {
                 first.insert(&asked.owner, index);
-                owners.push((owner_key(asked.owner.as_str()), index));
-                nows.push(asked.now);
-                leases.push(asked.lease);
+                let phone = Phone::new(asked, &accounts[index], index);
+                match db.ahead().next(&asked.owner).zip(asked.done) {
+                    Some((next, done)) if !asked.retakes => known.push((phone, next, done)),
+                    _ => searched.push(phone),
+                }
             }
         }
-        let accounts: Vec<BareJid> = asked.iter().map(|asked| asked.owner.to_bare()).collect();
-        let locks = account::numbers(&accounts);
-        let keys: Vec<&[u8]> = owners.iter().map(|(key, _)| key.as_slice()).collect();
-        let accounts: Vec<&BareJid> = owners.iter().map(|(_, index)| &accounts[*index]).collect();
-        let names: Vec<&str> = accounts.iter().map(|account| account.as_str()).collect();
-        let (known, floors) = db.floors().of(accounts.iter().copied(), Instant::now());
-        let ((), _, gone, _, rows, ()) = tokio::try_join!(
+        let of_searched = searched.iter().map(|phone| phone.account);
+        let (floors_asked, floors) = db.floors().of(of_searched, Instant::now());
+        let ((), _, _, known_rows, gone, rows, ()) = tokio::try_join!(
             db.batch("BEGIN"),
-            async { db.execute(&lock, &[&locks]).await },
-            async {
-                match done.is_empty() {
-                    true => Ok(Vec::new()),
-                    false => db.query(&delete, &[&done]).await,
-                }
-            },
+            async { db.execute(&statements.lock, &[&locks]).await },
             async {
                 match retaken.is_empty() {
                     true => Ok(0),
-                    false => db.execute(&end, &[&retaken, &by]).await,
+                    false => db.execute(&statements.end, &[&retaken, &by]).await,
                 }
             },
+            // Before what was done is deleted, which shows that nobody else can have claimed.
+            claim_known(db, &statements.claim_known, by, &known),
             async {
-                db.query(&claim, &[&keys, &names, &floors, &nows, &leases, &by])
-                    .await
+                match done.is_empty() {
+                    true => Ok(Vec::new()),
+                    false => db.query(&statements.delete, &[&done]).await,
+                }
             },
+            search(db, &statements.search, by, &searched, &floors),
             db.batch("COMMIT"),
         )?;
         count_deleted(db, &gone)?;
         for row in &gone {
             deleted.insert(row.try_get(0)?);
         }
-        for (number, ((_, index), row)) in owners.iter().zip(&rows).enumerate() {
-            claims[*index] = claimed(row, asked[*index].now)?;
+        for row in &known_rows {
+            let number = usize::try_from(row.try_get::<_, i64>(9)? - 1).unwrap_or(usize::MAX);
+            if let Some((phone, _, _)) = known.get(number) {
+                claims[phone.index] = Some(Claim::Message(message(row)?));
+                db.ahead().taken(phone.owner);
+            }
+        }
+        for (phone, _, _) in known {
+            if claims[phone.index].is_none() {
+                // It is searched for in the next round.
+                db.ahead().forget(phone.owner);
+            }
+        }
+        for ((phone, floor), row) in searched.iter().zip(&floors).zip(&rows) {
+            claims[phone.index] = claimed(row, phone.now)?;
             if let Some(lowest) = row.try_get(12)? {
                 db.floors()
-                    .learn(&known, accounts[number], floors[number], lowest);
+                    .learn(&floors_asked, phone.account, *floor, lowest);
             }
+            let ahead = row.try_get::<_, Option<Vec<i64>>>(13)?.unwrap_or_default();
+            let highest = row.try_get::<_, Option<i64>>(14)?.unwrap_or(i64::MAX);
+            db.ahead().learn(phone.owner, ahead, highest);
         }
         // Whoever asks for the same phone at the same time comes second.
         for (index, asked) in asked.iter().enumerate() {
@@ -130,12 +146,129 @@ pub async fn claim(db: &Connection, by: i64, asked: &[Asked]) -> Result<Vec<(boo
     Ok(asked.iter().map(was_there).zip(claims).collect())
 }
 
+struct Statements {
+    lock: Arc<Statement>,
+    end: Arc<Statement>,
+    claim_known: Arc<Statement>,
+    delete: Arc<Statement>,
+    search: Arc<Statement>,
+}
+
+impl Statements {
+    async fn prepare(db: &Connection) -> Result<Self> {
+        Ok(Self {
+            lock: db.prepare(account::LOCK_ALL).await?,
+            end: db.prepare(END).await?,
+            claim_known: db.prepare(&ahead::claim_sql()).await?,
+            delete: db.prepare(&DELETE.replace("{}", "key = ANY($1)")).await?,
+            search: db.prepare(&search_sql()).await?,
+        })
+    }
+}
+
+/// The first that asks for a phone.
+struct Phone<'a> {
+    owner: &'a Jid,
+    owner_key: Vec<u8>,
+    account: &'a BareJid,
+    now: Timestamp,
+    lease: Timestamp,
+    /// Of what is asked.
+    index: usize,
+}
+
+impl<'a> Phone<'a> {
+    fn new(asked: &'a Asked, account: &'a BareJid, index: usize) -> Self {
+        Self {
+            owner: &asked.owner,
+            owner_key: owner_key(asked.owner.as_str()),
+            account,
+            now: asked.now,
+            lease: asked.lease,
+            index,
+        }
+    }
+}
+
+/// Rows for those of the phones whose next message is still the next.
+async fn claim_known(
+    db: &Connection,
+    statement: &Statement,
+    by: i64,
+    phones: &[(Phone<'_>, (i64, i64), MessageKey)],
+) -> Result<Vec<Row>> {
+    if phones.is_empty() {
+        return Ok(Vec::new());
+    }
+    let numbers: Vec<i64> = phones.iter().map(|(_, (next, _), _)| *next).collect();
+    let highest: Vec<i64> = phones.iter().map(|(_, (_, highest), _)| *highest).collect();
+    let done: Vec<MessageKey> = phones.iter().map(|(_, _, done)| *done).collect();
+    let columns = Columns::of(phones.iter().map(|(phone, _, _)| phone));
+    let Columns {
+        keys,
+        accounts,
+        nows,
+        leases,
+    } = &columns;
+    db.query(
+        statement,
+        &[&numbers, keys, accounts, &highest, &done, nows, leases, &by],
+    )
+    .await
+}
+
+/// A row for each phone, in order.
+async fn search(
+    db: &Connection,
+    statement: &Statement,
+    by: i64,
+    phones: &[Phone<'_>],
+    floors: &[i64],
+) -> Result<Vec<Row>> {
+    if phones.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Columns {
+        keys,
+        accounts,
+        nows,
+        leases,
+    } = &Columns::of(phones);
+    db.query(statement, &[keys, accounts, &floors, nows, leases, &by])
+        .await
+}
+
+struct Columns<'a> {
+    keys: Vec<&'a [u8]>,
+    accounts: Vec<&'a str>,
+    nows: Vec<Timestamp>,
+    leases: Vec<Timestamp>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(phones: impl IntoIterator<Item = &'a Phone<'a>>) -> Self {
+        let mut columns = Self {
+            keys: Vec::new(),
+            accounts: Vec::new(),
+            nows: Vec::new(),
+            leases: Vec::new(),
+        };
+        for phone in phones {
+            columns.keys.push(&phone.owner_key);
+            columns.accounts.push(phone.account.as_str());
+            columns.nows.push(phone.now);
+            columns.leases.push(phone.lease);
+        }
+        columns
+    }
+}
+
 /// Ends the claims of one daemon for these phones.
 const END: &str = "UPDATE unified_push_queue SET claimed_until = 0
      WHERE owner_key = ANY($1) AND claimed_until > 0 AND claimed_by = $2";
 
-/// One row for each phone, in order.
-fn claim_sql() -> String {
+/// One row for each phone, in order, with what comes next and where newer messages would lie.
+fn search_sql() -> String {
     let alive = alive("asked.now");
     let own = format!("owner_key = asked.owner_key AND {alive}");
     let first = "urgency DESC, arrived, number";
@@ -156,25 +289,32 @@ fn claim_sql() -> String {
     format!(
         // No index knows of leases, so that a claim changes none.
         "WITH asked AS MATERIALIZED (
-             SELECT asked.*, many, lowest, soonest, found,
+             SELECT asked.*, many, lowest, highest, soonest, free, held,
                  CASE WHEN many <= {FEW} THEN leased ELSE {leased_of_many} END AS busy
              FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
                      WITH ORDINALITY AS asked (owner_key, account, floor, now, lease, nth)
                  CROSS JOIN LATERAL (
-                     SELECT count(*) AS many, min(place) AS lowest,
+                     SELECT count(*) AS many, min(place) AS lowest, max(place) AS highest,
                          min(held_until) FILTER (WHERE {own}) AS soonest,
                          {end} FILTER (WHERE {own} {leased}) AS leased,
-                         (array_agg(number ORDER BY held_until > 0, {first})
-                             FILTER (WHERE {own} AND held_until <= asked.now))[1] AS found
+                         (array_agg(number ORDER BY {first})
+                             FILTER (WHERE {own} AND held_until = 0))[:{KEPT}] AS free,
+                         (array_agg(number ORDER BY {first})
+                             FILTER (WHERE {own} AND held_until > 0
+                                 AND held_until <= asked.now))[1] AS held
                      FROM (SELECT number, place, owner_key, urgency, arrived, expires, held_until,
                              claimed_until, claimed_by, sent
                          FROM unified_push_queue
                          WHERE account = asked.account AND place >= asked.floor
                          ORDER BY place LIMIT {FEW} + 1) AS few) AS few),
          chosen AS MATERIALIZED (
-             SELECT nth, now, lease,
-                 CASE WHEN many <= {FEW} THEN found ELSE coalesce({never_held}, {held}) END AS number
-             FROM asked WHERE busy IS NULL OR busy <= now),
+             SELECT nth, now, lease, many, coalesce(free[1],
+                 CASE WHEN many <= {FEW} THEN held ELSE {held_of_many} END) AS number,
+                 free[2:] AS ahead,
+                 CASE WHEN many <= {FEW} THEN highest ELSE {highest_of_many} END AS highest
+             FROM (SELECT asked.owner_key, account, now, lease, nth, many, highest, held,
+                     CASE WHEN many <= {FEW} THEN free ELSE ARRAY{free_of_many} END AS free
+                 FROM asked WHERE busy IS NULL OR busy <= now OFFSET 0) AS asked),
          claimed AS (
              UPDATE unified_push_queue AS this
              SET attempts = least(attempts + 1, 65535), sent = chosen.now,
@@ -183,18 +323,21 @@ fn claim_sql() -> String {
              RETURNING {REGISTRATION_OF_MESSAGE}, key, payload, attempts, this.expires AS ends, nth)
          SELECT claimed.*, CASE WHEN busy > asked.now THEN busy END,
              CASE WHEN chosen.number IS NOT NULL THEN asked.now
-                 WHEN many <= {FEW} THEN soonest ELSE {soonest_of_many} END, lowest
+                 WHEN asked.many <= {FEW} THEN soonest ELSE {soonest_of_many} END, lowest,
+             ahead, chosen.highest
          FROM asked LEFT JOIN chosen USING (nth) LEFT JOIN claimed USING (nth)
          ORDER BY asked.nth",
         leased_of_many = of_many(&end, &leased),
-        never_held = of_many(
+        free_of_many = of_many(
             "number",
-            &format!("AND held_until = 0 ORDER BY {first} LIMIT 1")
+            &format!("AND held_until = 0 ORDER BY {first} LIMIT {KEPT}")
         ),
-        held = of_many(
+        held_of_many = of_many(
             "number",
             &format!("AND held_until <= asked.now ORDER BY {first} LIMIT 1")
         ),
+        highest_of_many = "(SELECT place FROM unified_push_queue
+             WHERE account = asked.account ORDER BY place DESC LIMIT 1)",
         soonest_of_many = of_many("min(held_until)", ""),
     )
 }
@@ -212,11 +355,16 @@ fn claimed(row: &Row, now: Timestamp) -> Result<Option<Claim>> {
             Some(_) => None,
         });
     }
-    Ok(Some(Claim::Message(Claimed {
+    Ok(Some(Claim::Message(message(row)?)))
+}
+
+/// From the first columns of what claims.
+fn message(row: &Row) -> Result<Claimed> {
+    Ok(Claimed {
         registration: registration(row)?,
         key: row.try_get(5)?,
         payload: row.try_get(6)?,
         attempt: u16::try_from(row.try_get::<_, i32>(7)?).unwrap_or(u16::MAX),
         expires: row.try_get(8)?,
-    })))
+    })
 }

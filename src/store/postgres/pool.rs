@@ -28,6 +28,7 @@ use tokio_postgres::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    ahead::Ahead,
     failure::{PostgresFailure, Result},
     floors::Floors,
     source::{CONNECT, Source},
@@ -108,6 +109,7 @@ pub struct Pool {
     /// One for each connection that does something at the server, be it abandoned.
     busy: Arc<Semaphore>,
     floors: Arc<Floors>,
+    ahead: Arc<Ahead>,
     statements: Arc<Statements>,
     /// Held by whoever sees whether the server is worth waiting for.
     probing: Arc<Mutex<()>>,
@@ -120,10 +122,12 @@ impl Pool {
         };
         let manager = Manager::from_connect(source.config(), source.clone(), recycling);
         let floors = Arc::new(Floors::default());
-        let known = floors.clone();
+        let ahead = Arc::new(Ahead::default());
+        let known = (floors.clone(), ahead.clone());
         let set_up = Hook::async_fn(move |client: &mut ClientWrapper, _| {
             // It may lead to another server.
-            known.forget_all();
+            known.0.forget_all();
+            known.1.forget_all();
             Box::pin(async move {
                 let answers = client.simple_query(&purpose.session()).await;
                 match first_text(&answers.map_err(HookError::Backend)?).as_deref() {
@@ -144,6 +148,7 @@ impl Pool {
             source: source.clone(),
             busy: Arc::new(Semaphore::new(connections)),
             floors,
+            ahead,
             statements: Arc::default(),
             probing: Arc::default(),
         }
@@ -161,6 +166,7 @@ impl Pool {
             held: Some((object, permit)),
             source: self.source.clone(),
             floors: self.floors.clone(),
+            ahead: self.ahead.clone(),
             statements: self.statements.clone(),
             probing: self.probing.clone(),
             queued: AtomicI64::new(0),
@@ -188,6 +194,7 @@ pub struct Connection {
     held: Option<(Object, OwnedSemaphorePermit)>,
     source: Source,
     floors: Arc<Floors>,
+    ahead: Arc<Ahead>,
     statements: Arc<Statements>,
     probing: Arc<Mutex<()>>,
     /// How many bytes more wait, as [`Caps::bytes`](crate::store::Caps::bytes) counts, through what
@@ -205,6 +212,11 @@ impl Connection {
     /// What is known of where accounts begin.
     pub fn floors(&self) -> &Floors {
         &self.floors
+    }
+
+    /// What is known of what comes next.
+    pub fn ahead(&self) -> &Ahead {
+        &self.ahead
     }
 
     /// So many bytes more wait, or fewer.

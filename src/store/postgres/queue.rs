@@ -109,6 +109,7 @@ pub async fn asked(db: &Connection, key: MessageKey, attempt: u16) -> Result<Opt
 
 /// How many were held.
 pub async fn release(db: &Connection, owner: &Jid, since: Timestamp) -> Result<u64> {
+    db.ahead().forget(owner);
     db.run(
         "UPDATE unified_push_queue SET held_until = 0
          WHERE owner_key = $1 AND held_until <> 0 AND sent >= $2",

@@ -1,0 +1,146 @@
+//! What a daemon knows of a phone's next messages, while it sends one after the other.
+
+use testbed::{Postgres, eventually, postgres::connect, tests};
+use tokio_postgres::Client;
+use unified_push::{
+    model::message::{Hold, MessageKey, Urgency},
+    store::{Claim, NewMessage, PostgresSettings, Store},
+};
+
+use crate::{
+    PostgresTest,
+    messages::*,
+    plans::WAITING,
+    replicas::{PATIENCE, two},
+};
+
+pub fn tests() -> Vec<PostgresTest> {
+    tests![
+        &most_claims_read_little,
+        what_is_more_urgent_goes_first_all_the_same,
+        what_is_gone_meanwhile_is_passed_over,
+        what_has_moved_meanwhile_is_left_alone,
+        whoever_lost_its_claim_knows_nothing,
+    ]
+}
+
+/// Never held.
+fn free(serial: u32) -> NewMessage {
+    NewMessage {
+        hold: Hold::Free,
+        ..message(serial)
+    }
+}
+
+/// As a daemon does once the phone has a message.
+async fn next(store: &Store, done: u32, secs: u64) -> Claim {
+    let (done, owner, lease) = (Some(key(done)), full(ORCHARD), after(secs + 10));
+    let claim = store.claim(done, &owner, after(secs), lease);
+    claim.await.unwrap().1
+}
+
+fn number(claim: Claim) -> MessageKey {
+    match claim {
+        Claim::Message(claimed) => claimed.key,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn put_five(store: &Store) {
+    for serial in 1..=5 {
+        put(store, message(serial)).await;
+    }
+}
+
+async fn most_claims_read_little(postgres: &Postgres) {
+    const MESSAGES: u32 = 100;
+    let url = postgres.database().await;
+    let store = Store::connect(&url.parse().unwrap(), PostgresSettings::default())
+        .await
+        .unwrap();
+    let client = connect(&url).await.unwrap();
+    put(&store, free(0)).await;
+    client.batch_execute(WAITING).await.unwrap();
+    let analyze = "VACUUM ANALYZE unified_push_queue";
+    client.batch_execute(analyze).await.unwrap();
+    for serial in 1..MESSAGES {
+        put(&store, free(serial)).await;
+    }
+    // What a connection has read is counted at its end at the latest.
+    drop(store);
+    let before = read_until(&client, "n_tup_ins > 20000 + 99").await;
+    let store = Store::connect(&url.parse().unwrap(), PostgresSettings::default())
+        .await
+        .unwrap();
+    assert_eq!(number(claim(&store, ORCHARD, after(1)).await), key(0));
+    for serial in 1..MESSAGES {
+        assert_eq!(number(next(&store, serial - 1, 1).await), key(serial));
+    }
+    assert_eq!(next(&store, MESSAGES - 1, 1).await, Claim::Empty);
+    drop(store);
+    let read = read_until(&client, "n_tup_del = 100").await - before;
+    let each = read / i64::from(MESSAGES);
+    println!("{each} rows are read for a message that is sent");
+    assert!(each < 10, "half of what waits would be 50");
+}
+
+/// How many rows were read when the table's counters say so.
+async fn read_until(client: &Client, condition: &str) -> i64 {
+    let sql = format!(
+        "SELECT idx_tup_fetch FROM pg_stat_user_tables
+         WHERE relname = 'unified_push_queue' AND {condition}"
+    );
+    eventually("the reads are counted", PATIENCE, async || {
+        let row = client.query_opt(&sql, &[]).await.unwrap()?;
+        Some(row.get(0))
+    })
+    .await
+}
+
+async fn what_is_more_urgent_goes_first_all_the_same(postgres: &Postgres) {
+    let [store, other] = two(postgres).await;
+    put_five(&store).await;
+    assert_eq!(number(claim(&store, ORCHARD, after(1)).await), key(1));
+    assert_eq!(number(next(&store, 1, 2).await), key(2));
+    let urgent = NewMessage {
+        urgency: Urgency::High,
+        ..free(6)
+    };
+    assert!(urgent.urgency > free(3).urgency);
+    put(&other, urgent).await;
+    for (done, then) in [(2, 6), (6, 3), (3, 4), (4, 5)] {
+        assert_eq!(number(next(&store, done, 3).await), key(then));
+    }
+}
+
+async fn what_is_gone_meanwhile_is_passed_over(postgres: &Postgres) {
+    let [store, other] = two(postgres).await;
+    put_five(&store).await;
+    assert_eq!(number(claim(&store, ORCHARD, after(1)).await), key(1));
+    assert!(other.cancel(id(2)).await.unwrap());
+    assert!(other.cancel(id(3)).await.unwrap());
+    assert_eq!(number(next(&store, 1, 2).await), key(4));
+    assert!(other.acknowledge(key(5)).await.unwrap());
+    assert_eq!(next(&store, 4, 3).await, Claim::Empty);
+}
+
+async fn what_has_moved_meanwhile_is_left_alone(postgres: &Postgres) {
+    let [store, other] = two(postgres).await;
+    put_five(&store).await;
+    assert_eq!(number(claim(&store, ORCHARD, after(1)).await), key(1));
+    let mut moved = registration("romeo@example.org/street", 1);
+    moved.issued = after(1);
+    assert_eq!(other.redirect(&moved).await.unwrap(), 5);
+    assert_eq!(next(&store, 1, 2).await, Claim::Empty);
+}
+
+async fn whoever_lost_its_claim_knows_nothing(postgres: &Postgres) {
+    let [store, other] = two(postgres).await;
+    put_five(&store).await;
+    assert_eq!(number(claim(&store, ORCHARD, after(1)).await), key(1));
+    // Its lease of a minute is over.
+    assert_eq!(number(claim(&other, ORCHARD, after(62)).await), key(1));
+    assert_eq!(number(next(&other, 1, 63).await), key(2));
+    let late = next(&store, 1, 64).await;
+    assert!(matches!(late, Claim::Later(_)), "{late:?}");
+}
