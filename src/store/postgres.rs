@@ -29,6 +29,7 @@ mod revocations;
 mod schema;
 mod source;
 mod tables;
+mod tally;
 mod tell;
 mod tls;
 mod unsure;

@@ -4,7 +4,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed test says what failed")]
 
-mod ahead;
 mod caps;
 mod claims;
 mod clocks;
@@ -20,6 +19,7 @@ mod poolers;
 mod queue;
 mod random;
 mod registrations;
+mod remembered;
 mod replicas;
 mod revocations;
 mod round_trips;
@@ -81,12 +81,12 @@ fn main() -> ExitCode {
         add_on_both(&mut suite, Suite::add_long, &test, &shared);
     }
     let on_postgres = [
-        ahead::tests(),
         clocks::tests(),
         databases::tests(),
         dead_rows::tests(),
         plans::tests(),
         poolers::tests_without(),
+        remembered::tests(),
         replicas::tests(),
         round_trips::tests(),
     ];

@@ -5,8 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use jid::Jid;
 
-use super::queue::alive;
-use crate::{model::sync::Mutex, store::rules::REGISTRATION_OF_MESSAGE};
+use crate::model::sync::Mutex;
 
 /// How many of a phone's messages are known in advance. Those that were released by another daemon
 /// meanwhile come after them, whatever their urgency.
@@ -67,28 +66,4 @@ impl Ahead {
     pub fn forget_all(&self) {
         self.phones.lock().clear();
     }
-}
-
-/// Claims what is next for each phone; a row for each that it is still true of.
-///
-/// Nobody else can have claimed anything for a phone while this daemon's claim of the message before was
-/// in force, so no other lease is looked for.
-pub fn claim_sql() -> String {
-    format!(
-        "UPDATE unified_push_queue AS this
-         SET attempts = least(attempts + 1, 65535), sent = asked.now,
-             claimed_until = asked.lease, claimed_by = $8
-         FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[], $5::bytea[],
-                 $6::bigint[], $7::bigint[])
-             WITH ORDINALITY AS asked (number, owner_key, account, highest, done, now, lease, nth)
-         WHERE this.number = asked.number AND this.owner_key = asked.owner_key
-             AND this.held_until = 0 AND this.claimed_until <= asked.now AND {alive}
-             AND coalesce((SELECT before.owner_key = asked.owner_key AND before.claimed_by = $8
-                     AND before.claimed_until > asked.now
-                 FROM unified_push_queue AS before WHERE before.key = asked.done), false)
-             AND coalesce((SELECT false FROM unified_push_queue AS newer
-                 WHERE newer.account = asked.account AND newer.place > asked.highest LIMIT 1), true)
-         RETURNING {REGISTRATION_OF_MESSAGE}, key, payload, attempts, expires, nth",
-        alive = alive("asked.now"),
-    )
 }

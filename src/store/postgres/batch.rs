@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use jid::BareJid;
 
+use super::tally::{self, Tally};
 use crate::{
     model::{
         registration::{Registration, RegistrationKey},
@@ -29,7 +30,7 @@ pub struct Endpoint {
     /// Not revoked.
     pub newest: Option<Registration>,
     pub revoked_up_to: Option<Timestamp>,
-    /// How many messages live.
+    /// How many messages live; where the caps are far, there may be fewer.
     pub living: u64,
     /// Those that may have to leave: of the topics that come in, and the least urgent.
     pub rows: Vec<Row>,
@@ -45,10 +46,12 @@ pub struct Row {
 pub struct Batch<'a> {
     pub arrivals: &'a [Arrival],
     pub endpoints: HashMap<RegistrationKey, Endpoint>,
-    /// How many messages of each account are there.
+    /// How many messages of each account are there; where the caps are far, there may be fewer.
     pub accounts: HashMap<BareJid, u64>,
     /// What was deleted because it had expired.
     pub swept: Swept,
+    /// What is known of each account before anything is written.
+    pub tallies: (tally::Asked, HashMap<BareJid, Tally>),
 }
 
 #[derive(Default)]

@@ -13,7 +13,7 @@ use tokio_postgres::Row;
 
 use super::{
     account,
-    ahead::{self, AHEAD},
+    ahead::AHEAD,
     columns::{owner_key, registration},
     failure::Result,
     pool::{Connection, Statement},
@@ -159,7 +159,7 @@ impl Statements {
         Ok(Self {
             lock: db.prepare(account::LOCK_ALL).await?,
             end: db.prepare(END).await?,
-            claim_known: db.prepare(&ahead::claim_sql()).await?,
+            claim_known: db.prepare(&claim_known_sql()).await?,
             delete: db.prepare(&DELETE.replace("{}", "key = ANY($1)")).await?,
             search: db.prepare(&search_sql()).await?,
         })
@@ -266,6 +266,30 @@ impl<'a> Columns<'a> {
 /// Ends the claims of one daemon for these phones.
 const END: &str = "UPDATE unified_push_queue SET claimed_until = 0
      WHERE owner_key = ANY($1) AND claimed_until > 0 AND claimed_by = $2";
+
+/// Claims what is next for each phone; a row for each that it is still true of.
+///
+/// Nobody else can have claimed anything for a phone while this daemon's claim of the message before was
+/// in force, so no other lease is looked for.
+fn claim_known_sql() -> String {
+    format!(
+        "UPDATE unified_push_queue AS this
+         SET attempts = least(attempts + 1, 65535), sent = asked.now,
+             claimed_until = asked.lease, claimed_by = $8
+         FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[], $5::bytea[],
+                 $6::bigint[], $7::bigint[])
+             WITH ORDINALITY AS asked (number, owner_key, account, highest, done, now, lease, nth)
+         WHERE this.number = asked.number AND this.owner_key = asked.owner_key
+             AND this.held_until = 0 AND this.claimed_until <= asked.now AND {alive}
+             AND coalesce((SELECT before.owner_key = asked.owner_key AND before.claimed_by = $8
+                     AND before.claimed_until > asked.now
+                 FROM unified_push_queue AS before WHERE before.key = asked.done), false)
+             AND coalesce((SELECT false FROM unified_push_queue AS newer
+                 WHERE newer.account = asked.account AND newer.place > asked.highest LIMIT 1), true)
+         RETURNING {REGISTRATION_OF_MESSAGE}, key, payload, attempts, expires, nth",
+        alive = alive("asked.now"),
+    )
+}
 
 /// One row for each phone, in order, with what comes next and where newer messages would lie.
 fn search_sql() -> String {

@@ -14,6 +14,7 @@ use super::{
     failure::{PostgresFailure, Result},
     pool::{Connection, Statement},
     queue::{DELETE, alive, count_deleted},
+    tally::{Arriving, Tally},
 };
 use crate::{
     model::{
@@ -76,21 +77,23 @@ impl<'a> Keys<'a> {
 
 /// Locks the accounts, and reads what the decisions take.
 pub async fn read<'a>(db: &Connection, arrivals: &'a [Arrival]) -> Result<Batch<'a>> {
-    let each: Vec<RegistrationKey> = arrivals.iter().map(key).collect();
+    let each = arrivals.iter();
+    let each: Vec<_> = each
+        .map(|arrival| arrival.message.registration.key())
+        .collect();
     let keys = distinct(&each);
     let numbers: HashMap<&RegistrationKey, usize> = keys.iter().copied().zip(0..).collect();
     let now = arrivals.iter().map(|arrival| arrival.now).max();
     let now = now.unwrap_or(Timestamp::from_secs(0));
-    let mut endpoints = Keys::default();
-    keys.iter().for_each(|key| endpoints.push(key));
-    // Of each endpoint: how many arrive, and how many may wait.
-    let mut arriving = vec![(0, u32::MAX); keys.len()];
+    // How many arrive, and how many may wait: of each endpoint, and of each account.
+    let mut arriving = vec![Arriving::default(); keys.len()];
+    let mut to_accounts: HashMap<&BareJid, Arriving> = HashMap::new();
     let mut with_topic = Vec::new();
     for (key, arrival) in each.iter().zip(arrivals) {
         let number = numbers[key];
-        let (many, cap) = &mut arriving[number];
-        *many += 1;
-        *cap = arrival.caps.per_endpoint.min(*cap);
+        arriving[number].add(arrival.caps.per_endpoint);
+        let account = to_accounts.entry(&key.owner).or_default();
+        account.add(arrival.caps.per_account);
         let topic = arrival.message.topic.as_ref();
         with_topic.extend(topic.map(|topic| (number, topic.as_str())));
     }
@@ -105,51 +108,75 @@ pub async fn read<'a>(db: &Connection, arrivals: &'a [Arrival]) -> Result<Batch<
         db.prepare(&known_sql()).await?,
         db.prepare(&of_topics_sql()).await?,
     );
-    let locks = account::numbers(keys.iter().map(|key| &key.owner));
-    let (asked, floors) = db
-        .floors()
-        .of(keys.iter().map(|key| &key.owner), Instant::now());
-    let Keys {
-        accounts,
-        applications,
-        instances,
-        ..
-    } = &endpoints;
-    let ((), _, known, mut rows) = tokio::try_join!(
+    let begun = Instant::now();
+    let owners: Vec<&BareJid> = keys.iter().map(|key| &key.owner).collect();
+    let (asked, floors) = db.floors().of(owners.iter().copied(), begun);
+    let (tallies_asked, tallies) = db.tallies().of(owners.iter().copied(), begun);
+    let from = floors.iter().zip(&tallies);
+    let from: Vec<i64> = from
+        .map(|(floor, tally)| tally.map_or(*floor, |tally| tally.end().max(*floor)))
+        .collect();
+    let locks = account::numbers(owners.iter().copied());
+    let ((), _, found, mut rows) = tokio::try_join!(
         db.batch("BEGIN"),
         async { db.execute(&lock, &[&locks]).await },
-        async {
-            db.query(&known, &[accounts, applications, instances, &now, &floors])
-                .await
-        },
+        look(db, &known, &keys, &from, now),
         async { topics.look(db, &of_topics).await },
     )?;
+    let mut seen = Vec::new();
+    for (row, tally) in found.into_iter().zip(tallies) {
+        seen.push(Seen::new(row, tally, begun)?);
+    }
+    // Where it makes a difference whether some have gone since, all are counted.
+    let is_close = |number: &usize| {
+        let tally = seen[*number].tally;
+        let account = to_accounts[owners[*number]];
+        let fits = account.fits(tally.messages) && arriving[*number].fits(tally.messages);
+        !seen[*number].counted && (!fits || tally.soonest <= now)
+    };
+    let close = (0..keys.len()).filter(is_close);
+    let close: HashSet<&BareJid> = close.map(|number| owners[number]).collect();
+    if !close.is_empty() {
+        let again = (0..keys.len()).filter(|number| close.contains(owners[*number]));
+        let again: Vec<usize> = again.collect();
+        let of_again: Vec<_> = again.iter().map(|number| keys[*number]).collect();
+        let from: Vec<i64> = again.iter().map(|number| floors[*number]).collect();
+        let all = look(db, &known, &of_again, &from, now).await?;
+        for (number, row) in again.into_iter().zip(all) {
+            seen[number] = Seen::new(row, None, begun)?;
+        }
+    }
 
     let mut batch = Batch {
         arrivals,
         endpoints: HashMap::new(),
         accounts: HashMap::new(),
         swept: Swept::default(),
+        tallies: (tallies_asked, HashMap::new()),
     };
     let mut full = Keys::default();
     // Where some have expired, and from where on they are.
     let (mut worn, mut worn_from) = (Vec::new(), Vec::new());
-    let floors = floors.into_iter().zip(arriving);
-    for ((key, (floor, (many, cap))), row) in keys.into_iter().zip(floors).zip(&known) {
-        if let Some(lowest) = row.try_get(6)? {
+    for (number, (key, seen)) in keys.iter().copied().zip(&seen).enumerate() {
+        let (row, floor, tally) = (&seen.row, floors[number], seen.tally);
+        if seen.counted
+            && let Some(lowest) = row.try_get(6)?
+        {
             db.floors().learn(&asked, &key.owner, floor, lowest);
         }
-        let endpoint = endpoint(key, row)?;
-        let new = batch
-            .accounts
-            .insert(key.owner.clone(), count(row, 5)?)
-            .is_none();
-        if new && count(row, 7)? > 0 {
+        let mut endpoint = endpoint(key, row)?;
+        if !seen.counted {
+            // There cannot be more, and none has to leave.
+            endpoint.living = tally.messages;
+        }
+        batch.tallies.1.insert(key.owner.clone(), tally);
+        let former = batch.accounts.insert(key.owner.clone(), tally.messages);
+        if former.is_none() && seen.counted && count(row, 7)? > 0 {
             worn.push(key.owner.as_str());
             worn_from.push(floor);
         }
         // So many may have to leave for all that arrive.
-        let excess = (endpoint.living + many).saturating_sub(u64::from(cap));
+        let excess = arriving[number].excess(endpoint.living);
         if excess > 0 {
             full.push(key);
             full.limits.push(as_i64(excess));
@@ -191,8 +218,50 @@ pub async fn read<'a>(db: &Connection, arrivals: &'a [Arrival]) -> Result<Batch<
     Ok(batch)
 }
 
-fn key(arrival: &Arrival) -> RegistrationKey {
-    arrival.message.registration.key()
+/// A row for each endpoint, in order, with what its account has from a place on.
+async fn look(
+    db: &Connection,
+    known: &Statement,
+    keys: &[&RegistrationKey],
+    from: &[i64],
+    now: Timestamp,
+) -> Result<Vec<Row>> {
+    let mut endpoints = Keys::default();
+    keys.iter().for_each(|key| endpoints.push(key));
+    let Keys {
+        accounts,
+        applications,
+        instances,
+        ..
+    } = &endpoints;
+    db.query(known, &[accounts, applications, instances, &now, &from])
+        .await
+}
+
+/// What is known of an endpoint.
+struct Seen {
+    row: Row,
+    tally: Tally,
+    /// Whether all of the account's messages were, just now.
+    counted: bool,
+}
+
+impl Seen {
+    /// From what lies above a tally, or from all.
+    fn new(row: Row, tally: Option<Tally>, now: Instant) -> Result<Self> {
+        let never = Timestamp::from_millis(u64::MAX);
+        let read = Tally {
+            messages: count(&row, 5)?,
+            highest: row.try_get::<_, Option<i64>>(8)?.unwrap_or(0),
+            soonest: row.try_get::<_, Option<_>>(9)?.unwrap_or(never),
+            counted: now,
+        };
+        Ok(Self {
+            row,
+            tally: tally.map_or(read, |tally| tally.and(read)),
+            counted: tally.is_none(),
+        })
+    }
 }
 
 fn distinct<T: Clone + Eq + std::hash::Hash>(all: impl IntoIterator<Item = T>) -> Vec<T> {
@@ -206,7 +275,7 @@ fn distinct<T: Clone + Eq + std::hash::Hash>(all: impl IntoIterator<Item = T>) -
 fn known_sql() -> String {
     format!(
         "SELECT newest.jid, newest.issued, newest.expires, revoked.at, there.of_endpoint,
-             there.of_account, there.lowest, there.dead
+             there.of_account, there.lowest, there.dead, there.highest, there.soonest
          FROM unnest($1::text[], $2::bytea[], $3::bytea[], $5::bigint[]) WITH ORDINALITY
              AS asked (account, application, instance, floor, nth)
          LEFT JOIN LATERAL (SELECT jid, issued, expires FROM unified_push_registrations AS this
@@ -221,7 +290,7 @@ fn known_sql() -> String {
                  count(*) FILTER (WHERE NOT ({alive})) AS dead,
                  count(*) FILTER (WHERE {alive} AND this.application = asked.application
                      AND this.instance = asked.instance) AS of_endpoint,
-                 min(place) AS lowest
+                 min(place) AS lowest, max(place) AS highest, min(this.expires) AS soonest
              FROM unified_push_queue AS this
              WHERE this.account = asked.account AND this.place >= asked.floor) AS there
          ORDER BY nth",

@@ -32,6 +32,7 @@ use super::{
     failure::{PostgresFailure, Result},
     floors::Floors,
     source::{CONNECT, Source},
+    tally::Tallies,
 };
 use crate::model::sync::Current;
 
@@ -110,6 +111,7 @@ pub struct Pool {
     busy: Arc<Semaphore>,
     floors: Arc<Floors>,
     ahead: Arc<Ahead>,
+    tallies: Arc<Tallies>,
     statements: Arc<Statements>,
     /// Held by whoever sees whether the server is worth waiting for.
     probing: Arc<Mutex<()>>,
@@ -123,11 +125,13 @@ impl Pool {
         let manager = Manager::from_connect(source.config(), source.clone(), recycling);
         let floors = Arc::new(Floors::default());
         let ahead = Arc::new(Ahead::default());
-        let known = (floors.clone(), ahead.clone());
+        let tallies = Arc::new(Tallies::default());
+        let known = (floors.clone(), ahead.clone(), tallies.clone());
         let set_up = Hook::async_fn(move |client: &mut ClientWrapper, _| {
             // It may lead to another server.
             known.0.forget_all();
             known.1.forget_all();
+            known.2.forget_all();
             Box::pin(async move {
                 let answers = client.simple_query(&purpose.session()).await;
                 match first_text(&answers.map_err(HookError::Backend)?).as_deref() {
@@ -149,6 +153,7 @@ impl Pool {
             busy: Arc::new(Semaphore::new(connections)),
             floors,
             ahead,
+            tallies,
             statements: Arc::default(),
             probing: Arc::default(),
         }
@@ -167,6 +172,7 @@ impl Pool {
             source: self.source.clone(),
             floors: self.floors.clone(),
             ahead: self.ahead.clone(),
+            tallies: self.tallies.clone(),
             statements: self.statements.clone(),
             probing: self.probing.clone(),
             queued: AtomicI64::new(0),
@@ -195,6 +201,7 @@ pub struct Connection {
     source: Source,
     floors: Arc<Floors>,
     ahead: Arc<Ahead>,
+    tallies: Arc<Tallies>,
     statements: Arc<Statements>,
     probing: Arc<Mutex<()>>,
     /// How many bytes more wait, as [`Caps::bytes`](crate::store::Caps::bytes) counts, through what
@@ -217,6 +224,11 @@ impl Connection {
     /// What is known of what comes next.
     pub fn ahead(&self) -> &Ahead {
         &self.ahead
+    }
+
+    /// What is known of how many messages there are.
+    pub fn tallies(&self) -> &Tallies {
+        &self.tallies
     }
 
     /// So many bytes more wait, or fewer.

@@ -1,10 +1,10 @@
-//! What a daemon knows of a phone's next messages, while it sends one after the other.
+//! What a daemon remembers of the messages that wait, so that it does not read all of them each time.
 
 use testbed::{Postgres, eventually, postgres::connect, tests};
 use tokio_postgres::Client;
 use unified_push::{
     model::message::{Hold, MessageKey, Urgency},
-    store::{Claim, NewMessage, PostgresSettings, Store},
+    store::{Caps, Claim, Enqueued, NewMessage, PostgresSettings, Store},
 };
 
 use crate::{
@@ -21,6 +21,8 @@ pub fn tests() -> Vec<PostgresTest> {
         what_is_gone_meanwhile_is_passed_over,
         what_has_moved_meanwhile_is_left_alone,
         whoever_lost_its_claim_knows_nothing,
+        most_messages_are_stored_without_a_count,
+        what_others_store_and_send_counts,
     ]
 }
 
@@ -143,4 +145,56 @@ async fn whoever_lost_its_claim_knows_nothing(postgres: &Postgres) {
     assert_eq!(number(next(&other, 1, 63).await), key(2));
     let late = next(&store, 1, 64).await;
     assert!(matches!(late, Claim::Later(_)), "{late:?}");
+}
+
+async fn most_messages_are_stored_without_a_count(postgres: &Postgres) {
+    const MESSAGES: u32 = 100;
+    let url = postgres.database().await;
+    let store = Store::connect(&url.parse().unwrap(), PostgresSettings::default())
+        .await
+        .unwrap();
+    let client = connect(&url).await.unwrap();
+    put(&store, free(0)).await;
+    client.batch_execute(WAITING).await.unwrap();
+    let analyze = "VACUUM ANALYZE unified_push_queue";
+    client.batch_execute(analyze).await.unwrap();
+    for serial in 1..MESSAGES {
+        put(&store, free(serial)).await;
+    }
+    drop(store);
+    let read = read_until(&client, "n_tup_ins > 20000 + 99").await;
+    let each = read / i64::from(MESSAGES);
+    println!("{each} rows are read for a message that is stored");
+    assert!(each < 10, "half of what waits would be 50");
+}
+
+async fn what_others_store_and_send_counts(postgres: &Postgres) {
+    let [store, other] = two(postgres).await;
+    let caps = Caps {
+        per_account: 4,
+        ..AMPLE
+    };
+    let enqueue = async |store: &Store, serial| {
+        let answer = store.enqueue(free(serial), caps, after(serial.into()));
+        answer.await.unwrap()
+    };
+    assert_eq!(enqueue(&store, 1).await, STORED);
+    assert_eq!(enqueue(&other, 2).await, STORED);
+    assert_eq!(enqueue(&store, 3).await, STORED);
+    assert_eq!(enqueue(&other, 4).await, STORED);
+    assert_eq!(enqueue(&store, 5).await, Enqueued::AccountFull);
+    for serial in 1..4 {
+        assert!(other.acknowledge(key(serial)).await.unwrap());
+    }
+    // Refusals are remembered for a second.
+    let later = |serial: u32| NewMessage {
+        urgency: Urgency::High,
+        ..free(serial)
+    };
+    for serial in 6..9 {
+        let answer = store.enqueue(later(serial), caps, after(10)).await;
+        assert_eq!(answer.unwrap(), STORED);
+    }
+    let answer = other.enqueue(later(9), caps, after(10)).await;
+    assert_eq!(answer.unwrap(), Enqueued::AccountFull);
 }
