@@ -142,7 +142,8 @@ impl<'a> Batch<'a> {
         let of_account = self.accounts.get_mut(&key.owner).expect("of an arrival");
         endpoint.rows.retain(|row| {
             let leaves = room.leaving.contains(&row.leaving);
-            endpoint.living -= u64::from(leaves && row.lives);
+            let left = u64::from(leaves && row.lives);
+            endpoint.living = endpoint.living.saturating_sub(left);
             !leaves
         });
         let lives = message.expires > *now;

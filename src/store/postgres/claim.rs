@@ -60,7 +60,7 @@ pub async fn claim(db: &Connection, by: i64, asked: &[Asked]) -> Result<Vec<(boo
     let mut claims: Vec<Option<Claim>> = asked.iter().map(|_| None).collect();
     let statements = Statements::prepare(db).await?;
     let retaken = asked.iter().filter(|asked| asked.retakes);
-    let retaken: Vec<Vec<u8>> = retaken
+    let mut retaken: Vec<Vec<u8>> = retaken
         .map(|asked| owner_key(asked.owner.as_str()))
         .collect();
     let accounts: Vec<BareJid> = asked.iter().map(|asked| asked.owner.to_bare()).collect();
@@ -100,6 +100,8 @@ pub async fn claim(db: &Connection, by: i64, asked: &[Asked]) -> Result<Vec<(boo
             search(db, &statements.search, by, &searched, &floors),
             db.batch("COMMIT"),
         )?;
+        // Those that this round has made are not ended by the next.
+        retaken.clear();
         count_deleted(db, &gone)?;
         for row in &gone {
             deleted.insert(row.try_get(0)?);
@@ -283,11 +285,17 @@ fn claim_known_sql() -> String {
              AND this.held_until = 0 AND this.claimed_until <= asked.now AND {alive}
              AND coalesce((SELECT before.owner_key = asked.owner_key AND before.claimed_by = $8
                      AND before.claimed_until > asked.now
+                     AND before.claimed_until <= asked.now + {longest}
+                     AND before.sent + {surely} > asked.now AND before.expires + 0 > asked.now
                  FROM unified_push_queue AS before WHERE before.key = asked.done), false)
              AND coalesce((SELECT false FROM unified_push_queue AS newer
-                 WHERE newer.account = asked.account AND newer.place > asked.highest LIMIT 1), true)
+                 WHERE newer.account = asked.account AND newer.place > asked.highest
+                 ORDER BY newer.place LIMIT 1), true)
          RETURNING {REGISTRATION_OF_MESSAGE}, key, payload, attempts, expires, nth",
         alive = alive("asked.now"),
+        longest = LONGEST_LEASE.as_millis(),
+        // Others may take a daemon for lifeless afterwards.
+        surely = LIFELESS.as_millis() / 2,
     )
 }
 

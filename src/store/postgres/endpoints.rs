@@ -138,13 +138,15 @@ pub async fn read<'a>(db: &Connection, arrivals: &'a [Arrival]) -> Result<Batch<
     let close: HashSet<&BareJid> = close.map(|number| owners[number]).collect();
     if !close.is_empty() {
         let again = (0..keys.len()).filter(|number| close.contains(owners[*number]));
-        let again: Vec<usize> = again.collect();
+        let again: Vec<_> = again.collect();
         let of_again: Vec<_> = again.iter().map(|number| keys[*number]).collect();
         let from: Vec<i64> = again.iter().map(|number| floors[*number]).collect();
         let all = look(db, &known, &of_again, &from, now).await?;
         for (number, row) in again.into_iter().zip(all) {
             seen[number] = Seen::new(row, None, begun)?;
         }
+        // What was acknowledged since is not counted any more.
+        rows = topics.look(db, &of_topics).await?;
     }
 
     let mut batch = Batch {

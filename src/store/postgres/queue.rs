@@ -83,19 +83,25 @@ pub async fn put_back(
     owner: &Jid,
     hold: Hold,
 ) -> Result<Option<Jid>> {
-    db.find(
-        "UPDATE unified_push_queue SET claimed_until = 0,
+    let whose = db
+        .find(
+            "UPDATE unified_push_queue SET claimed_until = 0,
              held_until = CASE WHEN owner_key = $3 THEN $4::bigint ELSE 0 END
          WHERE key = $1 AND attempts = $2 RETURNING owner",
-        &[
-            &key,
-            &i32::from(attempt),
-            &owner_key(owner.as_str()),
-            &hold.end(),
-        ],
-        |row| full_jid(row, 0),
-    )
-    .await
+            &[
+                &key,
+                &i32::from(attempt),
+                &owner_key(owner.as_str()),
+                &hold.end(),
+            ],
+            |row| full_jid(row, 0),
+        )
+        .await?;
+    // It may come before those that are known to be next.
+    if let Some(owner) = &whose {
+        db.ahead().forget(owner);
+    }
+    Ok(whose)
 }
 
 pub async fn asked(db: &Connection, key: MessageKey, attempt: u16) -> Result<Option<Registration>> {
@@ -109,13 +115,15 @@ pub async fn asked(db: &Connection, key: MessageKey, attempt: u16) -> Result<Opt
 
 /// How many were held.
 pub async fn release(db: &Connection, owner: &Jid, since: Timestamp) -> Result<u64> {
-    db.ahead().forget(owner);
-    db.run(
-        "UPDATE unified_push_queue SET held_until = 0
+    let released = db
+        .run(
+            "UPDATE unified_push_queue SET held_until = 0
          WHERE owner_key = $1 AND held_until <> 0 AND sent >= $2",
-        &[&owner_key(owner.as_str()), &since],
-    )
-    .await
+            &[&owner_key(owner.as_str()), &since],
+        )
+        .await?;
+    db.ahead().forget(owner);
+    Ok(released)
 }
 
 pub async fn overtake(db: &Connection, overtaken: &Overtaken) -> Result<u64> {
