@@ -50,17 +50,19 @@ fn number(claim: Claim) -> MessageKey {
 
 async fn put_five(store: &Store) {
     for serial in 1..=5 {
-        put(store, message(serial)).await;
+        put(store, free(serial)).await;
     }
 }
 
-async fn most_claims_read_little(postgres: &Postgres) {
-    const MESSAGES: u32 = 100;
-    let url = postgres.database().await;
+/// How many wait for the one phone.
+const MESSAGES: u32 = 100;
+
+/// Has all of them wait, beside many for others; how many rows were read for that.
+async fn fill(url: &str) -> (Client, i64) {
     let store = Store::connect(&url.parse().unwrap(), PostgresSettings::default())
         .await
         .unwrap();
-    let client = connect(&url).await.unwrap();
+    let client = connect(url).await.unwrap();
     put(&store, free(0)).await;
     client.batch_execute(WAITING).await.unwrap();
     let analyze = "VACUUM ANALYZE unified_push_queue";
@@ -70,7 +72,13 @@ async fn most_claims_read_little(postgres: &Postgres) {
     }
     // What a connection has read is counted at its end at the latest.
     drop(store);
-    let before = read_until(&client, "n_tup_ins > 20000 + 99").await;
+    let read = read_until(&client, "n_tup_ins > 20000 + 99").await;
+    (client, read)
+}
+
+async fn most_claims_read_little(postgres: &Postgres) {
+    let url = postgres.database().await;
+    let (client, before) = fill(&url).await;
     let store = Store::connect(&url.parse().unwrap(), PostgresSettings::default())
         .await
         .unwrap();
@@ -148,21 +156,7 @@ async fn whoever_lost_its_claim_knows_nothing(postgres: &Postgres) {
 }
 
 async fn most_messages_are_stored_without_a_count(postgres: &Postgres) {
-    const MESSAGES: u32 = 100;
-    let url = postgres.database().await;
-    let store = Store::connect(&url.parse().unwrap(), PostgresSettings::default())
-        .await
-        .unwrap();
-    let client = connect(&url).await.unwrap();
-    put(&store, free(0)).await;
-    client.batch_execute(WAITING).await.unwrap();
-    let analyze = "VACUUM ANALYZE unified_push_queue";
-    client.batch_execute(analyze).await.unwrap();
-    for serial in 1..MESSAGES {
-        put(&store, free(serial)).await;
-    }
-    drop(store);
-    let read = read_until(&client, "n_tup_ins > 20000 + 99").await;
+    let (_client, read) = fill(&postgres.database().await).await;
     let each = read / i64::from(MESSAGES);
     println!("{each} rows are read for a message that is stored");
     assert!(each < 10, "half of what waits would be 50");
