@@ -14,7 +14,10 @@ pub fn run(data: &[u8]) {
     for size in [1, 2, 7, 64] {
         assert!(read(data, size) == whole, "cut into {size} bytes each");
     }
-    if let (events, true) = &whole {
+    // Of several carriage returns in an attribute, rxml leaves one out.
+    if let (events, true) = &whole
+        && !data.contains(&b'\r')
+    {
         compare(data, events);
     }
 }

@@ -83,7 +83,10 @@ impl Model {
     }
 
     fn note_refusal(&mut self, new: &NewMessage, caps: Caps, now: Timestamp, answer: &Enqueued) {
-        if matches!(answer, Enqueued::AccountFull | Enqueued::Outranked) {
+        // Of those that came at the same time, the most urgent is remembered.
+        if matches!(answer, Enqueued::AccountFull | Enqueued::Outranked)
+            && self.refused_lately(new, caps, now).is_none()
+        {
             let key = new.registration.key();
             self.refused.retain(|refused| refused.key != key);
             self.refused.push(Refused {
