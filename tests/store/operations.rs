@@ -100,6 +100,14 @@ impl Phone {
     }
 }
 
+/// For so many milliseconds, and none at all for 0.
+fn hold(now: Timestamp, millis: u64) -> Hold {
+    match millis {
+        0 => Hold::Free,
+        _ => Hold::Until(ahead(now, millis)),
+    }
+}
+
 /// Fails the test when an answer differs. Other messages that the store holds are gone afterwards.
 pub async fn compare(store: &Store, operations: &[Operation]) {
     store.purge(END).await.unwrap();
@@ -175,7 +183,7 @@ impl Pair<'_> {
                 owner,
                 held,
             } => {
-                let hold = Hold::Until(ahead(now, held));
+                let hold = hold(now, held);
                 let asked = full(owner);
                 let put_back = store.put_back(key(serial), attempt, &asked, hold).await;
                 let expected = model.put_back(key(serial), attempt, &asked, hold);
@@ -243,7 +251,7 @@ impl Pair<'_> {
             arrived,
             expires: ahead(self.now, new.ttl),
             sent: new.sent.then_some(arrived),
-            hold: Hold::Until(ahead(self.now, new.held)),
+            hold: hold(self.now, new.held),
             try_at: self.now,
         }
     }

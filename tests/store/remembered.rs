@@ -1,6 +1,8 @@
 //! What a daemon remembers of the messages that wait, so that it does not read all of them each time.
 
+use futures::FutureExt;
 use testbed::{Postgres, eventually, postgres::connect, tests};
+use tokio::join;
 use tokio_postgres::Client;
 use unified_push::{
     model::message::{Hold, MessageKey, Urgency},
@@ -21,10 +23,15 @@ pub fn tests() -> Vec<PostgresTest> {
         what_is_gone_meanwhile_is_passed_over,
         what_has_moved_meanwhile_is_left_alone,
         whoever_lost_its_claim_knows_nothing,
+        what_is_put_back_goes_first_again,
+        a_second_look_leaves_the_claims_of_the_first,
         most_messages_are_stored_without_a_count,
         what_others_store_and_send_counts,
+        acknowledgements_disturb_no_count,
     ]
 }
+
+const STREET: &str = "romeo@example.org/street";
 
 /// Never held.
 fn free(serial: u32) -> NewMessage {
@@ -138,7 +145,7 @@ async fn what_has_moved_meanwhile_is_left_alone(postgres: &Postgres) {
     let [store, other] = two(postgres).await;
     put_five(&store).await;
     assert_eq!(number(claim(&store, ORCHARD, after(1)).await), key(1));
-    let mut moved = registration("romeo@example.org/street", 1);
+    let mut moved = registration(STREET, 1);
     moved.issued = after(1);
     assert_eq!(other.redirect(&moved).await.unwrap(), 5);
     assert_eq!(next(&store, 1, 2).await, Claim::Empty);
@@ -152,6 +159,46 @@ async fn whoever_lost_its_claim_knows_nothing(postgres: &Postgres) {
     assert_eq!(number(claim(&other, ORCHARD, after(62)).await), key(1));
     assert_eq!(number(next(&other, 1, 63).await), key(2));
     let late = next(&store, 1, 64).await;
+    assert!(matches!(late, Claim::Later(_)), "{late:?}");
+}
+
+async fn what_is_put_back_goes_first_again(postgres: &Postgres) {
+    let [store, _other] = two(postgres).await;
+    put_five(&store).await;
+    assert_eq!(number(claim(&store, ORCHARD, after(1)).await), key(1));
+    assert_eq!(number(next(&store, 1, 2).await), key(2));
+    let owner = full(ORCHARD);
+    let put_back = store.put_back(key(2), 1, &owner, Hold::Free).await;
+    assert_eq!(put_back.unwrap(), Some(owner));
+    assert_eq!(number(next(&store, 1, 3).await), key(2));
+}
+
+async fn a_second_look_leaves_the_claims_of_the_first(postgres: &Postgres) {
+    let [store, other] = two(postgres).await;
+    put_five(&store).await;
+    let street = |serial| NewMessage {
+        hold: Hold::Free,
+        ..message_to(STREET, 1, serial)
+    };
+    put(&store, street(6)).await;
+    put(&store, street(7)).await;
+    let known = claim(&store, STREET, after(8)).await;
+    assert_eq!(number(known), key(6));
+    assert!(other.cancel(id(7)).await.unwrap());
+    // Whether this one was made, nobody was told.
+    let asked = claim(&store, ORCHARD, after(9)).now_or_never();
+    assert_eq!(asked, None);
+    // While the first is asked for, the others come together.
+    let (done, phone, lease) = (Some(key(6)), full(STREET), after(60));
+    let (first, orchard, street) = join!(
+        claim(&store, "romeo@example.org", after(9)),
+        claim(&store, ORCHARD, after(9)),
+        store.claim(done, &phone, after(9), lease),
+    );
+    assert_eq!(first, Claim::Empty);
+    assert_eq!(number(orchard), key(1));
+    assert_eq!(street.unwrap(), (true, Claim::Empty));
+    let late = claim(&other, ORCHARD, after(10)).await;
     assert!(matches!(late, Claim::Later(_)), "{late:?}");
 }
 
@@ -191,4 +238,26 @@ async fn what_others_store_and_send_counts(postgres: &Postgres) {
     }
     let answer = other.enqueue(later(9), caps, after(10)).await;
     assert_eq!(answer.unwrap(), Enqueued::AccountFull);
+}
+
+async fn acknowledgements_disturb_no_count(postgres: &Postgres) {
+    let [store, other] = two(postgres).await;
+    // Each is close to it, so that all are counted.
+    let caps = Caps {
+        per_account: 2,
+        ..AMPLE
+    };
+    for serial in 1..100 {
+        let news = NewMessage {
+            topic: topic("news"),
+            ..free(serial)
+        };
+        let (stored, acknowledged) = join!(
+            store.enqueue(news, caps, after(serial.into())),
+            other.acknowledge(key(serial - 1)),
+        );
+        let stored = stored.unwrap();
+        assert!(stored == STORED || stored == REPLACED, "{stored:?}");
+        acknowledged.unwrap();
+    }
 }
