@@ -165,12 +165,17 @@ async fn whoever_lost_its_claim_knows_nothing(postgres: &Postgres) {
 async fn what_is_put_back_goes_first_again(postgres: &Postgres) {
     let [store, _other] = two(postgres).await;
     put_five(&store).await;
-    assert_eq!(number(claim(&store, ORCHARD, after(1)).await), key(1));
-    assert_eq!(number(next(&store, 1, 2).await), key(2));
     let owner = full(ORCHARD);
-    let put_back = store.put_back(key(2), 1, &owner, Hold::Free).await;
-    assert_eq!(put_back.unwrap(), Some(owner));
-    assert_eq!(number(next(&store, 1, 3).await), key(2));
+    let put_back = async |hold| {
+        let put_back = store.put_back(key(1), 1, &owner, hold);
+        assert_eq!(put_back.await.unwrap().as_ref(), Some(&owner));
+    };
+    assert_eq!(number(claim(&store, ORCHARD, after(1)).await), key(1));
+    put_back(Hold::Until(after(99))).await;
+    assert_eq!(number(claim(&store, ORCHARD, after(1)).await), key(2));
+    // The phone is known to have lost it.
+    put_back(Hold::Free).await;
+    assert_eq!(number(next(&store, 2, 1).await), key(1));
 }
 
 async fn a_second_look_leaves_the_claims_of_the_first(postgres: &Postgres) {
