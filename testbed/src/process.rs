@@ -6,7 +6,10 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 
@@ -82,14 +85,26 @@ pub async fn eventually<T>(
     }
 }
 
-/// A loopback port that nobody listens on, below those of outgoing connections, and never handed
-/// out twice by this process. Where the search starts depends on the process, so that two runs do
-/// not race for the same ones.
+/// The ports that are handed out: below those of outgoing connections.
+const FIRST: u16 = 10_000;
+const COUNT: u16 = 22_000;
+
+/// How many of them a process begins with.
+const OWN: u16 = 500;
+
+/// On the first of this process' own ports, which nobody else begins with while it listens.
+static MARK: LazyLock<Option<TcpListener>> = LazyLock::new(|| {
+    let parts = u32::from(COUNT / OWN);
+    let mut starts = (0..parts).map(|part| (std::process::id() + part) % parts);
+    starts.find_map(|start| TcpListener::bind(("127.0.0.1", FIRST + start as u16 * OWN)).ok())
+});
+
+/// A loopback port that nobody listens on, and never handed out twice by this process. Each process
+/// begins with its own, so that two runs do not race for the same ones.
 pub fn free_port() -> u16 {
-    const FIRST: u16 = 10_000;
-    const COUNT: u16 = 22_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = (std::process::id() % 44) as u16 * 500;
+    let mark = MARK.as_ref().and_then(|mark| mark.local_addr().ok());
+    let start = mark.map_or(0, |mark| mark.port() - FIRST);
     for _ in 0..COUNT {
         let offset = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
         let port = FIRST + (start + offset) % COUNT;
