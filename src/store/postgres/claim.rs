@@ -142,9 +142,8 @@ pub async fn claim(db: &Connection, by: i64, asked: &[Asked]) -> Result<Vec<(boo
         }
     }
     let was_there = |asked: &Asked| asked.done.is_some_and(|done| deleted.contains(&done));
-    let claims = claims
-        .into_iter()
-        .map(|claim| claim.unwrap_or(Claim::Empty));
+    let or_none = |claim: Option<Claim>| claim.unwrap_or(Claim::Empty);
+    let claims = claims.into_iter().map(or_none);
     Ok(asked.iter().map(was_there).zip(claims).collect())
 }
 
@@ -205,13 +204,12 @@ async fn claim_known(
     let numbers: Vec<i64> = phones.iter().map(|(_, (next, _), _)| *next).collect();
     let highest: Vec<i64> = phones.iter().map(|(_, (_, highest), _)| *highest).collect();
     let done: Vec<MessageKey> = phones.iter().map(|(_, _, done)| *done).collect();
-    let columns = Columns::of(phones.iter().map(|(phone, _, _)| phone));
     let Columns {
         keys,
         accounts,
         nows,
         leases,
-    } = &columns;
+    } = &Columns::of(phones.iter().map(|(phone, _, _)| phone));
     db.query(
         statement,
         &[&numbers, keys, accounts, &highest, &done, nows, leases, &by],

@@ -77,10 +77,8 @@ impl<'a> Keys<'a> {
 
 /// Locks the accounts, and reads what the decisions take.
 pub async fn read<'a>(db: &Connection, arrivals: &'a [Arrival]) -> Result<Batch<'a>> {
-    let each = arrivals.iter();
-    let each: Vec<_> = each
-        .map(|arrival| arrival.message.registration.key())
-        .collect();
+    let key = |arrival: &Arrival| arrival.message.registration.key();
+    let each: Vec<_> = arrivals.iter().map(key).collect();
     let keys = distinct(&each);
     let numbers: HashMap<&RegistrationKey, usize> = keys.iter().copied().zip(0..).collect();
     let now = arrivals.iter().map(|arrival| arrival.now).max();
