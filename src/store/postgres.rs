@@ -2,6 +2,7 @@
 //!
 //! What comes in together is done together, by [`Workers`]; the rest gets a connection by [`Work`].
 
+mod abandoned;
 mod account;
 mod ahead;
 mod batch;

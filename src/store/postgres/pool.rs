@@ -25,36 +25,18 @@ use tokio_postgres::{
     types::{FromSql, ToSql, Type},
 };
 
-use tokio_util::task::AbortOnDropHandle;
-
 use super::{
+    abandoned::wind_up,
     ahead::Ahead,
     failure::{PostgresFailure, Result},
     floors::Floors,
-    source::{CONNECT, Source},
+    source::{CONNECT, SESSION, Source},
     tally::Tallies,
 };
 use crate::model::sync::Current;
 
 /// How long a connection stays when nothing needs it.
 const IDLE: Duration = Duration::from_secs(60);
-
-/// How long abandoned work may take to end by itself, or after it was cancelled.
-const WIND_UP: Duration = Duration::from_millis(500);
-
-/// How often a write that was tried is cancelled before its connection is closed nevertheless.
-const MOST_CANCELS: u32 = 20;
-
-/// On each connection, whatever the server's defaults are: a commit that was answered is on the
-/// disk, what waits for a lock waits for no longer than the daemon does, and a transaction that the
-/// daemon forgot does not stay open. Where much waits, PostgreSQL would compile the larger statements anew
-/// each time they run, which takes many times as long as running them.
-const SESSION: &str = "SET synchronous_commit = on;
-    SET statement_timeout = '2500ms';
-    SET idle_in_transaction_session_timeout = '10s';
-    SET default_transaction_isolation = 'read committed';
-    SET client_min_messages = 'warning';
-    SET jit = off";
 
 /// Shared by all connections of daemons and commands, so that `store copy` has the tables for itself
 /// when it holds it; spells "UPcopyin".
@@ -377,47 +359,4 @@ impl Drop for Connection {
             }
         }
     }
-}
-
-/// Returns when the server has ended abandoned work, and has it do so: a commit that waits for a
-/// standby goes on even when its client has left. Does not wait for a server that was left.
-async fn wind_up(client: ClientWrapper, source: &Source, probing: &Mutex<()>) {
-    let work = client.cancel_token();
-    let mut ended = pin!(client.batch_execute("ROLLBACK"));
-    while timeout(WIND_UP, &mut ended).await.is_err() {
-        let cancelled = timeout(CONNECT, source.cancel(work.clone())).await;
-        if !matches!(cancelled, Ok(Ok(()))) {
-            // The server cannot be reached: it will notice that the connection is closed.
-            return;
-        }
-        // One that hangs as a whole takes in whatever is sent to it, too.
-        if timeout(WIND_UP, &mut ended).await.is_ok() || was_left(source, probing).await {
-            return;
-        }
-    }
-}
-
-/// Whether another connection would not hang in the same way: either there is none to be had, or it
-/// writes. One at a time sees to that.
-async fn was_left(source: &Source, probing: &Mutex<()>) -> bool {
-    let _one = probing.lock().await;
-    let (client, connection) = match timeout(CONNECT, source.connect()).await {
-        Ok(Ok(connected)) => connected,
-        // It has answered, as when there are too many connections.
-        Ok(Err(error)) if error.code().is_some() => return false,
-        Ok(Err(_)) | Err(_) => return true,
-    };
-    let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
-    let write = format!("{SESSION}; UPDATE unified_push_changes SET changes = changes");
-    let mut written = pin!(client.batch_execute(&write));
-    if timeout(2 * WIND_UP, &mut written).await.is_ok() {
-        return true;
-    }
-    for _ in 0..MOST_CANCELS {
-        let _ = timeout(CONNECT, source.cancel(client.cancel_token())).await;
-        if timeout(WIND_UP, &mut written).await.is_ok() {
-            break;
-        }
-    }
-    false
 }
