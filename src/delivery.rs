@@ -3,7 +3,7 @@
 //! Delivery knows neither HTTP nor XML: messages come from [`http`](crate::http), stanzas go to the
 //! link as plain data. It is made of four parts, none of which knows another: `attempts` sends
 //! stanzas and recognises their answers, `queue` is the store, `phones` tells who is tried when,
-//! `push` lets a push in and decides what follows its first attempt. `forward` and `answers` hold
+//! `push` lets a push in and decides what follows its first attempt. `forward`, `answers` and `link` hold
 //! nothing; they move messages from one part to the next.
 //!
 //! # A push whose phone is there
@@ -34,6 +34,7 @@
 mod answers;
 mod attempts;
 mod forward;
+mod link;
 mod phones;
 mod push;
 mod queue;
@@ -337,28 +338,6 @@ impl Delivery {
             let now = Instant::now();
             self.phones.message_waits(owner, now);
             self.phones.registered(owner, now);
-        }
-    }
-
-    /// The link is up: the phones that messages wait for are tried.
-    pub fn link_up(&self) {
-        self.phones.link_up(Instant::now());
-        if self.queue.is_shared() {
-            // Who has no link need not know all that waits.
-            self.queue.ask_for_rescan();
-        }
-    }
-
-    /// The link is gone: whoever waits is told at once.
-    pub fn link_down(self: &Arc<Self>) {
-        self.attempts.link_down();
-        let (quiet, doubtful) = self.phones.link_down(Instant::now(), self.clock.now());
-        if self.queue.is_shared() && !quiet.is_empty() {
-            // The link may be another replica's for as long as this one has none.
-            let this = Arc::clone(self);
-            self.tasks.spawn(async move {
-                this.queue.release_all(&quiet, doubtful.since()).await;
-            });
         }
     }
 

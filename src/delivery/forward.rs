@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use jid::Jid;
 use tokio::{
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -73,14 +73,24 @@ impl Delivery {
 
     /// Follows what other replicas say.
     pub async fn follow(self: Arc<Self>) {
+        let rescan = Notify::new();
+        let read_all = async {
+            loop {
+                rescan.notified().await;
+                while let Err(error) = self.recover().await {
+                    debug!(%error, "what waits could not be read");
+                    sleep(STORE_PAUSE).await;
+                }
+            }
+        };
+        // A database that takes long to read all does not keep what is new from being heard.
+        tokio::join!(read_all, self.hear(&rescan));
+    }
+
+    async fn hear(self: &Arc<Self>, rescan: &Notify) {
         loop {
             match self.queue.news().await {
-                News::Rescan => {
-                    while let Err(error) = self.recover().await {
-                        debug!(%error, "what waits could not be read");
-                        sleep(STORE_PAUSE).await;
-                    }
-                }
+                News::Rescan => rescan.notify_one(),
                 News::Stored { owner, try_at } => {
                     let wait = self.clock.now().until(try_at);
                     self.phones.message_waits(&owner, Instant::now() + wait);
@@ -98,7 +108,10 @@ impl Delivery {
     }
 
     /// Sends what waits for a phone until there is nothing more, or it does not take it.
-    async fn drain(&self, phone: &Jid) -> End {
+    async fn drain(self: &Arc<Self>, phone: &Jid) -> End {
+        if self.phones.is_being_passed(phone) {
+            return End::Later(Instant::now() + self.settings.read().ack_timeout);
+        }
         // What the phone has, and the store does not know of yet.
         let mut done = None;
         let end = loop {
@@ -154,7 +167,7 @@ impl Delivery {
     /// Sends a message. When the next one may follow, says which one the phone has: the store is
     /// to be told.
     async fn send_again(
-        &self,
+        self: &Arc<Self>,
         phone: &Jid,
         claimed: Claimed,
     ) -> ControlFlow<End, Option<MessageKey>> {
@@ -203,11 +216,15 @@ impl Delivery {
                 Some(End::Unanswered)
             }
         };
+        let links_lost = self.phones.links_lost();
         let hold = match end {
             Some(End::Unanswered) => Hold::Until(self.clock.now().saturating_add(HOLD)),
             _ => Hold::Free,
         };
         let owner = self.queue.put_back(key, number, phone, hold).await;
+        if end == Some(End::Unanswered) {
+            self.held(phone, links_lost);
+        }
         if let Some(owner) = owner.filter(|owner| owner != phone) {
             // It has found the message leased.
             self.phones.message_waits(&owner, Instant::now());

@@ -67,7 +67,7 @@ pub const PACE: Duration = Duration::from_millis(2);
 
 /// What was sent so shortly before the link was lost may never have arrived, or its answer was lost
 /// with the link. Longer than it takes to notice a peer that is gone.
-const DOUBTFUL: Duration = Duration::from_secs(60);
+pub const DOUBTFUL: Duration = Duration::from_secs(60);
 
 pub struct Phones {
     table: Mutex<Table>,
@@ -128,8 +128,8 @@ impl Phones {
 
     /// Whether a push to this phone is to be stored: messages wait for it, or it is left alone.
     pub fn must_wait(&self, phone: &Jid) -> bool {
-        let waits = |known: &Phone| known.kept || known.writing > 0 || known.rest != Rest::No;
-        self.table.lock().get(phone.as_str()).is_some_and(waits)
+        let table = self.table.lock();
+        table.get(phone.as_str()).is_some_and(Phone::must_wait)
     }
 
     /// Whether messages wait for this phone or another one of its account.
@@ -168,11 +168,15 @@ impl Phones {
     }
 
     /// A message met a temporary error, perhaps late, when it was held: it is tried anew, but no
-    /// later than it would be.
+    /// later than it would be. Several that come back during one pause are one error.
     pub fn failed(&self, phone: &Jid, now: Instant) {
         self.change(|table| {
-            let next = now + self.pause(table.fail(phone, now));
-            table.schedule_by(phone.as_str(), next);
+            let pausing = table.get(phone.as_str()).filter(|known| known.pauses(now));
+            let pause = match pausing {
+                Some(known) => self.pause(known),
+                None => self.pause(table.fail(phone, now)),
+            };
+            table.schedule_by(phone.as_str(), now + pause);
         });
     }
 
@@ -201,12 +205,17 @@ impl Phones {
     /// or comes back. Its account's other resources, if they are gone, are served by this one.
     pub fn available(&self, phone: &Jid, now: Instant) {
         self.announced.available(phone, now);
+        self.rebound(phone, now);
+        self.change(|table| table.wake_gone_beside(phone, now, Some(Held::All)));
+    }
+
+    /// It has announced itself since it was sent what is stored now.
+    pub fn rebound(&self, phone: &Jid, now: Instant) {
         self.change(|table| {
             if let Some(known) = table.get_mut(phone.as_str()) {
                 known.release(Some(Held::All));
             }
             table.wake(phone.as_str(), now);
-            table.wake_gone_beside(phone, now, Some(Held::All));
         });
     }
 
@@ -246,16 +255,22 @@ impl Phones {
     }
 
     /// Nobody is known to be available any more, and what was sent lately may be lost. Gives the phones
-    /// that left it unanswered, and which of it other replicas should not hold any longer either.
-    pub fn link_down(&self, now: Instant, time: Timestamp) -> (Vec<Jid>, Held) {
+    /// that may have left it unanswered, or whose topics were overtaken, and which of it other replicas
+    /// should not hold any longer either.
+    pub fn link_down(&self, now: Instant, time: Timestamp) -> (Vec<(Jid, Vec<Overtaken>)>, Held) {
         self.announced.forget_all();
         let doubtful = Held::SentSince(time.saturating_sub(DOUBTFUL));
-        let mut quiet = Vec::new();
+        let mut lost = Vec::new();
         self.change(|table| {
-            quiet = table.quiet_since(now, DOUBTFUL);
+            lost = table.asked_since(now, DOUBTFUL);
             table.link_down(doubtful);
         });
-        (quiet, doubtful)
+        (lost, doubtful)
+    }
+
+    /// How often the link was lost.
+    pub fn links_lost(&self) -> u64 {
+        self.table.lock().links_lost
     }
 
     /// Gives the first phone whose time has come.

@@ -2,6 +2,7 @@
 
 pub mod admission;
 mod next;
+mod passing;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use tracing::debug;
 use self::{
     admission::Share,
     next::{Ended, Next, Tried, next},
+    passing::Passing,
 };
 use super::{
     Delivery, Message, Outcome, Settings,
@@ -44,6 +46,7 @@ pub struct Push {
     arrival: Instant,
     /// Its sender waits for the phone until then.
     deadline: Instant,
+    passing: Option<Passing>,
     _share: Share,
 }
 
@@ -84,7 +87,7 @@ impl Delivery {
             requested = requested.max(min_ttl);
         }
         let lifetime = Ttl::from_secs(now.until(registration.expires).as_secs());
-        let push = Push {
+        let mut push = Push {
             key: MessageKey::from_bytes(random_array(&*self.random)),
             id: MessageId::from_bytes(random_array(&*self.random)),
             registration,
@@ -95,12 +98,13 @@ impl Delivery {
             arrived: now,
             arrival,
             deadline,
+            passing: None,
             _share: share,
         };
         let instead = if !self.attempts.can_send() {
             Outcome::LinkDown
         // What is not kept can overtake: it is now or never.
-        } else if !push.is_transient() && self.phones.must_wait(&push.registration.owner) {
+        } else if !self.may_be_sent(&mut push) && !push.is_transient() {
             return Begun::Kept(self.keep(push, Tried::Unsent, None));
         } else if let Some(attempt) = self.attempts.offer(push.outgoing()) {
             return Begun::Sent(push, attempt);
@@ -111,6 +115,15 @@ impl Delivery {
             return Begun::Ended(instead);
         }
         Begun::Kept(self.keep(push, Tried::Unsent, None))
+    }
+
+    /// Whether nothing is known to wait before this push.
+    fn may_be_sent(self: &Arc<Self>, push: &mut Push) -> bool {
+        if push.topic.is_none() || !self.queue.is_shared() {
+            return !self.phones.must_wait(&push.registration.owner);
+        }
+        push.passing = Passing::begin(self, &push.registration);
+        push.passing.is_some()
     }
 
     /// Waits for the answer to a push's first attempt.
@@ -188,13 +201,22 @@ impl Delivery {
             }
         }
         self.phones.begin_write(owner);
+        let links_lost = self.phones.links_lost();
         let this = Arc::clone(self);
-        let kept = self.tasks.spawn(this.store(push, tried, attempt));
+        let kept = self
+            .tasks
+            .spawn(this.store(push, tried, attempt, links_lost));
         // It ends early only by a panic, which is logged.
         async { kept.await.unwrap_or(Outcome::StoreFailed) }
     }
 
-    async fn store(self: Arc<Self>, push: Push, tried: Tried, attempt: Option<Attempt>) -> Outcome {
+    async fn store(
+        self: Arc<Self>,
+        push: Push,
+        tried: Tried,
+        attempt: Option<Attempt>,
+        links_lost: u64,
+    ) -> Outcome {
         let owner = &push.registration.owner;
         let now = self.clock.now();
         let next = self.phones.next_turn(owner);
@@ -204,6 +226,13 @@ impl Delivery {
         let kept = self.queue.keep(message, caps, now).await;
         let stored = matches!(kept, Ok(Enqueued::Stored { .. }));
         self.phones.end_write(owner, stored, Instant::now());
+        if tried == Tried::Unanswered {
+            self.held(owner, links_lost);
+            if self.phones.announced_since(owner, push.arrival) {
+                // While it was being written, when there was nothing to release.
+                self.phones.rebound(owner, Instant::now());
+            }
+        }
         let refusal = match kept {
             Ok(Enqueued::Stored { redirected, .. }) => {
                 if let Some(owner) = redirected {
@@ -230,15 +259,15 @@ impl Delivery {
 
     /// The phone has a push that is not in the store.
     fn acknowledged(&self, push: &Push) -> Outcome {
-        if self.queue.is_shared()
-            && let Some(topic) = &push.topic
+        let owner = &push.registration.owner;
+        if let Some(topic) = &push.topic
+            && (self.queue.is_shared() || self.phones.must_wait(owner))
         {
             let overtaken = Overtaken {
                 endpoint: push.registration.key(),
                 topic: topic.clone(),
                 before: push.arrived,
             };
-            let owner = &push.registration.owner;
             self.phones.overtook(owner, overtaken, Instant::now());
         }
         push.acknowledged()

@@ -47,6 +47,9 @@ const LATE_ANSWERS_AT_ONCE: usize = 4096;
 /// Between tries to tell the store of an acknowledgement.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long the store is asked to release what may be lost with the link.
+const LONGEST_RELEASE: Duration = Duration::from_secs(60);
+
 /// How long a claim lasts if nobody ends it, beside the time that its attempt takes: it may take the
 /// store so long to say that the claim is made. Whoever asks after it, as the next daemon does when
 /// this one is gone, waits no longer.
@@ -54,6 +57,8 @@ const LEASE: Duration = Duration::from_secs(5);
 
 pub struct Queue {
     store: Store,
+    /// Other replicas may store messages that this one has not heard of yet.
+    is_shared: bool,
     metrics: Arc<Metrics>,
     lines: Lines,
     writes: Semaphore,
@@ -66,6 +71,7 @@ pub struct Queue {
 impl Queue {
     pub fn new(store: Store, metrics: Arc<Metrics>) -> Self {
         Self {
+            is_shared: store.is_shared(),
             store,
             metrics,
             lines: Lines::default(),
@@ -137,16 +143,34 @@ impl Queue {
     }
 
     /// Has the other replicas send what these phones were sent at `since` or later, and what they would
-    /// hold. What fails is done when this one has a link.
-    pub async fn release_all(&self, phones: &[Jid], since: Timestamp) {
-        for phone in phones {
-            let released = async {
-                let _turn = self.turn().await?;
-                self.store.release(phone, since).await
-            };
-            if let Err(error) = released.await {
-                return debug!(%error, "what may be lost with the link could not be released");
+    /// hold, and deletes what was overtaken. What fails for long is done when this one has a link.
+    pub async fn release_all(&self, phones: &[(Jid, Vec<Overtaken>)], since: Timestamp) {
+        let release = async {
+            let mut left: Vec<_> = phones
+                .iter()
+                .map(|(phone, overtaken)| (phone, overtaken))
+                .collect();
+            loop {
+                let mut failed = Vec::new();
+                for (phone, overtaken) in left {
+                    let prepared: Result<(), StoreError> = async {
+                        let turn = self.turn().await?;
+                        self.prepare(&turn, phone, overtaken, Some(since)).await
+                    }
+                    .await;
+                    if prepared.is_err() {
+                        failed.push((phone, overtaken));
+                    }
+                }
+                if failed.is_empty() || self.stopping.load(Ordering::Acquire) {
+                    return;
+                }
+                left = failed;
+                sleep(RETRY_PAUSE).await;
             }
+        };
+        if timeout(LONGEST_RELEASE, release).await.is_err() {
+            debug!("what may be lost with the link could not be released");
         }
     }
 
@@ -262,9 +286,15 @@ impl Queue {
         }
     }
 
-    /// Whether other replicas store messages that this one has not heard of yet.
+    /// Whether other replicas may store messages that this one has not heard of yet.
     pub fn is_shared(&self) -> bool {
-        self.store.is_shared()
+        self.is_shared
+    }
+
+    /// As if they did.
+    #[cfg(test)]
+    pub fn share(&mut self) {
+        self.is_shared = true;
     }
 
     /// Has [`news`](Self::news) say that what waits is to be read once more.

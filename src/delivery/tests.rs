@@ -3,6 +3,7 @@
 mod forwarding;
 mod interleavings;
 mod keeping;
+mod topics;
 mod world;
 
 use self::world::{OTHER, PHONE, WEEK, World, accepted_ttl, jid, message, text};

@@ -4,7 +4,7 @@
 use jid::Jid;
 use tokio::time::Instant;
 
-use super::Phones;
+use super::{Phones, phone::Phone};
 use crate::store::Overtaken;
 
 /// Phones in the table beyond which none is entered on a mere suspicion.
@@ -32,6 +32,47 @@ impl Phones {
                 table.schedule_unless_resting(phone.as_str(), now);
             }
         });
+    }
+
+    /// A push with a topic may go to this phone past the store, where another replica may have put an
+    /// earlier one: that one is not sent until [`passed`](Self::passed). False when it may be on its way,
+    /// or the push is to be stored in any case.
+    pub fn pass(&self, phone: &Jid) -> bool {
+        let mut table = self.table.lock();
+        let waits = |known: &Phone| known.must_wait() || known.is_being_tried();
+        let passes = !table.get(phone.as_str()).is_some_and(waits);
+        if passes {
+            *table.passing.entry(phone.as_str().into()).or_default() += 1;
+        }
+        passes
+    }
+
+    pub fn passed(&self, phone: &Jid, now: Instant) {
+        let phone = phone.as_str();
+        self.change(|table| {
+            if let Some(passing) = table.passing.get_mut(phone) {
+                *passing -= 1;
+                if *passing > 0 {
+                    return;
+                }
+                table.passing.remove(phone);
+            }
+            if let Some(known) = table.get_mut(phone) {
+                known.store_changed(false);
+                table.schedule_unless_resting(phone, now);
+            }
+        });
+    }
+
+    /// Whether what waits for this phone is not to be sent yet, because pushes pass it. No more of them do
+    /// from now on.
+    pub fn is_being_passed(&self, phone: &Jid) -> bool {
+        let mut table = self.table.lock();
+        let is_being_passed = table.passing.contains_key(phone.as_str());
+        if is_being_passed && let Some(known) = table.get_mut(phone.as_str()) {
+            known.kept = true;
+        }
+        is_being_passed
     }
 
     /// The store has messages for this phone: nothing is sent past them.

@@ -65,6 +65,11 @@ pub struct Meanwhile {
 }
 
 impl Phone {
+    /// Messages wait for it, or it is left alone.
+    pub fn must_wait(&self) -> bool {
+        self.kept || self.writing > 0 || self.rest != Rest::No
+    }
+
     /// The store may have a new message; it is `kept` if it surely has.
     pub fn store_changed(&mut self, kept: bool) {
         self.kept |= kept;
@@ -87,6 +92,16 @@ impl Phone {
         let few = self.few();
         few.failures = few.failures.saturating_add(1);
         self.note(|meanwhile| meanwhile.failed = true);
+    }
+
+    /// Whether the pause after an error lasts, or one has just been noted.
+    pub fn pauses(&self, now: Instant) -> bool {
+        self.rest == Rest::Failing
+            && match self.turn {
+                Turn::At(at) => at > now,
+                Turn::Trying(meanwhile) => meanwhile.failed,
+                Turn::Unscheduled => false,
+            }
     }
 
     pub fn failures(&self) -> u32 {
@@ -152,6 +167,10 @@ impl Phone {
                 known.push(overtaken);
             }
         }
+    }
+
+    pub fn overtaken(&self) -> &[Overtaken] {
+        self.few.as_ref().map_or(&[], |few| &few.first.overtaken)
     }
 
     /// Notes what happens to a phone while it is being tried.

@@ -1,7 +1,7 @@
 //! The phones that messages wait for, and in which order they are due.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::{
         Bound::{Excluded, Unbounded},
         Range,
@@ -17,6 +17,7 @@ use super::{
     HOLD, Held, PACE,
     phone::{Meanwhile, Phone, Rest, Turn},
 };
+use crate::store::Overtaken;
 
 /// A full JID.
 pub type Name = Arc<str>;
@@ -28,9 +29,12 @@ pub struct Table {
     due: BTreeSet<(Instant, Name)>,
     /// The phones whose resource is not there: another one of the account stands in.
     gone: BTreeSet<Name>,
+    /// How many pushes each is being sent past what the store may have.
+    pub passing: HashMap<Name, u32>,
     /// Of the first attempts after the link has come back.
     tour: Option<Tour>,
     pub link_up: bool,
+    pub links_lost: u64,
 }
 
 /// Goes through the phones in their order. To give each its time at once would take long when very many
@@ -252,17 +256,26 @@ impl Table {
         }
     }
 
-    /// The phones that left a message unanswered no longer ago than this.
-    pub fn quiet_since(&self, now: Instant, ago: Duration) -> Vec<Jid> {
-        let lately = |phone: &Phone| phone.next().is_some_and(|at| at + ago >= now + HOLD);
-        let quiet = |phone: &Phone| phone.rest == Rest::Quiet && lately(phone);
-        let quiet = self.phones.iter().filter(|(_, phone)| quiet(phone));
-        quiet.filter_map(|(name, _)| Jid::new(name).ok()).collect()
+    /// The phones that may have left a message unanswered no longer ago than this, and those whose topics
+    /// were overtaken.
+    pub fn asked_since(&self, now: Instant, ago: Duration) -> Vec<(Jid, Vec<Overtaken>)> {
+        // While it is left alone, nothing is sent to it.
+        let is_long_ago = |phone: &Phone| match (phone.rest, phone.next()) {
+            (Rest::Quiet, Some(at)) => at + ago < now + HOLD,
+            (Rest::Failing, Some(_)) => phone.not_before().is_some_and(|at| at + ago < now),
+            _ => false,
+        };
+        let asked = self.phones.iter().filter(|(_, phone)| {
+            phone.asked && !is_long_ago(phone) || !phone.overtaken().is_empty()
+        });
+        let jids = asked.map(|(name, phone)| Ok((Jid::new(name)?, phone.overtaken().to_vec())));
+        jids.filter_map(Result::<_, jid::Error>::ok).collect()
     }
 
     /// Nobody can be reached, so no turn has a time.
     pub fn link_down(&mut self, doubtful: Held) {
         self.link_up = false;
+        self.links_lost += 1;
         self.tour = None;
         self.due.clear();
         for phone in self.phones.values_mut() {

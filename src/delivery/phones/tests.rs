@@ -61,7 +61,8 @@ impl Scene {
 
     fn link_down(&self, secs: u64) -> Vec<Jid> {
         let time = Timestamp::from_secs(secs);
-        self.phones.link_down(self.now, time).0
+        let (lost, _) = self.phones.link_down(self.now, time);
+        lost.into_iter().map(|(phone, _)| phone).collect()
     }
 
     fn release_later(&self, held: Held) {
@@ -127,6 +128,26 @@ fn an_error_is_followed_by_a_pause_whatever_the_phone_says() {
         scene.phones.registered(&scene.romeo, scene.now);
         assert_eq!(scene.wait(), Some(LEAST_PAUSE));
     }
+}
+
+#[test]
+fn several_errors_of_one_pause_are_one() {
+    let mut scene = Scene::new();
+    for _ in 0..5 {
+        scene.phones.failed(&scene.romeo, scene.now);
+    }
+    assert_eq!(scene.wait(), secs(5));
+    scene.due();
+    for _ in 0..5 {
+        scene.phones.failed(&scene.romeo, scene.now);
+    }
+    // What is held still waits for long.
+    scene.end(End::Later(scene.now + HOLD));
+    assert_eq!(scene.wait(), secs(10));
+    scene.due();
+    scene.end(End::Later(scene.now + HOLD));
+    scene.phones.failed(&scene.romeo, scene.now);
+    assert_eq!(scene.wait(), secs(10), "what has come back is tried soon");
 }
 
 #[test]
@@ -309,4 +330,32 @@ fn the_latest_push_that_overtook_a_topic_counts() {
     assert_eq!(again.overtaken.len(), 2, "it could not be told");
     let once = scene.phones.about_to_claim(&scene.romeo);
     assert_eq!(once, First::default());
+}
+
+#[test]
+fn nothing_is_sent_while_a_push_passes_it_nor_the_other_way_round() {
+    let mut scene = Scene::new();
+    assert!(scene.phones.pass(&scene.romeo));
+    assert!(scene.phones.pass(&scene.romeo));
+    scene.phones.may_have_messages(&scene.romeo);
+    scene.phones.available(&scene.romeo, scene.now);
+    scene.due();
+    assert!(scene.phones.is_being_passed(&scene.romeo));
+    scene.end(End::Later(scene.now + HOLD));
+    assert!(!scene.phones.pass(&scene.romeo), "it would never end");
+
+    scene.phones.passed(&scene.romeo, scene.now);
+    assert_eq!(scene.wait(), Some(HOLD), "the other one does still");
+    scene.phones.passed(&scene.romeo, scene.now);
+    scene.due();
+    assert!(!scene.phones.is_being_passed(&scene.romeo));
+    scene.claim();
+    scene.end(End::Empty);
+    assert!(scene.phones.pass(&scene.romeo));
+    scene.phones.passed(&scene.romeo, scene.now);
+
+    scene.phones.may_have_messages(&scene.romeo);
+    scene.phones.available(&scene.romeo, scene.now);
+    scene.due();
+    assert!(!scene.phones.pass(&scene.romeo), "it is being looked for");
 }

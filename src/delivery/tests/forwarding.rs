@@ -1,6 +1,6 @@
 //! What waits, and when it is sent again.
 
-use super::world::LEASE;
+use super::world::elsewhere::LEASE;
 use super::*;
 use crate::delivery::phones::{HOLD, LEAST_PAUSE};
 

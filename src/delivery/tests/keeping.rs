@@ -95,6 +95,47 @@ async fn an_acknowledgement_during_the_write_takes_the_message_out_again() {
     world.drained().await;
 }
 
+/// The message is left unanswered, and with the store for as long as this takes.
+async fn while_it_is_stored(world: &mut World, token: &str, happens: impl FnOnce(&World)) {
+    let other = world.endpoint_of(OTHER).await;
+    world.unanswered(&other).await;
+    let disk = world.other_process();
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // Three times as many as the store is asked to keep at a time for an account.
+    let before: Vec<_> = (0..48).map(|_| world.push(&other, None)).collect();
+    let push = world.push(token, None);
+    world.sent().await;
+    world.time_out().await;
+    world.settle().await;
+    happens(world);
+    world.settle().await;
+    disk.execute_batch("ROLLBACK").unwrap();
+    for push in before.into_iter().chain([push]) {
+        assert!(matches!(push.await.unwrap(), Outcome::Stored { .. }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_phone_that_comes_back_while_its_push_is_stored_is_not_left_alone() {
+    let (mut world, token) = World::with_endpoint().await;
+    let announced = |world: &World| world.delivery.presence(&jid(PHONE), true);
+    while_it_is_stored(&mut world, &token, announced).await;
+    let stanza = world.within(60).await;
+    assert_eq!(stanza.expect("it announced itself").to().as_str(), PHONE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_while_the_link_is_lost_is_not_held_from_another_replica() {
+    let (mut world, token) = World::shared().await;
+    let lost = |world: &World| {
+        world.link.send_replace(LinkState::Connecting);
+        world.delivery.link_down();
+    };
+    while_it_is_stored(&mut world, &token, lost).await;
+    world.silence().await;
+    world.claim_elsewhere().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_during_the_write_is_a_404() {
     let (mut world, token) = World::with_endpoint().await;

@@ -1,5 +1,7 @@
 //! The surroundings of delivery, played by the test.
 
+pub mod elsewhere;
+
 use bytes::Bytes;
 use jid::Jid;
 use tempfile::TempDir;
@@ -8,12 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::super::*;
 use crate::{
     model::{
-        message::Hold,
         random::SystemRandom,
         registration::Digest,
         time::{ManualClock, Timestamp},
     },
-    store::{Claim, Claimed},
     token::{Backend, Keyring, Policy},
 };
 
@@ -38,28 +38,7 @@ pub struct World {
     _frozen: std::sync::mpsc::Sender<()>,
 }
 
-/// Of a claim that another replica makes.
-pub const LEASE: Duration = Duration::from_secs(6);
-
 impl World {
-    /// Another replica is about to send what waits for the phone.
-    pub async fn claim_elsewhere(&self) -> Claimed {
-        let now = self.clock.now();
-        let (phone, lease) = (jid(PHONE), now.saturating_add(LEASE));
-        match self.store.claim(None, &phone, now, lease).await {
-            Ok((_, Claim::Message(claimed))) => claimed,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// It had no answer.
-    pub async fn hold_elsewhere(&self, claimed: &Claimed) {
-        let hold = Hold::Until(self.clock.now().saturating_add(phones::HOLD));
-        let (phone, store) = (jid(PHONE), &self.store);
-        let put_back = store.put_back(claimed.key, claimed.attempt, &phone, hold);
-        assert_eq!(put_back.await.unwrap(), Some(phone.clone()));
-    }
-
     pub async fn new() -> Self {
         Self::with(|_| {}).await
     }
@@ -93,22 +72,10 @@ impl World {
     }
 
     pub async fn build(backend: Backend, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings {
-            ack_timeout: Duration::from_secs(1),
-            default_ttl: Ttl::from_secs(86_400),
-            min_ttl: Ttl::ZERO,
-            min_ttl_urgency: Urgency::VeryLow,
-            max_ttl: Ttl::from_secs(2_419_200),
-            endpoint_rate: "5/s, burst 120".parse().unwrap(),
-            in_flight_memory: 64 << 20,
-            caps: Caps {
-                per_endpoint: 100,
-                per_account: 1000,
-                bytes: 1 << 30,
-            },
-        };
+        let mut settings = settings();
         change(&mut settings);
-        Self::on(tempfile::tempdir().unwrap(), START, backend, settings).await
+        let state_dir = tempfile::tempdir().unwrap();
+        Self::on(state_dir, START, backend, settings, false).await
     }
 
     pub async fn on(
@@ -116,6 +83,7 @@ impl World {
         now: Timestamp,
         backend: Backend,
         settings: Settings,
+        shared: bool,
     ) -> Self {
         let secret = Secret::new([7; 32]);
         let policy = Policy {
@@ -148,7 +116,11 @@ impl World {
             random,
             metrics: metrics.clone(),
         };
-        let delivery = Arc::new(Delivery::new(settings, &secret, &[], surroundings));
+        let mut delivery = Delivery::new(settings, &secret, &[], surroundings);
+        if shared {
+            delivery.queue.share();
+        }
+        let delivery = Arc::new(delivery);
         delivery.recover().await.unwrap();
         delivery.link_up();
         let stop = CancellationToken::new();
@@ -296,7 +268,7 @@ impl World {
             tokio::task::yield_now().await;
         }
         drop((delivery, tokens, store));
-        Self::on(state_dir, clock.now(), Backend::Paseto, settings).await
+        Self::on(state_dir, clock.now(), Backend::Paseto, settings, false).await
     }
 
     pub async fn waiting(&self) -> u64 {
@@ -393,5 +365,22 @@ pub fn accepted_ttl(outcome: &Outcome) -> u32 {
     match outcome {
         Outcome::Acknowledged { ttl, .. } | Outcome::Stored { ttl, .. } => ttl.as_secs(),
         other => panic!("{other:?}"),
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        ack_timeout: Duration::from_secs(1),
+        default_ttl: Ttl::from_secs(86_400),
+        min_ttl: Ttl::ZERO,
+        min_ttl_urgency: Urgency::VeryLow,
+        max_ttl: Ttl::from_secs(2_419_200),
+        endpoint_rate: "5/s, burst 120".parse().unwrap(),
+        in_flight_memory: 64 << 20,
+        caps: Caps {
+            per_endpoint: 100,
+            per_account: 1000,
+            bytes: 1 << 30,
+        },
     }
 }

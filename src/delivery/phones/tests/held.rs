@@ -94,6 +94,14 @@ fn a_lost_link_tells_who_was_lately_left_unanswered() {
     assert_eq!(scene.link_down(200), [scene.romeo.clone()]);
     scene.phones.link_up(scene.now);
     scene.phones.left_unanswered(&scene.romeo, scene.now);
+    scene.phones.spoke(scene.romeo.as_str(), scene.now);
+    assert_eq!(
+        scene.link_down(250),
+        [scene.romeo.clone()],
+        "what it left unanswered is held still"
+    );
+    scene.phones.link_up(scene.now);
+    scene.phones.left_unanswered(&scene.romeo, scene.now);
     scene.now += DOUBTFUL + Duration::from_secs(1);
     assert!(
         scene.link_down(300).is_empty(),
