@@ -317,7 +317,8 @@ impl Delivery {
             if self.queue.is_shared() {
                 self.phones.may_have_messages(from);
             }
-            self.phones.available(from, Instant::now());
+            self.phones
+                .available(from, Instant::now(), self.clock.now());
         }
     }
 

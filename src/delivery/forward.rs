@@ -145,8 +145,8 @@ impl Delivery {
     async fn claim(&self, phone: &Jid, done: &mut Option<MessageKey>) -> Result<Claim, StoreError> {
         let turn = self.queue.turn().await?;
         let mut first = self.phones.about_to_claim(phone);
-        let since = first.held.map(Held::since);
-        let prepared = self.queue.prepare(&turn, phone, &first.overtaken, since);
+        let sent = first.held.map(Held::sent);
+        let prepared = self.queue.prepare(&turn, phone, &first.overtaken, sent);
         if let Err(error) = prepared.await {
             self.phones.before_next_claim(phone, first);
             return Err(error);

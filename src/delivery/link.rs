@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jid::Jid;
 use tokio::time::Instant;
 
-use super::{Delivery, phones::DOUBTFUL};
-use crate::{model::time::Timestamp, store::Overtaken};
+use super::{Delivery, phones::Held};
+use crate::store::Overtaken;
 
 impl Delivery {
     /// The link is up: the phones that messages wait for are tried.
@@ -22,24 +22,24 @@ impl Delivery {
     pub fn link_down(self: &Arc<Self>) {
         self.attempts.link_down();
         let (lost, doubtful) = self.phones.link_down(Instant::now(), self.clock.now());
-        self.release(lost, doubtful.since());
+        self.release(lost, doubtful);
     }
 
     /// What this phone left unanswered is in the store now, held. It is released if the link was lost
     /// meanwhile, when it was not there yet.
     pub(super) fn held(self: &Arc<Self>, phone: &Jid, links_lost: u64) {
         if self.phones.links_lost() != links_lost {
-            let since = self.clock.now().saturating_sub(DOUBTFUL);
-            self.release(vec![(phone.clone(), Vec::new())], since);
+            let doubtful = Held::doubtful(self.clock.now());
+            self.release(vec![(phone.clone(), Vec::new())], doubtful);
         }
     }
 
     /// The link may be another replica's for as long as this one has none.
-    fn release(self: &Arc<Self>, lost: Vec<(Jid, Vec<Overtaken>)>, since: Timestamp) {
+    fn release(self: &Arc<Self>, lost: Vec<(Jid, Vec<Overtaken>)>, held: Held) {
         if self.queue.is_shared() && !lost.is_empty() {
             let this = Arc::clone(self);
             self.tasks
-                .spawn(async move { this.queue.release_all(&lost, since).await });
+                .spawn(async move { this.queue.release_all(&lost, held.sent()).await });
         }
     }
 }

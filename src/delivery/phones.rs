@@ -29,6 +29,7 @@
 
 mod announced;
 mod elsewhere;
+mod first;
 mod pause;
 mod phone;
 mod table;
@@ -44,6 +45,7 @@ use tokio::{
     time::Instant,
 };
 
+pub use self::first::{First, Held};
 use self::{
     announced::Announced,
     phone::{Meanwhile, Phone, Rest},
@@ -65,10 +67,6 @@ pub const LEAST_PAUSE: Duration = Duration::from_secs(1);
 /// Between the first attempts after the link has come back: 500 phones a second.
 pub const PACE: Duration = Duration::from_millis(2);
 
-/// What was sent so shortly before the link was lost may never have arrived, or its answer was lost
-/// with the link. Longer than it takes to notice a peer that is gone.
-pub const DOUBTFUL: Duration = Duration::from_secs(60);
-
 pub struct Phones {
     table: Mutex<Table>,
     announced: Announced,
@@ -85,22 +83,6 @@ pub enum Due {
     Phone(Jid),
     /// Nobody's before then; None: no turn has a time.
     Later(Option<Instant>),
-}
-
-/// Which held messages are to be released; the earlier variant comprises the later one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Held {
-    All,
-    SentSince(Timestamp),
-}
-
-/// What the store is to be told before the next message for a phone is claimed.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct First {
-    /// To be released.
-    pub held: Option<Held>,
-    /// To be deleted.
-    pub overtaken: Vec<Overtaken>,
 }
 
 /// How a round of attempts at a phone ended.
@@ -203,17 +185,18 @@ impl Phones {
 
     /// It has announced itself, as on binding a resource: what an earlier session was sent is lost,
     /// or comes back. Its account's other resources, if they are gone, are served by this one.
-    pub fn available(&self, phone: &Jid, now: Instant) {
+    pub fn available(&self, phone: &Jid, now: Instant, time: Timestamp) {
         self.announced.available(phone, now);
-        self.rebound(phone, now);
-        self.change(|table| table.wake_gone_beside(phone, now, Some(Held::All)));
+        self.rebound(phone, now, time);
+        let held = Held::until(time);
+        self.change(|table| table.wake_gone_beside(phone, now, Some(held)));
     }
 
     /// It has announced itself since it was sent what is stored now.
-    pub fn rebound(&self, phone: &Jid, now: Instant) {
+    pub fn rebound(&self, phone: &Jid, now: Instant, time: Timestamp) {
         self.change(|table| {
             if let Some(known) = table.get_mut(phone.as_str()) {
-                known.release(Some(Held::All));
+                known.release(Some(Held::until(time)));
             }
             table.wake(phone.as_str(), now);
         });
@@ -259,10 +242,10 @@ impl Phones {
     /// should not hold any longer either.
     pub fn link_down(&self, now: Instant, time: Timestamp) -> (Vec<(Jid, Vec<Overtaken>)>, Held) {
         self.announced.forget_all();
-        let doubtful = Held::SentSince(time.saturating_sub(DOUBTFUL));
+        let doubtful = Held::doubtful(time);
         let mut lost = Vec::new();
         self.change(|table| {
-            lost = table.asked_since(now, DOUBTFUL);
+            lost = table.asked_since(now, first::DOUBTFUL);
             table.link_down(doubtful);
         });
         (lost, doubtful)
@@ -380,16 +363,6 @@ impl Phones {
         self.waiting.set(waiting);
         if table.first_due() != earliest {
             self.changed.notify_one();
-        }
-    }
-}
-
-impl Held {
-    /// When the first of it was sent.
-    pub fn since(self) -> Timestamp {
-        match self {
-            Self::All => Timestamp::from_secs(0),
-            Self::SentSince(since) => since,
         }
     }
 }

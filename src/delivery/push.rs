@@ -230,7 +230,7 @@ impl Delivery {
             self.held(owner, links_lost);
             if self.phones.announced_since(owner, push.arrival) {
                 // While it was being written, when there was nothing to release.
-                self.phones.rebound(owner, Instant::now());
+                self.phones.rebound(owner, Instant::now(), self.clock.now());
             }
         }
         let refusal = match kept {

@@ -6,6 +6,7 @@
 mod lines;
 
 use std::{
+    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -122,13 +123,13 @@ impl Queue {
     }
 
     /// Before the next message for this phone is claimed: deletes what was overtaken, and nothing that was
-    /// sent at `since` or later is held any longer.
+    /// `sent` then is held any longer.
     pub async fn prepare(
         &self,
         _turn: &SemaphorePermit<'_>,
         phone: &Jid,
         overtaken: &[Overtaken],
-        since: Option<Timestamp>,
+        sent: Option<RangeInclusive<Timestamp>>,
     ) -> Result<(), StoreError> {
         for overtaken in overtaken {
             let replaced = self.store.overtake(overtaken).await?;
@@ -136,15 +137,18 @@ impl Queue {
                 .queue_events
                 .add(QueueEvent::Replaced, replaced);
         }
-        match since {
-            Some(since) => self.store.release(phone, since).await,
+        match sent {
+            Some(sent) => self.store.release(phone, sent).await,
             None => Ok(()),
         }
     }
 
-    /// Has the other replicas send what these phones were sent at `since` or later, and what they would
-    /// hold, and deletes what was overtaken. What fails for long is done when this one has a link.
-    pub async fn release_all(&self, phones: &[(Jid, Vec<Overtaken>)], since: Timestamp) {
+    /// Has the other replicas send what these phones were `sent` then, and what they would hold, and deletes what was overtaken. What fails for long is done when this one has a link.
+    pub async fn release_all(
+        &self,
+        phones: &[(Jid, Vec<Overtaken>)],
+        sent: RangeInclusive<Timestamp>,
+    ) {
         let release = async {
             let mut left: Vec<_> = phones
                 .iter()
@@ -155,7 +159,8 @@ impl Queue {
                 for (phone, overtaken) in left {
                     let prepared: Result<(), StoreError> = async {
                         let turn = self.turn().await?;
-                        self.prepare(&turn, phone, overtaken, Some(since)).await
+                        self.prepare(&turn, phone, overtaken, Some(sent.clone()))
+                            .await
                     }
                     .await;
                     if prepared.is_err() {

@@ -1,5 +1,7 @@
 //! The contract between the store and its engines.
 
+use std::ops::RangeInclusive;
+
 use futures::FutureExt;
 use jid::{BareJid, Jid};
 
@@ -146,8 +148,8 @@ pub trait Engine {
     /// registered; within one millisecond, the registration came first.
     async fn asked(&self, key: MessageKey, attempt: u16) -> StoreResult<Option<Registration>>;
 
-    /// Nothing that waits for this full JID and was sent at `since` or later is held any longer.
-    async fn release(&self, owner: &Jid, since: Timestamp) -> StoreResult<()>;
+    /// Nothing that waits for this full JID and was `sent` then is held any longer.
+    async fn release(&self, owner: &Jid, sent: RangeInclusive<Timestamp>) -> StoreResult<()>;
 
     /// Deletes what a push has overtaken, and says how many messages that were.
     async fn overtake(&self, overtaken: &Overtaken) -> StoreResult<u64>;

@@ -105,13 +105,18 @@ async fn what_is_held_waits_until_then_or_until_released(store: &Store) {
     let later = claim(store, ORCHARD, after(10)).await;
     assert_eq!(later, Claim::Later(after(100)));
 
-    store.release(&full(BALCONY), NOW).await.unwrap();
-    store.release(&full(ORCHARD), after(3)).await.unwrap();
+    store.release(&full(BALCONY), NOW..=after(9)).await.unwrap();
+    for sent in [after(3)..=after(9), NOW..=NOW] {
+        store.release(&full(ORCHARD), sent).await.unwrap();
+    }
     let later = claim(store, ORCHARD, after(99)).await;
     assert_eq!(later, Claim::Later(after(100)));
     assert_eq!(claimed(store, ORCHARD, after(100)).await.key, key(2));
     store.acknowledge(key(2)).await.unwrap();
-    store.release(&full(ORCHARD), after(1)).await.unwrap();
+    store
+        .release(&full(ORCHARD), after(1)..=after(1))
+        .await
+        .unwrap();
     assert_eq!(claimed(store, ORCHARD, after(101)).await.key, key(1));
 }
 
@@ -135,7 +140,7 @@ async fn what_was_never_held_goes_before_what_was(store: &Store) {
 async fn a_lease_and_a_hold_do_not_touch_each_other(store: &Store) {
     put(store, message(1)).await;
     claimed(store, ORCHARD, after(1)).await;
-    store.release(&full(ORCHARD), NOW).await.unwrap();
+    store.release(&full(ORCHARD), NOW..=after(2)).await.unwrap();
     let later = claim(store, ORCHARD, after(2)).await;
     assert_eq!(later, Claim::Later(after(61)), "released is not put back");
 

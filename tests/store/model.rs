@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     time::Duration,
 };
 
@@ -215,9 +216,9 @@ impl Model {
         asked.then(|| registration.clone())
     }
 
-    pub fn release(&mut self, owner: &Jid, since: Timestamp) {
+    pub fn release(&mut self, owner: &Jid, sent: &RangeInclusive<Timestamp>) {
         for row in &mut self.rows {
-            let sent = row.new.sent.is_some_and(|sent| sent >= since);
+            let sent = row.new.sent.is_some_and(|at| sent.contains(&at));
             if row.new.registration.owner == *owner && sent {
                 row.new.hold = Hold::Free;
             }

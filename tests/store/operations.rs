@@ -194,9 +194,10 @@ impl Pair<'_> {
                 assert_eq!(answer, model.asked(key(serial), attempt));
             }
             Operation::Release { owner, ago } => {
-                let since = before(now, ago);
-                store.release(&full(owner), since).await.unwrap();
-                model.release(&full(owner), since);
+                let sent = before(now, ago)..=before(now, ago / 4);
+                let released = store.release(&full(owner), sent.clone()).await;
+                released.unwrap();
+                model.release(&full(owner), &sent);
             }
             Operation::Redirect(phone) => {
                 let to = phone.registration(now);

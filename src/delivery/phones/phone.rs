@@ -123,9 +123,9 @@ impl Phone {
     }
 
     pub fn release(&mut self, held: Option<Held>) {
-        if held.is_some() {
-            let first = &mut self.few().first;
-            first.held = first.held.into_iter().chain(held).min();
+        if let Some(held) = held {
+            let before = &mut self.few().first.held;
+            *before = Some(before.map_or(held, |before| before.and(held)));
         }
     }
 

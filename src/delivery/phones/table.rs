@@ -287,6 +287,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::{super::LEAST_PAUSE, *};
+    use crate::model::time::Timestamp;
 
     fn romeo(resource: u32) -> Jid {
         Jid::new(&format!("romeo@example.org/{resource}")).unwrap()
@@ -307,7 +308,8 @@ mod tests {
             table.schedule(romeo(resource).as_str(), later);
         }
         let newcomer = romeo(5000);
-        table.wake_gone_beside(&newcomer, now, Some(Held::All));
+        let held = Some(Held::until(Timestamp::from_secs(100)));
+        table.wake_gone_beside(&newcomer, now, held);
         assert!(due(&mut table, now).is_empty(), "they may be there");
 
         for resource in 0..1000 {
@@ -315,7 +317,7 @@ mod tests {
         }
         let mut served = 0;
         loop {
-            table.wake_gone_beside(&newcomer, now, Some(Held::All));
+            table.wake_gone_beside(&newcomer, now, held);
             let woken = due(&mut table, now);
             assert!(woken.len() <= WOKEN_AT_ONCE, "{}", woken.len());
             if woken.is_empty() {

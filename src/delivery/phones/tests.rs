@@ -10,6 +10,9 @@ use crate::model::{
 
 const ROMEO: &str = "romeo@example.org/orchard";
 
+/// When phones announce themselves.
+const TIME: Timestamp = Timestamp::from_secs(100);
+
 /// Takes the middle of every span.
 struct Half;
 
@@ -121,9 +124,9 @@ fn an_error_is_followed_by_a_pause_whatever_the_phone_says() {
     for _ in 0..3 {
         scene.due();
         scene.claim();
-        scene.phones.available(&scene.romeo, scene.now);
+        scene.phones.available(&scene.romeo, scene.now, TIME);
         scene.end(End::Failed);
-        scene.phones.available(&scene.romeo, scene.now);
+        scene.phones.available(&scene.romeo, scene.now, TIME);
         scene.phones.spoke(scene.romeo.as_str(), scene.now);
         scene.phones.registered(&scene.romeo, scene.now);
         assert_eq!(scene.wait(), Some(LEAST_PAUSE));
@@ -202,7 +205,7 @@ fn a_phone_that_comes_after_the_store_was_asked_is_tried_again() {
     scene.stored();
     scene.due();
     scene.claim();
-    scene.phones.available(&scene.romeo, scene.now);
+    scene.phones.available(&scene.romeo, scene.now, TIME);
     scene.end(End::Later(scene.now + HOLD));
     assert_eq!(scene.wait(), secs(0));
 }
@@ -338,7 +341,7 @@ fn nothing_is_sent_while_a_push_passes_it_nor_the_other_way_round() {
     assert!(scene.phones.pass(&scene.romeo));
     assert!(scene.phones.pass(&scene.romeo));
     scene.phones.may_have_messages(&scene.romeo);
-    scene.phones.available(&scene.romeo, scene.now);
+    scene.phones.available(&scene.romeo, scene.now, TIME);
     scene.due();
     assert!(scene.phones.is_being_passed(&scene.romeo));
     scene.end(End::Later(scene.now + HOLD));
@@ -355,7 +358,7 @@ fn nothing_is_sent_while_a_push_passes_it_nor_the_other_way_round() {
     scene.phones.passed(&scene.romeo, scene.now);
 
     scene.phones.may_have_messages(&scene.romeo);
-    scene.phones.available(&scene.romeo, scene.now);
+    scene.phones.available(&scene.romeo, scene.now, TIME);
     scene.due();
     assert!(!scene.phones.pass(&scene.romeo), "it is being looked for");
 }

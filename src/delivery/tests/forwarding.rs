@@ -68,6 +68,26 @@ async fn what_another_replica_holds_after_the_phone_was_heard_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_another_replica_sent_after_the_phone_was_heard_stays_held() {
+    let (mut world, token) = World::with_endpoint().await;
+    world.link.send_replace(LinkState::Connecting);
+    world.delivery.link_down();
+    world.stored(&token, "first").await;
+    world.stored(&token, "second").await;
+    let first = world.claim_elsewhere().await;
+    world.link.send_replace(LinkState::Up);
+    world.delivery.link_up();
+    world.delivery.presence(&jid(PHONE), true);
+    world.silence().await;
+    world.advance(Duration::from_secs(1)).await;
+    world.acknowledge_elsewhere(&first).await;
+    let second = world.claim_elsewhere().await;
+    world.hold_elsewhere(&second).await;
+    world.advance(LEASE).await;
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn presence_flushes_even_what_is_held() {
     let (mut world, token) = World::with_endpoint().await;
     let first = world.unanswered(&token).await;

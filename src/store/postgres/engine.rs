@@ -1,6 +1,6 @@
 //! What PostgreSQL does for each promise of the store.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::atomic::Ordering::Relaxed};
 
 use jid::{BareJid, Jid};
 use tokio::time::Instant;
@@ -238,11 +238,11 @@ impl Engine for Postgres {
             .await
     }
 
-    async fn release(&self, owner: &Jid, since: Timestamp) -> StoreResult<()> {
+    async fn release(&self, owner: &Jid, sent: RangeInclusive<Timestamp>) -> StoreResult<()> {
         let account = owner.to_bare();
         let released = self
             .work
-            .account(&account, async |db| queue::release(db, owner, since).await)
+            .account(&account, async |db| queue::release(db, owner, &sent).await)
             .await?;
         if released > 0 {
             // Other replicas wait for the end of the hold.

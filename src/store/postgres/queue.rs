@@ -1,7 +1,7 @@
 //! Messages while they wait: what becomes of them, and what there is. Each
 //! function runs inside whatever transaction its caller holds.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::RangeInclusive};
 
 use jid::{BareJid, Jid};
 use tokio_postgres::Row;
@@ -114,12 +114,16 @@ pub async fn asked(db: &Connection, key: MessageKey, attempt: u16) -> Result<Opt
 }
 
 /// How many were held.
-pub async fn release(db: &Connection, owner: &Jid, since: Timestamp) -> Result<u64> {
+pub async fn release(
+    db: &Connection,
+    owner: &Jid,
+    sent: &RangeInclusive<Timestamp>,
+) -> Result<u64> {
     let released = db
         .run(
             "UPDATE unified_push_queue SET held_until = 0
-         WHERE owner_key = $1 AND held_until <> 0 AND sent >= $2",
-            &[&owner_key(owner.as_str()), &since],
+         WHERE owner_key = $1 AND held_until <> 0 AND sent BETWEEN $2 AND $3",
+            &[&owner_key(owner.as_str()), sent.start(), sent.end()],
         )
         .await?;
     db.ahead().forget(owner);

@@ -1,6 +1,6 @@
 //! What SQLite does for each promise of the store.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{ops::RangeInclusive, sync::atomic::Ordering::Relaxed};
 
 use jid::{BareJid, Jid};
 use rusqlite::Connection;
@@ -175,11 +175,12 @@ impl Engine for Sqlite {
         .await
     }
 
-    async fn release(&self, owner: &Jid, since: Timestamp) -> StoreResult<()> {
+    async fn release(&self, owner: &Jid, sent: RangeInclusive<Timestamp>) -> StoreResult<()> {
         let (owner, same) = (owner.clone(), owner.clone());
+        let range = sent.clone();
         self.deliver(
-            move |db| queue::release(db, &owner, since),
-            move |db, meanwhile| meanwhile.release(db, &same, since),
+            move |db| queue::release(db, &owner, &sent),
+            move |db, meanwhile| meanwhile.release(db, &same, &range),
         )
         .await
     }

@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::RangeInclusive};
 
 use jid::Jid;
 use rusqlite::{Connection, Result, Row};
@@ -162,10 +162,15 @@ impl Meanwhile {
         Ok(asked.filter(|asked| row.sent >= Some(asked.issued)))
     }
 
-    pub fn release(&mut self, db: &Connection, owner: &Jid, since: Timestamp) -> StoreResult<()> {
+    pub fn release(
+        &mut self,
+        db: &Connection,
+        owner: &Jid,
+        sent: &RangeInclusive<Timestamp>,
+    ) -> StoreResult<()> {
         let all = Timestamp::from_millis(0);
         for (key, row) in self.rows_of(db, owner, all)? {
-            if row.held_until != Hold::Free.end() && row.sent >= Some(since) {
+            if row.held_until != Hold::Free.end() && row.sent.is_some_and(|at| sent.contains(&at)) {
                 let held_until = Hold::Free.end();
                 self.remember(key, Change::Sent(Sent { held_until, ..row }))?;
             }

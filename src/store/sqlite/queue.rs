@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::ops::RangeInclusive;
+
 use jid::{BareJid, Jid};
 use rusqlite::{Connection, Result};
 
@@ -55,9 +57,10 @@ pub fn asked(db: &Connection, key: MessageKey, attempt: u16) -> Result<Option<Re
     db.find(&sql, (key, attempt), registration)
 }
 
-pub fn release(db: &Connection, owner: &Jid, since: Timestamp) -> Result<()> {
-    let sql = "UPDATE queue SET held_until = 0 WHERE owner = ? AND held_until != 0 AND sent >= ?";
-    db.run(sql, (owner.as_str(), since))?;
+pub fn release(db: &Connection, owner: &Jid, sent: &RangeInclusive<Timestamp>) -> Result<()> {
+    let sql = "UPDATE queue SET held_until = 0
+         WHERE owner = ? AND held_until != 0 AND sent BETWEEN ? AND ?";
+    db.run(sql, (owner.as_str(), *sent.start(), *sent.end()))?;
     Ok(())
 }
 

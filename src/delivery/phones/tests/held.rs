@@ -9,10 +9,10 @@ fn a_phone_that_comes_is_tried_at_once_and_its_held_messages_with_it() {
     let mut scene = Scene::new();
     scene.phones.left_unanswered(&scene.romeo, scene.now);
     assert_eq!(scene.wait(), Some(HOLD));
-    scene.phones.available(&scene.romeo, scene.now);
+    scene.phones.available(&scene.romeo, scene.now, TIME);
     assert_eq!(scene.wait(), secs(0));
     scene.due();
-    assert_eq!(scene.claim(), Some(Held::All));
+    assert_eq!(scene.claim(), Some(Held::until(TIME)));
     assert_eq!(scene.claim(), None, "once");
 }
 
@@ -20,13 +20,13 @@ fn a_phone_that_comes_is_tried_at_once_and_its_held_messages_with_it() {
 fn what_cannot_be_released_is_not_tried_without_a_pause() {
     let mut scene = Scene::new();
     scene.phones.left_unanswered(&scene.romeo, scene.now);
-    scene.phones.available(&scene.romeo, scene.now);
+    scene.phones.available(&scene.romeo, scene.now, TIME);
     scene.due();
-    assert_eq!(scene.claim(), Some(Held::All));
-    scene.release_later(Held::All);
+    assert_eq!(scene.claim(), Some(Held::until(TIME)));
+    scene.release_later(Held::until(TIME));
     scene.end(End::Later(scene.now + FIRST_PAUSE));
     assert_eq!(scene.wait(), secs(5));
-    assert_eq!(scene.claim(), Some(Held::All));
+    assert_eq!(scene.claim(), Some(Held::until(TIME)));
 }
 
 #[test]
@@ -39,11 +39,14 @@ fn a_link_that_is_lost_releases_what_was_sent_last() {
     scene.phones.left_unanswered(&scene.romeo, scene.now);
     lost(67);
     lost(69);
-    let held = Held::SentSince(Timestamp::from_secs(7));
+    let held = Held {
+        since: Timestamp::from_secs(7),
+        until: Timestamp::from_secs(67),
+    };
     assert_eq!(scene.claim(), Some(held), "a minute before the first loss");
     scene.release_later(held);
-    scene.phones.available(&scene.romeo, scene.now);
-    assert_eq!(scene.claim(), Some(Held::All));
+    scene.phones.available(&scene.romeo, scene.now, TIME);
+    assert_eq!(scene.claim(), Some(Held::until(TIME)));
 }
 
 /// Presence comes on the link's task, the forwarder is another.
@@ -72,7 +75,7 @@ fn an_announcement_releases_what_is_held_whenever_it_comes() {
             while !started.load(Ordering::Relaxed) {
                 std::thread::yield_now();
             }
-            phones.available(romeo, now);
+            phones.available(romeo, now, TIME);
             forwarder.join().unwrap()
         });
         let soon = phones.next_turn(romeo).is_some_and(|next| next < far);
@@ -90,7 +93,7 @@ fn a_lost_link_tells_who_was_lately_left_unanswered() {
     assert!(scene.link_down(100).is_empty(), "it is not quiet");
     scene.phones.link_up(scene.now);
     scene.phones.left_unanswered(&scene.romeo, scene.now);
-    scene.now += DOUBTFUL;
+    scene.now += first::DOUBTFUL;
     assert_eq!(scene.link_down(200), [scene.romeo.clone()]);
     scene.phones.link_up(scene.now);
     scene.phones.left_unanswered(&scene.romeo, scene.now);
@@ -102,7 +105,7 @@ fn a_lost_link_tells_who_was_lately_left_unanswered() {
     );
     scene.phones.link_up(scene.now);
     scene.phones.left_unanswered(&scene.romeo, scene.now);
-    scene.now += DOUBTFUL + Duration::from_secs(1);
+    scene.now += first::DOUBTFUL + Duration::from_secs(1);
     assert!(
         scene.link_down(300).is_empty(),
         "what waits is held no more"
@@ -112,7 +115,7 @@ fn a_lost_link_tells_who_was_lately_left_unanswered() {
 #[test]
 fn what_another_replica_holds_is_released_when_the_phone_announces_itself() {
     let mut scene = Scene::new();
-    scene.phones.available(&scene.romeo, scene.now);
+    scene.phones.available(&scene.romeo, scene.now, TIME);
     assert_eq!(
         scene.phones.take_due(scene.now),
         Due::Later(None),
@@ -121,9 +124,9 @@ fn what_another_replica_holds_is_released_when_the_phone_announces_itself() {
 
     scene.phones.may_have_messages(&scene.romeo);
     assert!(!scene.phones.must_wait(&scene.romeo));
-    scene.phones.available(&scene.romeo, scene.now);
+    scene.phones.available(&scene.romeo, scene.now, TIME);
     scene.due();
-    assert_eq!(scene.claim(), Some(Held::All));
+    assert_eq!(scene.claim(), Some(Held::until(TIME)));
     scene.phones.surely_has_messages(&scene.romeo);
     assert!(
         scene.phones.must_wait(&scene.romeo),

@@ -55,6 +55,10 @@ impl World {
         }
     }
 
+    pub async fn acknowledge_elsewhere(&self, claimed: &Claimed) {
+        assert!(self.store.acknowledge(claimed.key).await.unwrap());
+    }
+
     /// It had no answer.
     pub async fn hold_elsewhere(&self, claimed: &Claimed) {
         let hold = Hold::Until(self.clock.now().saturating_add(phones::HOLD));

@@ -120,7 +120,7 @@ impl Bed {
                 store.put_back(key, attempt, &jid, hold).await.unwrap()
             ),
             2 => format!("{:?}", store.asked(key, attempt).await.unwrap()),
-            3 => format!("{:?}", store.release(&jid, now).await.unwrap()),
+            3 => format!("{:?}", store.release(&jid, now..=now).await.unwrap()),
             4 => {
                 let id = MessageId::from_bytes([serial; 16]);
                 format!("{:?}", store.is_waiting(id, now).await.unwrap())

@@ -88,7 +88,7 @@ fn everything(db: &Connection) {
     ));
     put_back(db, second.key, 1, owner, Hold::Until(NOW)).unwrap();
     asked(db, second.key, 1).unwrap();
-    release(db, owner, NOW).unwrap();
+    release(db, owner, &(NOW..=NOW)).unwrap();
     redirect(db, registration).unwrap();
     owners_waiting(db, None, 10).unwrap();
     is_waiting(db, second.id, NOW).unwrap();
