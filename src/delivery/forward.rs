@@ -153,7 +153,13 @@ impl Delivery {
         }
         first.overtaken.clear();
         let (now, attempt) = (self.clock.now(), self.settings.read().ack_timeout);
-        let claim = self.queue.claim(&turn, done, phone, now, attempt).await?;
+        let claim = match self.queue.claim(&turn, done, phone, now, attempt).await {
+            Ok(claim) => claim,
+            Err(error) => {
+                self.phones.before_next_claim(phone, first);
+                return Err(error);
+            }
+        };
         if !matches!(claim, Claim::Empty) {
             self.phones.surely_has_messages(phone);
         }
@@ -174,6 +180,7 @@ impl Delivery {
         let (key, number) = (claimed.key, claimed.attempt);
         let stand_in = self.phones.stand_in(phone);
         let deadline = Instant::now() + self.settings.read().ack_timeout;
+        let sent = self.clock.now();
         let outgoing = Outgoing {
             message: key,
             registration: Arc::new(claimed.registration),
@@ -223,7 +230,7 @@ impl Delivery {
         };
         let owner = self.queue.put_back(key, number, phone, hold).await;
         if end == Some(End::Unanswered) {
-            self.held(phone, links_lost);
+            self.held(phone, sent, links_lost);
         }
         if let Some(owner) = owner.filter(|owner| owner != phone) {
             // It has found the message leased.

@@ -6,7 +6,7 @@ use jid::Jid;
 use tokio::time::Instant;
 
 use super::{Delivery, phones::Held};
-use crate::store::Overtaken;
+use crate::{model::time::Timestamp, store::Overtaken};
 
 impl Delivery {
     /// The link is up: the phones that messages wait for are tried.
@@ -25,11 +25,11 @@ impl Delivery {
         self.release(lost, doubtful);
     }
 
-    /// What this phone left unanswered is in the store now, held. It is released if the link was lost
-    /// meanwhile, when it was not there yet.
-    pub(super) fn held(self: &Arc<Self>, phone: &Jid, links_lost: u64) {
+    /// What this phone was sent then, and left unanswered, is in the store now, held. It is released if the
+    /// link was lost meanwhile, when it was not there yet.
+    pub(super) fn held(self: &Arc<Self>, phone: &Jid, sent: Timestamp, links_lost: u64) {
         if self.phones.links_lost() != links_lost {
-            let doubtful = Held::doubtful(self.clock.now());
+            let doubtful = Held::doubtful(sent);
             self.release(vec![(phone.clone(), Vec::new())], doubtful);
         }
     }

@@ -227,10 +227,10 @@ impl Delivery {
         let stored = matches!(kept, Ok(Enqueued::Stored { .. }));
         self.phones.end_write(owner, stored, Instant::now());
         if tried == Tried::Unanswered {
-            self.held(owner, links_lost);
+            self.held(owner, push.arrived, links_lost);
             if self.phones.announced_since(owner, push.arrival) {
                 // While it was being written, when there was nothing to release.
-                self.phones.rebound(owner, Instant::now(), self.clock.now());
+                self.phones.rebound(owner, Instant::now(), push.arrived);
             }
         }
         let refusal = match kept {

@@ -143,7 +143,8 @@ impl Queue {
         }
     }
 
-    /// Has the other replicas send what these phones were `sent` then, and what they would hold, and deletes what was overtaken. What fails for long is done when this one has a link.
+    /// Ends the holds of what these phones were `sent` then, so that other replicas send it, and deletes what
+    /// was overtaken. What fails for long is done when this one has a link.
     pub async fn release_all(
         &self,
         phones: &[(Jid, Vec<Overtaken>)],

@@ -148,7 +148,8 @@ pub trait Engine {
     /// registered; within one millisecond, the registration came first.
     async fn asked(&self, key: MessageKey, attempt: u16) -> StoreResult<Option<Registration>>;
 
-    /// Nothing that waits for this full JID and was `sent` then is held any longer.
+    /// Nothing that waits for this full JID and was sent within `sent` is held any longer. What is dated
+    /// later by more than [`SET_BACK`](super::rules::SET_BACK) is not, either.
     async fn release(&self, owner: &Jid, sent: RangeInclusive<Timestamp>) -> StoreResult<()>;
 
     /// Deletes what a push has overtaken, and says how many messages that were.

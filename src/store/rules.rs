@@ -39,6 +39,10 @@ pub const REVOKED_KEPT: u32 = 100;
 /// The columns of a [`Registration`].
 pub const REGISTRATION: &str = "jid, application, instance, issued, expires";
 
+/// In milliseconds. What was sent so much later than seems possible was dated by a clock that has been set
+/// back since.
+pub const SET_BACK: u64 = 3_600_000;
+
 /// The same in the row of a message.
 pub const REGISTRATION_OF_MESSAGE: &str =
     "owner, application, instance, issued, registration_expires";

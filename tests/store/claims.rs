@@ -1,5 +1,7 @@
 //! Which message is sent next to a phone, and when.
 
+use std::time::Duration;
+
 use testbed::tests;
 use unified_push::{
     model::{
@@ -118,6 +120,16 @@ async fn what_is_held_waits_until_then_or_until_released(store: &Store) {
         .await
         .unwrap();
     assert_eq!(claimed(store, ORCHARD, after(101)).await.key, key(1));
+    store.acknowledge(key(1)).await.unwrap();
+
+    // The clock is set back.
+    put(store, held(4, 900)).await;
+    let earlier = NOW.saturating_sub(Duration::from_secs(7200));
+    store
+        .release(&full(ORCHARD), earlier..=earlier)
+        .await
+        .unwrap();
+    assert_eq!(claimed(store, ORCHARD, after(102)).await.key, key(4));
 }
 
 async fn what_was_never_held_goes_before_what_was(store: &Store) {

@@ -218,7 +218,9 @@ impl Model {
 
     pub fn release(&mut self, owner: &Jid, sent: &RangeInclusive<Timestamp>) {
         for row in &mut self.rows {
-            let sent = row.new.sent.is_some_and(|at| sent.contains(&at));
+            let set_back = sent.end().saturating_add(Duration::from_secs(3600));
+            let is_meant = |at| sent.contains(&at) || at > set_back;
+            let sent = row.new.sent.is_some_and(is_meant);
             if row.new.registration.owner == *owner && sent {
                 row.new.hold = Hold::Free;
             }

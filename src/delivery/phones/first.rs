@@ -8,11 +8,12 @@ use crate::{model::time::Timestamp, store::Overtaken};
 /// with the link. Longer than it takes to notice a peer that is gone.
 pub const DOUBTFUL: Duration = Duration::from_secs(60);
 
-/// The clocks of two replicas may differ by so much.
+/// The clocks of two replicas may differ by so much. What another replica sends within this time is released
+/// as well, and may arrive twice.
 const SKEW: Duration = Duration::from_millis(500);
 
-/// Which held messages are to be released: those that were sent between these times. What another
-/// replica has sent since is none of them.
+/// Which held messages are to be released: those that were sent between these times, inclusive. What another
+/// replica has sent later is not among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
     pub since: Timestamp,
@@ -29,7 +30,7 @@ pub struct First {
 }
 
 impl Held {
-    /// All that was sent before now.
+    /// All that was sent until now, by any replica's clock.
     pub fn until(now: Timestamp) -> Self {
         Self {
             since: Timestamp::from_secs(0),
@@ -41,7 +42,7 @@ impl Held {
     pub fn doubtful(now: Timestamp) -> Self {
         Self {
             since: now.saturating_sub(DOUBTFUL),
-            until: now,
+            until: now.saturating_add(SKEW),
         }
     }
 

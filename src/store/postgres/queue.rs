@@ -20,7 +20,7 @@ use crate::{
     },
     store::{
         messages::{MESSAGE_OVERHEAD, Overtaken, Waiting},
-        rules::{REGISTRATION_OF_MESSAGE, STEP, scope_columns},
+        rules::{REGISTRATION_OF_MESSAGE, SET_BACK, STEP, scope_columns},
     },
 };
 
@@ -121,8 +121,11 @@ pub async fn release(
 ) -> Result<u64> {
     let released = db
         .run(
-            "UPDATE unified_push_queue SET held_until = 0
-         WHERE owner_key = $1 AND held_until <> 0 AND sent BETWEEN $2 AND $3",
+            &format!(
+                "UPDATE unified_push_queue SET held_until = 0
+                 WHERE owner_key = $1 AND held_until <> 0
+                     AND (sent BETWEEN $2 AND $3 OR sent > $3 + {SET_BACK})"
+            ),
             &[&owner_key(owner.as_str()), sent.start(), sent.end()],
         )
         .await?;

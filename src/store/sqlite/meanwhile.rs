@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, ops::RangeInclusive};
+use std::{collections::HashMap, ops::RangeInclusive, time::Duration};
 
 use jid::Jid;
 use rusqlite::{Connection, Result, Row};
@@ -26,7 +26,7 @@ use crate::{
     store::{
         error::{StoreError, StoreResult},
         messages::{Claim, Claimed},
-        rules::REGISTRATION_OF_MESSAGE,
+        rules::{REGISTRATION_OF_MESSAGE, SET_BACK},
     },
 };
 
@@ -169,8 +169,10 @@ impl Meanwhile {
         sent: &RangeInclusive<Timestamp>,
     ) -> StoreResult<()> {
         let all = Timestamp::from_millis(0);
+        let set_back = sent.end().saturating_add(Duration::from_millis(SET_BACK));
         for (key, row) in self.rows_of(db, owner, all)? {
-            if row.held_until != Hold::Free.end() && row.sent.is_some_and(|at| sent.contains(&at)) {
+            let is_meant = |at| sent.contains(&at) || at > set_back;
+            if row.held_until != Hold::Free.end() && row.sent.is_some_and(is_meant) {
                 let held_until = Hold::Free.end();
                 self.remember(key, Change::Sent(Sent { held_until, ..row }))?;
             }

@@ -22,7 +22,7 @@ use crate::{
     },
     store::{
         messages::{Overtaken, Waiting},
-        rules::{REGISTRATION_OF_MESSAGE, STEP, scope_columns},
+        rules::{REGISTRATION_OF_MESSAGE, SET_BACK, STEP, scope_columns},
     },
 };
 
@@ -58,9 +58,11 @@ pub fn asked(db: &Connection, key: MessageKey, attempt: u16) -> Result<Option<Re
 }
 
 pub fn release(db: &Connection, owner: &Jid, sent: &RangeInclusive<Timestamp>) -> Result<()> {
-    let sql = "UPDATE queue SET held_until = 0
-         WHERE owner = ? AND held_until != 0 AND sent BETWEEN ? AND ?";
-    db.run(sql, (owner.as_str(), *sent.start(), *sent.end()))?;
+    let sql = format!(
+        "UPDATE queue SET held_until = 0 WHERE owner = ?1 AND held_until != 0
+             AND (sent BETWEEN ?2 AND ?3 OR sent > ?3 + {SET_BACK})"
+    );
+    db.run(&sql, (owner.as_str(), *sent.start(), *sent.end()))?;
     Ok(())
 }
 

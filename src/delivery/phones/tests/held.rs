@@ -41,7 +41,7 @@ fn a_link_that_is_lost_releases_what_was_sent_last() {
     lost(69);
     let held = Held {
         since: Timestamp::from_secs(7),
-        until: Timestamp::from_secs(67),
+        until: Timestamp::from_millis(67_500),
     };
     assert_eq!(scene.claim(), Some(held), "a minute before the first loss");
     scene.release_later(held);
