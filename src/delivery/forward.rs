@@ -109,7 +109,7 @@ impl Delivery {
 
     /// Sends what waits for a phone until there is nothing more, or it does not take it.
     async fn drain(self: &Arc<Self>, phone: &Jid) -> End {
-        if self.phones.is_being_passed(phone) {
+        if self.phones.gives_way(phone) {
             return End::Later(Instant::now() + self.settings.read().ack_timeout);
         }
         // What the phone has, and the store does not know of yet.
@@ -146,14 +146,14 @@ impl Delivery {
         let turn = self.queue.turn().await?;
         let mut first = self.phones.about_to_claim(phone);
         let sent = first.held.map(Held::sent);
-        let prepared = self.queue.prepare(&turn, phone, &first.overtaken, sent);
-        if let Err(error) = prepared.await {
-            self.phones.before_next_claim(phone, first);
-            return Err(error);
-        }
-        first.overtaken.clear();
-        let (now, attempt) = (self.clock.now(), self.settings.read().ack_timeout);
-        let claim = match self.queue.claim(&turn, done, phone, now, attempt).await {
+        let claim = async {
+            let prepared = self.queue.prepare(&turn, phone, &first.overtaken, sent);
+            prepared.await?;
+            first.overtaken.clear();
+            let (now, attempt) = (self.clock.now(), self.settings.read().ack_timeout);
+            self.queue.claim(&turn, done, phone, now, attempt).await
+        };
+        let claim = match claim.await {
             Ok(claim) => claim,
             Err(error) => {
                 self.phones.before_next_claim(phone, first);

@@ -151,13 +151,10 @@ impl Queue {
         sent: RangeInclusive<Timestamp>,
     ) {
         let release = async {
-            let mut left: Vec<_> = phones
-                .iter()
-                .map(|(phone, overtaken)| (phone, overtaken))
-                .collect();
+            let mut left: Vec<_> = phones.iter().collect();
             loop {
                 let mut failed = Vec::new();
-                for (phone, overtaken) in left {
+                for lost @ (phone, overtaken) in left {
                     let prepared: Result<(), StoreError> = async {
                         let turn = self.turn().await?;
                         self.prepare(&turn, phone, overtaken, Some(sent.clone()))
@@ -165,7 +162,7 @@ impl Queue {
                     }
                     .await;
                     if prepared.is_err() {
-                        failed.push((phone, overtaken));
+                        failed.push(lost);
                     }
                 }
                 if failed.is_empty() || self.stopping.load(Ordering::Acquire) {

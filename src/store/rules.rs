@@ -36,12 +36,12 @@ const REVOCATIONS_PER_OWNER: u64 = 1000;
 /// fill the store past the limit for its account. A token without a row is as dead as a revoked one.
 pub const REVOKED_KEPT: u32 = 100;
 
-/// The columns of a [`Registration`].
-pub const REGISTRATION: &str = "jid, application, instance, issued, expires";
-
 /// In milliseconds. What was sent so much later than seems possible was dated by a clock that has been set
 /// back since.
 pub const SET_BACK: u64 = 3_600_000;
+
+/// The columns of a [`Registration`].
+pub const REGISTRATION: &str = "jid, application, instance, issued, expires";
 
 /// The same in the row of a message.
 pub const REGISTRATION_OF_MESSAGE: &str =

@@ -66,7 +66,7 @@ impl Phones {
 
     /// Whether what waits for this phone is not to be sent yet, because pushes pass it. No more of them do
     /// from now on.
-    pub fn is_being_passed(&self, phone: &Jid) -> bool {
+    pub fn gives_way(&self, phone: &Jid) -> bool {
         let mut table = self.table.lock();
         let is_being_passed = table.passing.contains_key(phone.as_str());
         if is_being_passed && let Some(known) = table.get_mut(phone.as_str()) {

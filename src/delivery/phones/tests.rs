@@ -343,7 +343,7 @@ fn nothing_is_sent_while_a_push_passes_it_nor_the_other_way_round() {
     scene.phones.may_have_messages(&scene.romeo);
     scene.phones.available(&scene.romeo, scene.now, TIME);
     scene.due();
-    assert!(scene.phones.is_being_passed(&scene.romeo));
+    assert!(scene.phones.gives_way(&scene.romeo));
     scene.end(End::Later(scene.now + HOLD));
     assert!(!scene.phones.pass(&scene.romeo), "it would never end");
 
@@ -351,7 +351,7 @@ fn nothing_is_sent_while_a_push_passes_it_nor_the_other_way_round() {
     assert_eq!(scene.wait(), Some(HOLD), "the other one does still");
     scene.phones.passed(&scene.romeo, scene.now);
     scene.due();
-    assert!(!scene.phones.is_being_passed(&scene.romeo));
+    assert!(!scene.phones.gives_way(&scene.romeo));
     scene.claim();
     scene.end(End::Empty);
     assert!(scene.phones.pass(&scene.romeo));

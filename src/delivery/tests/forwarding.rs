@@ -2,7 +2,10 @@
 
 use super::world::elsewhere::LEASE;
 use super::*;
-use crate::delivery::phones::{HOLD, LEAST_PAUSE};
+use crate::{
+    delivery::phones::{HOLD, LEAST_PAUSE},
+    store::Claimed,
+};
 
 #[tokio::test(start_paused = true)]
 async fn an_unanswered_message_is_sent_again_after_its_hold_only() {
@@ -47,18 +50,25 @@ async fn any_word_of_the_phone_flushes_but_what_is_held() {
     assert_eq!(world.waiting().await, 1, "the first is held");
 }
 
-/// Its former session was another replica's, which is at it when the phone announces itself here.
-#[tokio::test(start_paused = true)]
-async fn what_another_replica_holds_after_the_phone_was_heard_is_sent() {
+/// Its former session was another replica's, which is at what waits when the phone announces itself here.
+async fn heard_while_another_is_at_it(texts: &[&'static str]) -> (World, Claimed) {
     let (mut world, token) = World::with_endpoint().await;
     world.link.send_replace(LinkState::Connecting);
     world.delivery.link_down();
-    world.stored(&token, "first").await;
+    for text in texts {
+        world.stored(&token, text).await;
+    }
     let elsewhere = world.claim_elsewhere().await;
     world.link.send_replace(LinkState::Up);
     world.delivery.link_up();
     world.delivery.presence(&jid(PHONE), true);
     world.silence().await;
+    (world, elsewhere)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_replica_holds_after_the_phone_was_heard_is_sent() {
+    let (mut world, elsewhere) = heard_while_another_is_at_it(&["first"]).await;
     world.hold_elsewhere(&elsewhere).await;
     world.advance(LEASE).await;
     let again = world.sent().await;
@@ -69,16 +79,7 @@ async fn what_another_replica_holds_after_the_phone_was_heard_is_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn what_another_replica_sent_after_the_phone_was_heard_stays_held() {
-    let (mut world, token) = World::with_endpoint().await;
-    world.link.send_replace(LinkState::Connecting);
-    world.delivery.link_down();
-    world.stored(&token, "first").await;
-    world.stored(&token, "second").await;
-    let first = world.claim_elsewhere().await;
-    world.link.send_replace(LinkState::Up);
-    world.delivery.link_up();
-    world.delivery.presence(&jid(PHONE), true);
-    world.silence().await;
+    let (mut world, first) = heard_while_another_is_at_it(&["first", "second"]).await;
     world.advance(Duration::from_secs(1)).await;
     world.acknowledge_elsewhere(&first).await;
     let second = world.claim_elsewhere().await;

@@ -9,8 +9,7 @@ impl World {
             topic: Some(Topic::parse(b"mail").unwrap()),
             ..message(ttl)
         };
-        let (delivery, token) = (self.delivery.clone(), token.to_owned());
-        tokio::spawn(async move { delivery.push(&token, message).await })
+        self.push_message(token, message)
     }
 }
 

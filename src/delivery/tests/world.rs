@@ -294,8 +294,12 @@ impl World {
 
     /// Starts a push; what becomes of it is known when the handle is awaited.
     pub fn push(&self, token: &str, ttl: Option<u64>) -> tokio::task::JoinHandle<Outcome> {
+        self.push_message(token, message(ttl))
+    }
+
+    pub fn push_message(&self, token: &str, message: Message) -> tokio::task::JoinHandle<Outcome> {
         let (delivery, token) = (self.delivery.clone(), token.to_owned());
-        tokio::spawn(async move { delivery.push(&token, message(ttl)).await })
+        tokio::spawn(async move { delivery.push(&token, message).await })
     }
 
     /// The next stanza, as if written to the socket.
